@@ -1,0 +1,189 @@
+//! Which backends and transports there are, by scheme.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::{Backend, Error, ErrorKind, Result, TransportBuilder};
+
+/// What opening a backend returns.
+pub type OpenFuture = Pin<Box<dyn Future<Output = Result<Box<dyn Backend>>> + Send>>;
+
+/// A backend that can be opened by URL.
+///
+/// A crate that offers one submits it; linking the crate is then enough:
+///
+/// ```
+/// # use eidetica_contract::{BackendEntry, Error, ErrorKind};
+/// eidetica_contract::inventory::submit! {
+///     BackendEntry::new("null", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")), |_rest| {
+///         Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "keeps nothing")) })
+///     })
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct BackendEntry {
+    /// What stands before the first colon of the URL.
+    pub scheme: &'static str,
+    /// The crate or file that offers it, for messages.
+    pub origin: &'static str,
+    /// Creates or opens the store; the argument is what stands after the first colon of the URL.
+    pub open: fn(rest: &str) -> OpenFuture,
+}
+
+impl BackendEntry {
+    /// An entry.
+    pub const fn new(scheme: &'static str, origin: &'static str, open: fn(&str) -> OpenFuture) -> BackendEntry {
+        BackendEntry { scheme, origin, open }
+    }
+}
+
+/// A transport that can be built by name, with its settings as text.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TransportEntry {
+    /// The scheme of its addresses.
+    pub scheme: &'static str,
+    /// The crate or file that offers it, for messages.
+    pub origin: &'static str,
+    /// A builder; the argument is the address to bind, empty for dialling only.
+    pub builder: fn(bind: &str) -> Result<Box<dyn TransportBuilder>>,
+}
+
+impl TransportEntry {
+    /// An entry.
+    pub const fn new(
+        scheme: &'static str,
+        origin: &'static str,
+        builder: fn(&str) -> Result<Box<dyn TransportBuilder>>,
+    ) -> TransportEntry {
+        TransportEntry { scheme, origin, builder }
+    }
+}
+
+inventory::collect!(BackendEntry);
+inventory::collect!(TransportEntry);
+
+/// The backends and transports that a process knows. A value: two registries do not see each other.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    backends: BTreeMap<&'static str, BackendEntry>,
+    transports: BTreeMap<&'static str, TransportEntry>,
+}
+
+impl Registry {
+    /// A registry that knows nothing.
+    pub fn empty() -> Registry {
+        Registry::default()
+    }
+
+    /// Everything that was linked into this program.
+    ///
+    /// Errors: [`ErrorKind::AlreadyExists`] if two crates offer the same scheme; both are named.
+    pub fn linked() -> Result<Registry> {
+        let mut registry = Registry::empty();
+        for entry in inventory::iter::<BackendEntry> {
+            registry.register_backend(*entry)?;
+        }
+        for entry in inventory::iter::<TransportEntry> {
+            registry.register_transport(*entry)?;
+        }
+        Ok(registry)
+    }
+
+    /// Adds a backend. Errors: [`ErrorKind::AlreadyExists`], naming both origins; the first one stays.
+    pub fn register_backend(&mut self, entry: BackendEntry) -> Result<()> {
+        match self.backends.get(entry.scheme) {
+            Some(first) => Err(taken(entry.scheme, first.origin, entry.origin)),
+            None => {
+                self.backends.insert(entry.scheme, entry);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds a transport. Errors: [`ErrorKind::AlreadyExists`], naming both origins; the first one stays.
+    pub fn register_transport(&mut self, entry: TransportEntry) -> Result<()> {
+        match self.transports.get(entry.scheme) {
+            Some(first) => Err(taken(entry.scheme, first.origin, entry.origin)),
+            None => {
+                self.transports.insert(entry.scheme, entry);
+                Ok(())
+            }
+        }
+    }
+
+    /// The backends, by scheme.
+    pub fn backends(&self) -> impl Iterator<Item = &BackendEntry> {
+        self.backends.values()
+    }
+
+    /// The transports, by scheme.
+    pub fn transports(&self) -> impl Iterator<Item = &TransportEntry> {
+        self.transports.values()
+    }
+
+    /// The transport of a scheme. Errors: [`ErrorKind::NotFound`], listing the schemes there are.
+    pub fn transport(&self, scheme: &str) -> Result<&TransportEntry> {
+        self.transports.get(scheme).ok_or_else(|| unknown("transport", scheme, self.transports.keys()))
+    }
+
+    /// Creates or opens the store that a URL names, such as `sqlite:notes.db`.
+    ///
+    /// Errors: [`ErrorKind::InvalidInput`] for a text without a scheme; [`ErrorKind::NotFound`] for a scheme that is not
+    /// registered, listing those that are; and those of the backend.
+    pub async fn open_backend(&self, url: &str) -> Result<Box<dyn Backend>> {
+        let Some((scheme, rest)) = url.split_once(':') else {
+            let message = "a store is named by a URL, scheme first, for example `sqlite:notes.db`";
+            return Err(Error::new(ErrorKind::InvalidInput, message).with("url", url));
+        };
+        let entry = self.backends.get(scheme).ok_or_else(|| unknown("backend", scheme, self.backends.keys()))?;
+        (entry.open)(rest).await
+    }
+}
+
+fn taken(scheme: &str, first: &str, second: &str) -> Error {
+    Error::new(ErrorKind::AlreadyExists, "two crates offer the same scheme; leave one of them out")
+        .with("scheme", scheme)
+        .with("first", first)
+        .with("second", second)
+}
+
+fn unknown<'a>(what: &str, scheme: &str, known: impl Iterator<Item = &'a &'static str>) -> Error {
+    let known: Vec<&str> = known.copied().collect();
+    let message = format!("no {what} for this scheme is part of this program");
+    Error::new(ErrorKind::NotFound, message).with("scheme", scheme).with("known", known.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(origin: &'static str) -> BackendEntry {
+        BackendEntry::new("x", origin, |_| Box::pin(async { Err(Error::new(ErrorKind::Unsupported, "test")) }))
+    }
+
+    #[test]
+    fn a_duplicate_scheme_names_both_origins() {
+        let mut registry = Registry::empty();
+        registry.register_backend(entry("one")).unwrap();
+        let error = registry.register_backend(entry("two")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert_eq!((error.context("first"), error.context("second")), (Some("one"), Some("two")));
+    }
+
+    #[test]
+    fn an_unknown_scheme_lists_what_there_is() {
+        let mut registry = Registry::empty();
+        registry.register_backend(entry("one")).unwrap();
+        let error = registry.transport("y").err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let mut opening = Box::pin(registry.open_backend("nosuch:file"));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match opening.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(Err(error)) => assert_eq!(error.context("known"), Some("x")),
+            _ => panic!("an unknown scheme must be refused at once"),
+        }
+    }
+}
