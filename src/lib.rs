@@ -1,1 +1,60 @@
-//! To be written.
+//! Eidetica: a local-first database that peers keep in step without a server in charge.
+//!
+//! An application writes to a database in atomic transactions. Each becomes one signed, immutable entry in a Merkle DAG, and
+//! every peer that holds the same entries shows the same state.
+//!
+//! ```
+//! use eidetica::backend::database::Memory;
+//! use eidetica::crdt::Doc;
+//! use eidetica::store::DocStore;
+//! use eidetica::Instance;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> eidetica::Result<()> {
+//! let instance = Instance::open(Box::new(Memory::new())).await?;
+//! let key = instance.generate_key()?;
+//! let mut settings = Doc::new();
+//! settings.set("name", "notes");
+//! let database = instance.create_database_with_key(settings, &key).await?;
+//!
+//! let transaction = database.new_transaction().await?;
+//! let notes = transaction.get_store::<DocStore>("notes").await?;
+//! notes.set("greeting", "hello").await?;
+//! transaction.commit().await?;
+//!
+//! let notes = database.get_store_viewer::<DocStore>("notes").await?;
+//! assert_eq!(notes.get_string("greeting").await?, "hello");
+//! instance.close().await
+//! # }
+//! ```
+
+mod instance;
+
+pub use eidetica_contract::{Error, ErrorKind, PublicKey, Result, Retry};
+pub use eidetica_core as core;
+pub use eidetica_core::{
+    CallbackGuard, Change, Committed, Cursor, Database, Durability, Environment, Exported, Id, LogEntry, Options,
+    Outcome, Parked, Problem, Refused, Report, SecretKey, Snapshot, StoreSummary, SystemEnvironment, Time, Transaction,
+    View, Watch, WriteEvent, crdt, entry, store,
+};
+pub use instance::Instance;
+
+/// Where data rests.
+pub mod backend {
+    pub use eidetica_contract::{
+        Backend, BackendEntry, BackendInfo, Capabilities, Direction, Expectation, Keyspace, Limits, Maintenance,
+        Operation, Page, Registry, Scan, Snapshot, WriteBatch,
+    };
+
+    /// The backends that are part of this program.
+    pub mod database {
+        #[cfg(feature = "sqlite")]
+        pub use eidetica_backend_sqlite::Sqlite;
+        pub use eidetica_core::Memory;
+    }
+}
+
+/// Who may do what.
+pub mod auth {
+    pub use eidetica_core::auth::{Denied, Permission, Right, Setting, Subject};
+}

@@ -72,7 +72,8 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// Default: `Unsupported`. Cancellation: the job may go on in the background.
     async fn maintain(&self, job: Maintenance) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "this backend has no such maintenance job").with("job", format!("{job:?}")))
+        Err(Error::new(ErrorKind::Unsupported, "this backend has no such maintenance job")
+            .with("job", format!("{job:?}")))
     }
 
     /// Flushes, then releases files, threads and locks. When it returns the store can be opened again.
@@ -351,7 +352,9 @@ impl WriteBatch {
         for (key, value) in expected.chain(written) {
             if key.len() > limits.max_key {
                 let message = "a key is longer than this backend takes";
-                return Err(Error::new(ErrorKind::TooLarge, message).with("bytes", key.len()).with("limit", limits.max_key));
+                return Err(Error::new(ErrorKind::TooLarge, message)
+                    .with("bytes", key.len())
+                    .with("limit", limits.max_key));
             }
             if let Some(value) = value.filter(|value| value.len() > limits.max_value) {
                 let message = "a value is longer than this backend takes";

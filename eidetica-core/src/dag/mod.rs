@@ -1,0 +1,131 @@
+//! The graph of entries: what each has seen, and how far two sets of heads are apart.
+//!
+//! An entry is stored with what is *hidden* from it: the earlier arrivals that are not below it, mostly none. From that
+//! follow in a few steps whether one entry is below another, and [`difference`], at the cost of what is hidden and not of
+//! the history. Nothing here walks the graph node by node, and nothing recurses.
+
+mod numbers;
+mod seen;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Mutex;
+
+use eidetica_contract::{Result, Snapshot};
+
+pub use numbers::Numbers;
+pub use seen::Seen;
+
+use crate::db::entries::Lineage;
+use crate::error::damaged;
+use crate::layout::{DatabaseNumber, ENTRIES};
+
+/// How many answers are remembered. They never become wrong.
+const REMEMBERED: usize = 512;
+/// How long a statement in full may be at any time without a look at the way down to the last one.
+const SHORT: usize = 8;
+
+/// What entries have seen, with a bounded memory of recent answers.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    database: DatabaseNumber,
+    remembered: Mutex<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    answers: HashMap<u64, (Seen, u64)>,
+    order: VecDeque<u64>,
+}
+
+impl Graph {
+    pub fn new(database: DatabaseNumber) -> Graph {
+        Graph { database, remembered: Mutex::default() }
+    }
+
+    /// The entry with this number and everything below it.
+    pub async fn seen_by(&self, rows: &dyn Snapshot, number: u64) -> Result<Seen> {
+        Ok(self.seen_and_steps(rows, number).await?.0)
+    }
+
+    async fn seen_and_steps(&self, rows: &dyn Snapshot, number: u64) -> Result<(Seen, u64)> {
+        if let Some(answer) = self.recall(number) {
+            return Ok(answer);
+        }
+        // Down the chain of entries that refer to their one parent, then up again.
+        let mut chain = Vec::new();
+        let mut at = number;
+        let mut answer = loop {
+            if let Some(answer) = self.recall(at) {
+                break answer;
+            }
+            let row = rows.get(ENTRIES, &self.database.entry_key(at)).await?;
+            match Lineage::of_row(&row.ok_or_else(|| damaged("an entry is missing"))?)? {
+                Lineage::Hidden(hidden) => break (Seen::new(at, &hidden).with(at), 0),
+                Lineage::Follows { parent, .. } if parent < at => {
+                    chain.push(at);
+                    at = parent;
+                }
+                Lineage::Follows { .. } => return Err(damaged("the lineage of an entry")),
+            }
+        };
+        for above in chain.into_iter().rev() {
+            answer = (answer.0.with(above), answer.1 + 1);
+        }
+        self.remember(number, &answer.0, answer.1);
+        Ok(answer)
+    }
+
+    /// The entries with these numbers and everything below them.
+    pub async fn seen_by_all(&self, rows: &dyn Snapshot, heads: &[u64]) -> Result<Seen> {
+        let mut all = Seen::nothing();
+        for head in heads {
+            all = all.union(&self.seen_by(rows, *head).await?);
+        }
+        Ok(all)
+    }
+
+    /// How a new entry is to state what is hidden from it. `below` is what its parents have seen together.
+    pub async fn lineage(&self, rows: &dyn Snapshot, number: u64, parents: &[u64], below: &Seen) -> Result<Lineage> {
+        let hidden = below.missing_before(number);
+        let mut steps = 0;
+        if let [parent] = parents
+            && hidden.ranges().len() > SHORT
+        {
+            steps = self.seen_and_steps(rows, *parent).await?.1 + 1;
+            if steps < hidden.ranges().len() as u64 {
+                self.remember(number, &below.with(number), steps);
+                return Ok(Lineage::Follows { parent: *parent, steps });
+            }
+            steps = 0;
+        }
+        self.remember(number, &below.with(number), steps);
+        Ok(Lineage::Hidden(hidden))
+    }
+
+    /// Forgets what was remembered of numbers from this one on: they were never stored after all.
+    pub fn forget_from(&self, number: u64) {
+        let mut memory = self.memory();
+        memory.answers.retain(|known, _| *known < number);
+        memory.order.retain(|known| *known < number);
+    }
+
+    fn recall(&self, number: u64) -> Option<(Seen, u64)> {
+        self.memory().answers.get(&number).cloned()
+    }
+
+    fn remember(&self, number: u64, seen: &Seen, steps: u64) {
+        let mut memory = self.memory();
+        if memory.answers.insert(number, (seen.clone(), steps)).is_none() {
+            memory.order.push_back(number);
+        }
+        if memory.order.len() > REMEMBERED
+            && let Some(oldest) = memory.order.pop_front()
+        {
+            memory.answers.remove(&oldest);
+        }
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.remembered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,97 @@
+//! The stores of a database, as this node knows them.
+
+use std::sync::Arc;
+
+use eidetica_contract::{Result, Scan, Snapshot};
+
+use crate::cbor::{Malformed, Read, Reader, Writer};
+use crate::error::damaged;
+use crate::layout::{CATALOG, DatabaseNumber, StoreNumber};
+use crate::store::applier::scan_all;
+use crate::store::table::IndexDefinition;
+
+/// All stores of a database. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Catalog {
+    stores: imbl::HashMap<(String, String), Arc<StoreInfo>>,
+}
+
+/// One store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoreInfo {
+    pub number: u32,
+    pub name: String,
+    pub kind: String,
+    /// Entries with smaller numbers are applied; `None`: all are, and new ones at once.
+    pub applied_below: Option<u64>,
+    /// True if bodies are missing here, so that the state is not all there is.
+    pub partial: bool,
+    pub indexes: Vec<IndexDefinition>,
+}
+
+impl Catalog {
+    pub async fn load(rows: &dyn Snapshot, database: DatabaseNumber) -> Result<Catalog> {
+        let mut catalog = Catalog::default();
+        for (key, value) in scan_all(rows, Scan::prefix(CATALOG, &database.prefix())).await? {
+            let number = key.last_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+            let info = StoreInfo::parse(number, &value).map_err(|_| damaged("the catalog of stores"))?;
+            catalog.put(info);
+        }
+        Ok(catalog)
+    }
+
+    pub fn get(&self, name: &str, kind: &str) -> Option<&Arc<StoreInfo>> {
+        self.stores.get(&(name.to_owned(), kind.to_owned()))
+    }
+
+    pub fn put(&mut self, info: StoreInfo) {
+        self.stores.insert((info.name.clone(), info.kind.clone()), Arc::new(info));
+    }
+
+    /// The stores, ordered by name and kind.
+    pub fn all(&self) -> Vec<Arc<StoreInfo>> {
+        let mut all: Vec<_> = self.stores.values().cloned().collect();
+        all.sort_by(|a, b| (&a.name, &a.kind).cmp(&(&b.name, &b.kind)));
+        all
+    }
+
+    /// A number that no store has.
+    pub fn free_number(&self) -> u32 {
+        self.stores.len() as u32
+    }
+}
+
+impl StoreInfo {
+    pub fn at(&self, database: DatabaseNumber) -> StoreNumber {
+        database.store(self.number)
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.list(5).text(&self.name).text(&self.kind);
+        match self.applied_below {
+            Some(number) => out.uint(number),
+            None => out.null(),
+        };
+        out.bool(self.partial).list(self.indexes.len() * 2);
+        for index in &self.indexes {
+            out.uint(index.number.into()).text(&index.field);
+        }
+        out.finish()
+    }
+
+    fn parse(number: u32, bytes: &[u8]) -> Read<StoreInfo> {
+        let mut input = Reader::new(bytes);
+        input.list_of(5)?;
+        let (name, kind) = (input.text()?.to_owned(), input.text()?.to_owned());
+        let applied_below = if input.is_null()? { None } else { Some(input.uint()?) };
+        let partial = input.bool()?;
+        let mut indexes = Vec::new();
+        for _ in 0..input.list(usize::MAX)? / 2 {
+            let number = u32::try_from(input.uint()?).map_err(|_| Malformed)?;
+            indexes.push(IndexDefinition { number, field: input.text()?.to_owned() });
+        }
+        input.end()?;
+        Ok(StoreInfo { number, name, kind, applied_below, partial, indexes })
+    }
+}

@@ -1,0 +1,271 @@
+//! Following a database: cursors, streams of changes, and callbacks.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use eidetica_contract::{Error, ErrorKind, Result};
+use tokio::sync::watch;
+
+use super::core::Core;
+use super::database::Database;
+use super::entries::StoredEntry;
+use super::history::LogEntry;
+use crate::entry::VerifiedEntry;
+use crate::error::closed;
+use crate::id::Id;
+use crate::layout::{META, trailing_number};
+
+/// A place in the order of arrival, to go on from. It can be kept as text, and outlives restarts.
+///
+/// The epoch guards against numbers that a crash has taken back: a cursor whose tail was lost is told so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cursor {
+    epoch: u64,
+    next: u64,
+}
+
+impl Cursor {
+    /// Before everything.
+    pub const START: Cursor = Cursor { epoch: 0, next: 0 };
+
+    /// The number of the first entry after the cursor.
+    pub fn next_number(&self) -> u64 {
+        self.next
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.next)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Cursor> {
+        let parts = text.split_once('.').and_then(|(epoch, next)| Some((epoch.parse().ok()?, next.parse().ok()?)));
+        let refused =
+            || Error::new(ErrorKind::InvalidInput, "a cursor is two numbers with a dot between").with("cursor", text);
+        parts.map(|(epoch, next)| Cursor { epoch, next }).ok_or_else(refused)
+    }
+}
+
+/// An entry that has come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Change {
+    /// Who, when, which stores.
+    pub log: LogEntry,
+    /// The entry itself.
+    pub entry: VerifiedEntry,
+    /// Where to go on after it.
+    pub cursor: Cursor,
+}
+
+/// A stream of changes that misses nothing, however slow its reader is: it reads from the store and only waits for news.
+pub struct Watch {
+    database: Database,
+    cursor: Cursor,
+    ready: std::collections::VecDeque<Change>,
+    arrivals: watch::Receiver<u64>,
+}
+
+/// How many changes are read at once.
+const PAGE: usize = 256;
+/// How often other processes are asked for news, where a store is shared.
+const POLL: Duration = Duration::from_millis(50);
+
+impl Database {
+    /// The place behind everything that is here.
+    pub async fn cursor(&self) -> Result<Cursor> {
+        let meta = self.core.current().await?.meta;
+        Ok(Cursor { epoch: meta.epoch, next: meta.next })
+    }
+
+    /// What has come in since a cursor, in the order of arrival, at most `most`, and where to go on.
+    ///
+    /// Errors: [`ErrorKind::CursorLost`] if a crash has lost entries that the cursor had seen; the context pair `resume`
+    /// holds the cursor to go on with, behind what both still share.
+    pub async fn changes_since(&self, cursor: Cursor, most: usize) -> Result<(Vec<Change>, Cursor)> {
+        let rows = self.core.storage.snapshot().await?;
+        let meta = self.core.at(&*rows).await?.meta;
+        // What was there when the next epoch began is what the epoch of the cursor has kept.
+        let (after, end) =
+            (self.core.number.epoch_key(cursor.epoch.saturating_add(1)), self.core.number.epoch_key(u64::MAX));
+        let scan = eidetica_contract::Scan::range(META, after, Some(end)).rows(1);
+        let began =
+            rows.scan(scan).await?.rows.pop().and_then(|(_, row)| row[..].try_into().ok().map(u64::from_be_bytes));
+        let kept = began.unwrap_or(meta.next).min(meta.next);
+        if cursor.next > kept && cursor != Cursor::START {
+            let resume = Cursor { epoch: meta.epoch, next: kept };
+            let message = "a crash has lost entries that this cursor had seen; go on from the cursor in `resume`";
+            return Err(Error::new(ErrorKind::CursorLost, message).with("cursor", cursor).with("resume", resume));
+        }
+        let page = rows.scan(self.core.number.entries(cursor.next, meta.next).rows(most.clamp(1, PAGE))).await?;
+        let mut at = Cursor { epoch: meta.epoch, next: cursor.next };
+        let mut changes = Vec::with_capacity(page.rows.len());
+        for (key, row) in &page.rows {
+            let stored = StoredEntry::parse(trailing_number(key), row)?;
+            at.next = stored.number + 1;
+            changes.push(Change { log: LogEntry::of(&stored), entry: stored.entry, cursor: at });
+        }
+        Ok((changes, at))
+    }
+
+    /// Streams what comes in from now on, local and remote.
+    pub async fn watch(&self) -> Result<Watch> {
+        // Subscribed first: what comes between the two is then found, not lost.
+        let arrivals = self.core.arrivals.subscribe();
+        let cursor = self.cursor().await?;
+        Ok(Watch { database: self.clone(), cursor, ready: Default::default(), arrivals })
+    }
+
+    /// Streams what has come in since a cursor, and then what comes.
+    pub fn watch_from(&self, cursor: Cursor) -> Watch {
+        let arrivals = self.core.arrivals.subscribe();
+        Watch { database: self.clone(), cursor, ready: Default::default(), arrivals }
+    }
+}
+
+impl Watch {
+    /// The next change; waits for one.
+    ///
+    /// Errors: as for [`Database::changes_since`]; [`ErrorKind::Closed`] when the database is closed. Cancellation: nothing
+    /// is lost; the next call goes on at the same place.
+    pub async fn next(&mut self) -> Result<Change> {
+        loop {
+            if let Some(change) = self.ready.pop_front() {
+                self.cursor = change.cursor;
+                return Ok(change);
+            }
+            self.arrivals.mark_unchanged();
+            let (changes, cursor) = self.database.changes_since(self.cursor, PAGE).await?;
+            if changes.is_empty() {
+                self.cursor = cursor;
+                self.wait().await?;
+            }
+            self.ready.extend(changes);
+        }
+    }
+
+    /// Where the stream stands: behind the last change that [`next`](Watch::next) has returned.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        if !self.database.core.storage.shared {
+            return self.arrivals.changed().await.map_err(|_| closed());
+        }
+        match tokio::time::timeout(POLL, self.arrivals.changed()).await {
+            Ok(changed) => changed.map_err(|_| closed()),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// A group of entries that has become visible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriteEvent {
+    /// True if they were committed here.
+    pub local: bool,
+    /// The entries, in the order of their arrival.
+    pub entries: Vec<Id>,
+    /// The heads before.
+    pub previous: Vec<Id>,
+    /// The heads after.
+    pub tips: Vec<Id>,
+}
+
+type Callback = Box<dyn Fn(&WriteEvent) + Send + Sync>;
+
+/// The callbacks of a database.
+#[derive(Default)]
+pub(crate) struct Callbacks {
+    next: AtomicU64,
+    registered: Arc<Mutex<Vec<Registered>>>,
+}
+
+struct Registered {
+    number: u64,
+    local: bool,
+    call: Arc<Callback>,
+}
+
+/// Ends the calls of a callback when it is dropped.
+#[derive(Debug)]
+pub struct CallbackGuard {
+    number: u64,
+    registered: Weak<Mutex<Vec<Registered>>>,
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "callback {}", self.number)
+    }
+}
+
+impl Callbacks {
+    pub fn add(&self, local: bool, call: Callback) -> CallbackGuard {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        lock(&self.registered).push(Registered { number, local, call: Arc::new(call) });
+        CallbackGuard { number, registered: Arc::downgrade(&self.registered) }
+    }
+
+    /// Calls them, outside the lock, so that a callback may register or end others.
+    pub fn call(&self, event: &WriteEvent) {
+        let calls: Vec<Arc<Callback>> = lock(&self.registered)
+            .iter()
+            .filter(|registered| registered.local == event.local)
+            .map(|registered| registered.call.clone())
+            .collect();
+        for call in calls {
+            // A callback that panics must not end the writer of the database.
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(event))).is_err() {
+                tracing::error!("a write callback has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for CallbackGuard {
+    fn drop(&mut self) {
+        if let Some(registered) = self.registered.upgrade() {
+            lock(&registered).retain(|registered| registered.number != self.number);
+        }
+    }
+}
+
+fn lock(registered: &Mutex<Vec<Registered>>) -> std::sync::MutexGuard<'_, Vec<Registered>> {
+    registered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Writes down where the epoch of this opening begins for a database, unless a later opening has done so already.
+pub(crate) async fn begin_epoch(core: &Core) -> Result<()> {
+    loop {
+        let rows = core.storage.snapshot().await?;
+        let before = core.at(&*rows).await?;
+        if before.meta.epoch >= core.storage.epoch {
+            return Ok(());
+        }
+        let mut after = before.clone();
+        after.meta.epoch = core.storage.epoch;
+        let mut batch = eidetica_contract::WriteBatch::new();
+        batch.expect_value(META, core.number.meta_key(), before.meta.to_bytes());
+        batch.put(META, core.number.meta_key(), after.meta.to_bytes());
+        batch.put(META, core.number.epoch_key(core.storage.epoch), after.meta.next.to_be_bytes().to_vec());
+        match core.storage.commit(batch, 64).await {
+            Ok(()) => {
+                core.publish(after);
+                return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

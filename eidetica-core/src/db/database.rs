@@ -1,0 +1,296 @@
+//! A database, as an application holds it.
+
+use std::sync::Arc;
+
+use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
+
+use super::changes::{CallbackGuard, WriteEvent};
+use super::core::Core;
+use super::entries::{entry_at, number_of, require, unknown_entry};
+use super::ingest::{Outcome, Parked, Refused};
+use super::meta::Tip;
+use super::transaction::Transaction;
+use super::view::{Snapshot, View};
+use super::writer::{Arrivals, WriterHandle};
+use crate::auth::Right;
+use crate::dag::Seen;
+use crate::entry::{RawEntry, Rejected, VerifiedEntry, verify};
+use crate::error::invalid;
+use crate::id::Id;
+use crate::key::SecretKey;
+use crate::store::{SettingsStore, StoreType};
+
+/// A database. Handles are cheap to clone, and may be used from any number of tasks at once.
+#[derive(Clone)]
+pub struct Database {
+    pub(crate) core: Arc<Core>,
+    pub(crate) writer: WriterHandle,
+    key: Option<SecretKey>,
+}
+
+/// A store of a database, as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreSummary {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// False while its kind is not known here: its entries are kept unread.
+    pub known: bool,
+    /// True if bodies are missing here, so that what shows is not all there is.
+    pub partial: bool,
+    /// The fields of a table that have an index here.
+    pub indexes: Vec<String>,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("root", &self.core.id).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    pub(crate) fn new(core: Arc<Core>, writer: WriterHandle, key: Option<SecretKey>) -> Database {
+        Database { core, writer, key }
+    }
+
+    /// The same database, writing with another key, or with none.
+    #[must_use]
+    pub fn with_key(&self, key: Option<SecretKey>) -> Database {
+        Database { key, ..self.clone() }
+    }
+
+    /// The id of the database: that of its root entry.
+    pub fn root_id(&self) -> &Id {
+        &self.core.id
+    }
+
+    /// The public part of the key that this handle writes with.
+    pub fn author(&self) -> Option<PublicKey> {
+        self.key.as_ref().map(SecretKey::public)
+    }
+
+    /// The name of the database. Errors: [`ErrorKind::NotFound`] if it has none.
+    pub async fn get_name(&self) -> Result<String> {
+        self.get_settings().await?.get_name().await
+    }
+
+    /// The settings, to read.
+    pub async fn get_settings(&self) -> Result<SettingsStore> {
+        self.get_store_viewer(crate::auth::STORE).await
+    }
+
+    /// Begins a transaction on what is here now.
+    pub async fn new_transaction(&self) -> Result<Transaction> {
+        let meta = self.core.current().await?.meta;
+        self.begin(meta.tips, Seen::all_before(meta.next), false)
+    }
+
+    /// Begins a transaction on given entries, which become the parents of its entry whatever has come since.
+    ///
+    /// Errors: [`ErrorKind::InvalidInput`] without entries; [`ErrorKind::NotFound`] for one that is not of this database.
+    pub async fn new_transaction_with_tips(&self, tips: &[Id]) -> Result<Transaction> {
+        if tips.is_empty() {
+            return Err(invalid("a transaction stands on at least one entry"));
+        }
+        let mut tips = tips.to_vec();
+        tips.sort_unstable();
+        tips.dedup();
+        let rows = self.core.storage.snapshot().await?;
+        let places = require(&*rows, self.core.number, &tips).await?;
+        let numbers: Vec<u64> = places.iter().map(|place| place.number).collect();
+        let seen = self.core.graph.seen_by_all(&*rows, &numbers).await?;
+        let tip = |(id, place): (&Id, &super::entries::Place)| Tip {
+            id: *id,
+            number: place.number,
+            height: place.height,
+            time: place.time,
+        };
+        self.begin(tips.iter().zip(&places).map(tip).collect(), seen, true)
+    }
+
+    fn begin(&self, heads: Vec<Tip>, seen: Seen, fixed: bool) -> Result<Transaction> {
+        Ok(Transaction::new(self.core.clone(), self.writer.clone(), heads, seen, fixed, self.key.clone()))
+    }
+
+    /// A store, to read: it shows what is true whenever it is read.
+    ///
+    /// Errors: as for [`Transaction::get_store`].
+    pub async fn get_store_viewer<S: StoreType>(&self, name: &str) -> Result<S> {
+        self.now().get_store_viewer(name).await
+    }
+
+    /// What is true now, whenever it is read.
+    pub fn now(&self) -> View {
+        View::new(self.clone(), None)
+    }
+
+    /// The heads now: a name for the present state, to come back to with [`at`](Database::at).
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot(self.get_tips().await?))
+    }
+
+    /// The database as it was at a snapshot.
+    ///
+    /// Errors: [`ErrorKind::NotFound`] if the snapshot names entries that are not here.
+    pub async fn at(&self, snapshot: &Snapshot) -> Result<View> {
+        self.at_heads(&snapshot.0).await
+    }
+
+    /// The database as it was when these entries and everything below them were all there was.
+    ///
+    /// Errors: [`ErrorKind::NotFound`].
+    pub async fn at_heads(&self, heads: &[Id]) -> Result<View> {
+        let rows = self.core.storage.snapshot().await?;
+        let places = require(&*rows, self.core.number, heads).await?;
+        let numbers: Vec<u64> = places.iter().map(|place| place.number).collect();
+        let seen = self.core.graph.seen_by_all(&*rows, &numbers).await?;
+        Ok(View::new(self.clone(), Some(Arc::new(seen))))
+    }
+
+    /// The entries that nothing is above, in ascending order.
+    pub async fn get_tips(&self) -> Result<Vec<Id>> {
+        Ok(self.core.current().await?.meta.tip_ids())
+    }
+
+    /// A hash of the heads: two databases with equal digests hold the same entries.
+    pub async fn heads_digest(&self) -> Result<[u8; 32]> {
+        Ok(self.core.current().await?.meta.digest())
+    }
+
+    /// How many entries are here.
+    pub async fn entry_count(&self) -> Result<u64> {
+        Ok(self.core.current().await?.meta.next)
+    }
+
+    /// An entry. Errors: [`ErrorKind::NotFound`] if this database has none with this id.
+    pub async fn get_entry(&self, id: &Id) -> Result<VerifiedEntry> {
+        let rows = self.core.storage.snapshot().await?;
+        let number = number_of(&*rows, self.core.number, id).await?.ok_or_else(|| unknown_entry(id))?;
+        Ok(entry_at(&*rows, self.core.number, number).await?.entry)
+    }
+
+    /// The entries below the first heads and not below the second, in an order in which each comes after its parents.
+    ///
+    /// The cost is that of the difference, not of the history.
+    ///
+    /// Errors: [`ErrorKind::NotFound`] for a head that is not here.
+    pub async fn difference(&self, heads: &[Id], without: &[Id]) -> Result<Vec<Id>> {
+        let rows = self.core.storage.snapshot().await?;
+        let mut sets = Vec::new();
+        for heads in [heads, without] {
+            let places = require(&*rows, self.core.number, heads).await?;
+            let numbers: Vec<u64> = places.iter().map(|place| place.number).collect();
+            sets.push(self.core.graph.seen_by_all(&*rows, &numbers).await?);
+        }
+        let mut ids = Vec::new();
+        for (start, end) in sets[0].difference(&sets[1]).ranges() {
+            let range = self.core.number.entries(*start, *end);
+            for (key, row) in crate::store::applier::scan_all(&*rows, range).await? {
+                let number = crate::layout::trailing_number(&key);
+                ids.push(super::entries::StoredEntry::parse(number, &row)?.entry.id());
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Hands in entries that came from elsewhere. This is the one door: each is proven, judged by what is below it, and
+    /// applied, or it is answered why not. The outcomes come in the order of the entries.
+    ///
+    /// What lacks its parents waits, in a bounded area, and comes in by itself when they do; `source` tells for whom.
+    ///
+    /// Errors: those of the backend; entries that were accepted before stay. Cancellation: what was handed in comes in
+    /// all the same.
+    #[tracing::instrument(level = "debug", skip_all, fields(entries = entries.len()))]
+    pub async fn ingest(&self, entries: Vec<RawEntry>, source: &str) -> Result<Vec<Outcome>> {
+        let count = entries.len();
+        let verified = verify_all(entries).await?;
+        let mut outcomes = vec![Outcome::Deferred; count];
+        let mut good = Vec::with_capacity(count);
+        for (place, result) in verified.into_iter().enumerate() {
+            match result {
+                Ok(entry) => good.push((place, entry)),
+                Err(Rejected::NewerVersion(version)) => {
+                    outcomes[place] = Outcome::Parked(Parked::NewerVersion(version))
+                }
+                Err(rejected) => outcomes[place] = Outcome::Refused(Refused::Malformed(rejected)),
+            }
+        }
+        if good.is_empty() {
+            return Ok(outcomes);
+        }
+        self.writer.ingest(Arrivals { source: source.into(), entries: good, outcomes }).await
+    }
+
+    /// How many entries wait for something, and how many bytes they take.
+    pub async fn waiting(&self) -> Result<(usize, usize)> {
+        self.writer.waiting().await
+    }
+
+    /// The right that the key of this handle has now.
+    ///
+    /// Errors: [`ErrorKind::InvalidInput`] without a key.
+    pub async fn current_permission(&self) -> Result<Right> {
+        let key = self.author().ok_or_else(|| invalid("the database was opened without a key"))?;
+        self.now().right_of(key).await
+    }
+
+    /// The stores of the database.
+    pub async fn stores(&self) -> Result<Vec<StoreSummary>> {
+        let state = self.core.current().await?;
+        Ok(state
+            .catalog
+            .all()
+            .iter()
+            .map(|info| StoreSummary {
+                name: info.name.clone(),
+                kind: info.kind.clone(),
+                known: info.applied_below.is_none(),
+                partial: info.partial,
+                indexes: info.indexes.iter().map(|index| index.field.clone()).collect(),
+            })
+            .collect())
+    }
+
+    /// Makes everything durable that was committed before this call.
+    pub async fn flush(&self) -> Result<()> {
+        self.core.storage.flush().await
+    }
+
+    /// Calls back after each group of local commits. See [`WriteEvent`]. The calls end when the guard is dropped.
+    #[must_use = "the calls end when the guard is dropped"]
+    pub fn on_local_write(&self, call: impl Fn(&WriteEvent) + Send + Sync + 'static) -> CallbackGuard {
+        self.core.callbacks.add(true, Box::new(call))
+    }
+
+    /// Calls back after each group of entries that came from elsewhere. The calls end when the guard is dropped.
+    #[must_use = "the calls end when the guard is dropped"]
+    pub fn on_remote_write(&self, call: impl Fn(&WriteEvent) + Send + Sync + 'static) -> CallbackGuard {
+        self.core.callbacks.add(false, Box::new(call))
+    }
+}
+
+/// How many entries are verified without a thought of sharing the work.
+const FEW: usize = 8;
+
+/// Proves entries, on all cores if they are many.
+async fn verify_all(entries: Vec<RawEntry>) -> Result<Vec<Result<VerifiedEntry, Rejected>>> {
+    if entries.len() <= FEW {
+        return Ok(entries.into_iter().map(verify).collect());
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = entries.len().div_ceil(cores);
+    let mut entries = entries.into_iter().peekable();
+    let mut shares = Vec::new();
+    while entries.peek().is_some() {
+        let part: Vec<RawEntry> = entries.by_ref().take(share).collect();
+        shares.push(tokio::task::spawn_blocking(move || part.into_iter().map(verify).collect::<Vec<_>>()));
+    }
+    let mut all = Vec::new();
+    for share in shares {
+        let failed = |error| Error::new(ErrorKind::Internal, "a verification thread has ended early").caused_by(error);
+        all.extend(share.await.map_err(failed)?);
+    }
+    Ok(all)
+}

@@ -1,0 +1,69 @@
+//! The log of a database.
+
+use eidetica_contract::{PublicKey, Result};
+
+use super::database::Database;
+use super::entries::StoredEntry;
+use crate::clock::Time;
+use crate::id::Id;
+use crate::layout::trailing_number;
+
+/// One entry in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogEntry {
+    /// Its place in the order of arrival here; other peers have another order.
+    pub number: u64,
+    /// Its id.
+    pub id: Id,
+    /// The entries directly below it.
+    pub parents: Vec<Id>,
+    /// The length of the longest way down to the root.
+    pub height: u64,
+    /// When it was written.
+    pub time: Time,
+    /// Who signed it.
+    pub author: PublicKey,
+    /// True if it was committed here.
+    pub local: bool,
+    /// The stores it touches: name and kind.
+    pub stores: Vec<(String, String)>,
+}
+
+impl LogEntry {
+    pub(super) fn of(stored: &StoredEntry) -> LogEntry {
+        let header = stored.entry.header();
+        LogEntry {
+            number: stored.number,
+            id: stored.entry.id(),
+            parents: header.parents.clone(),
+            height: header.height,
+            time: header.time,
+            author: header.author,
+            local: stored.local,
+            stores: header.stores.iter().map(|store| (store.name.clone(), store.kind.clone())).collect(),
+        }
+    }
+}
+
+impl Database {
+    /// The latest arrivals before a place in the order of arrival (`None`: before the end), latest first, at most `most`.
+    /// An entry comes before everything below it. To read on, pass the number of the last one.
+    pub async fn log(&self, before: Option<u64>, most: usize) -> Result<Vec<LogEntry>> {
+        let rows = self.core.storage.snapshot().await?;
+        let mut entries = Vec::new();
+        let mut end = before.unwrap_or(u64::MAX);
+        while entries.len() < most && end > 0 {
+            let scan = self.core.number.entries(0, end).backward().rows((most - entries.len()).min(256));
+            let page = rows.scan(scan).await?;
+            for (key, row) in &page.rows {
+                end = trailing_number(key);
+                entries.push(LogEntry::of(&StoredEntry::parse(end, row)?));
+            }
+            if !page.more {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+}

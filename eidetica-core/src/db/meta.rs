@@ -1,0 +1,92 @@
+//! The one row that says where a database stands.
+
+use eidetica_contract::Result;
+
+use crate::cbor::{Read, Reader, Writer};
+use crate::clock::Time;
+use crate::error::damaged;
+use crate::id::Id;
+
+/// Heads and counters of a database. Every commit expects it unchanged, so that several processes can share a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Meta {
+    /// The entries that nothing is above, ordered by id.
+    pub tips: Vec<Tip>,
+    /// The arrival number that the next entry gets.
+    pub next: u64,
+    /// The greatest time of an entry here.
+    pub latest: Time,
+    /// The epoch in which the store was opened last; part of every cursor.
+    pub epoch: u64,
+    /// Raised with every change of the catalog.
+    pub catalog: u64,
+    /// True while state and indexes are being rebuilt from the entries.
+    pub rebuilding: bool,
+}
+
+/// An entry that nothing is above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tip {
+    pub id: Id,
+    pub number: u64,
+    pub height: u64,
+    pub time: Time,
+}
+
+impl Meta {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.list(6)
+            .uint(self.next)
+            .uint(self.latest.number())
+            .uint(self.epoch)
+            .uint(self.catalog)
+            .bool(self.rebuilding);
+        out.list(self.tips.len());
+        for tip in &self.tips {
+            out.list(4).bytes(tip.id.as_bytes()).uint(tip.number).uint(tip.height).uint(tip.time.number());
+        }
+        out.finish()
+    }
+
+    pub fn parse(bytes: &[u8]) -> Result<Meta> {
+        let mut input = Reader::new(bytes);
+        let mut read = || -> Read<Meta> {
+            input.list_of(6)?;
+            let (next, latest) = (input.uint()?, Time::from_number(input.uint()?));
+            let (epoch, catalog, rebuilding) = (input.uint()?, input.uint()?, input.bool()?);
+            let mut tips = Vec::new();
+            for _ in 0..input.list(usize::MAX)? {
+                input.list_of(4)?;
+                let id = Id::from_bytes(input.array()?);
+                let (number, height) = (input.uint()?, input.uint()?);
+                tips.push(Tip { id, number, height, time: Time::from_number(input.uint()?) });
+            }
+            input.end()?;
+            Ok(Meta { tips, next, latest, epoch, catalog, rebuilding })
+        };
+        read().map_err(|_| damaged("the row of a database"))
+    }
+
+    /// Adds an entry above its parents.
+    pub fn add(&mut self, tip: Tip, parents: &[Id]) {
+        self.tips.retain(|tip| parents.binary_search(&tip.id).is_err());
+        let at = self.tips.partition_point(|other| other.id < tip.id);
+        self.tips.insert(at, tip);
+        self.next = self.next.max(tip.number + 1);
+        self.latest = self.latest.max(tip.time);
+    }
+
+    pub fn tip_ids(&self) -> Vec<Id> {
+        self.tips.iter().map(|tip| tip.id).collect()
+    }
+
+    /// The BLAKE3-256 hash of the ids of the heads in ascending order: equal exactly if the heads are.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        for tip in &self.tips {
+            hasher.update(tip.id.as_bytes());
+        }
+        *hasher.finalize().as_bytes()
+    }
+}

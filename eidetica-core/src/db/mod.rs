@@ -1,0 +1,29 @@
+//! Databases: what an application holds, and the task behind it that writes.
+
+pub(crate) mod catalog;
+mod changes;
+pub(crate) mod core;
+mod database;
+pub(crate) mod entries;
+mod history;
+mod ingest;
+pub(crate) mod meta;
+mod parking;
+mod reindex;
+mod transaction;
+mod transfer;
+mod verify;
+mod view;
+pub(crate) mod work;
+mod writer;
+
+pub use changes::{CallbackGuard, Change, Cursor, Watch, WriteEvent};
+pub use database::{Database, StoreSummary};
+pub use history::LogEntry;
+pub use ingest::{Outcome, Parked, Refused};
+pub use transaction::{Committed, Durability, Transaction};
+pub(crate) use transaction::{Touch, Touched, TransactionState};
+pub use transfer::Exported;
+pub use verify::{Problem, Report};
+pub use view::{Snapshot, View};
+pub(crate) use writer::WriterHandle;

@@ -1,0 +1,142 @@
+//! Where entries wait for what they lack: bounded in bytes, per source and in all, and forgotten by age.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Time;
+use crate::entry::VerifiedEntry;
+use crate::id::Id;
+
+/// How many bytes may wait in all.
+const MAX_BYTES: usize = 64 << 20;
+/// How many bytes of one source may wait.
+const MAX_BYTES_OF_SOURCE: usize = 16 << 20;
+/// How long an entry waits.
+const MAX_AGE: Duration = Duration::from_secs(600);
+/// How many ids of refused entries are remembered, so that what stands on them is refused at once.
+const MAX_REFUSED: usize = 4096;
+/// What an entry takes beside its bytes.
+const OVERHEAD: usize = 512;
+
+/// Entries that wait.
+#[derive(Default)]
+pub(crate) struct Parking {
+    entries: HashMap<Id, Waiting>,
+    by_parent: HashMap<Id, BTreeSet<Id>>,
+    by_time: BTreeSet<(Time, Id)>,
+    arrived: VecDeque<(Time, Id)>,
+    bytes: usize,
+    bytes_of: HashMap<Arc<str>, usize>,
+    refused: HashSet<Id>,
+    refused_order: VecDeque<Id>,
+}
+
+struct Waiting {
+    entry: VerifiedEntry,
+    source: Arc<str>,
+    parent: Option<Id>,
+}
+
+fn size(entry: &VerifiedEntry) -> usize {
+    OVERHEAD + entry.header_bytes().len() + entry.bodies().iter().flatten().map(|body| body.len()).sum::<usize>()
+}
+
+impl Parking {
+    /// Keeps an entry until its parent comes, or (without a parent to wait for) until the clock reaches its time. False if
+    /// there is no room.
+    pub fn keep(&mut self, entry: VerifiedEntry, source: &Arc<str>, parent: Option<Id>, now: Time) -> bool {
+        self.forget_old(now);
+        let id = entry.id();
+        if self.entries.contains_key(&id) {
+            return true;
+        }
+        let size = size(&entry);
+        let of_source = self.bytes_of.get(source).copied().unwrap_or(0);
+        if self.bytes + size > MAX_BYTES || of_source + size > MAX_BYTES_OF_SOURCE {
+            return false;
+        }
+        self.bytes += size;
+        *self.bytes_of.entry(source.clone()).or_default() += size;
+        match parent {
+            Some(parent) => drop(self.by_parent.entry(parent).or_default().insert(id)),
+            None => drop(self.by_time.insert((entry.header().time, id))),
+        }
+        self.arrived.push_back((now, id));
+        self.entries.insert(id, Waiting { entry, source: source.clone(), parent });
+        true
+    }
+
+    /// Takes out what waited for this entry.
+    pub fn take_children(&mut self, parent: &Id) -> Vec<(VerifiedEntry, Arc<str>)> {
+        let children = self.by_parent.get(parent).cloned().unwrap_or_default();
+        children.iter().filter_map(|child| self.take(child)).collect()
+    }
+
+    /// Takes out what waited for the clock and need not any more.
+    pub fn take_due(&mut self, until: Time) -> Vec<(VerifiedEntry, Arc<str>)> {
+        let due: Vec<Id> = self.by_time.iter().take_while(|(time, _)| *time <= until).map(|(_, id)| *id).collect();
+        due.iter().filter_map(|id| self.take(id)).collect()
+    }
+
+    /// When the next entry that waits for the clock will be due.
+    pub fn next_due(&self) -> Option<Time> {
+        self.by_time.first().map(|(time, _)| *time)
+    }
+
+    /// Remembers that an entry was refused.
+    pub fn refuse(&mut self, id: Id) {
+        if self.refused.insert(id) {
+            self.refused_order.push_back(id);
+        }
+        if self.refused_order.len() > MAX_REFUSED
+            && let Some(oldest) = self.refused_order.pop_front()
+        {
+            self.refused.remove(&oldest);
+        }
+    }
+
+    pub fn is_refused(&self, id: &Id) -> bool {
+        self.refused.contains(id)
+    }
+
+    /// How many entries wait, and how many bytes they take.
+    pub fn size(&self) -> (usize, usize) {
+        (self.entries.len(), self.bytes)
+    }
+
+    fn take(&mut self, id: &Id) -> Option<(VerifiedEntry, Arc<str>)> {
+        let waiting = self.entries.remove(id)?;
+        let size = size(&waiting.entry);
+        self.bytes -= size;
+        if let Some(of_source) = self.bytes_of.get_mut(&waiting.source) {
+            *of_source -= size;
+            if *of_source == 0 {
+                self.bytes_of.remove(&waiting.source);
+            }
+        }
+        self.by_time.remove(&(waiting.entry.header().time, *id));
+        if let Some(parent) = waiting.parent
+            && let Some(siblings) = self.by_parent.get_mut(&parent)
+        {
+            siblings.remove(id);
+            if siblings.is_empty() {
+                self.by_parent.remove(&parent);
+            }
+        }
+        Some((waiting.entry, waiting.source))
+    }
+
+    fn forget_old(&mut self, now: Time) {
+        while let Some((since, id)) = self.arrived.front().copied() {
+            let old = since.plus(MAX_AGE) < now;
+            if !old && self.entries.contains_key(&id) {
+                return;
+            }
+            self.arrived.pop_front();
+            if old {
+                self.take(&id);
+            }
+        }
+    }
+}

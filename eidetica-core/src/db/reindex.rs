@@ -1,0 +1,162 @@
+//! Rebuilding everything but the entries: indexes, catalog, state, past. And the secondary indexes of tables.
+
+use std::sync::Arc;
+
+use eidetica_contract::{Error, ErrorKind, Result, Scan, WriteBatch};
+
+use super::catalog::{Catalog, StoreInfo};
+use super::core::Core;
+use super::database::Database;
+use super::entries::StoredEntry;
+use super::work::Work;
+use super::writer::Task;
+use crate::auth::{self, SettingsDelta};
+use crate::error::{damaged, invalid};
+use crate::layout::{CATALOG, HEIGHTS, IDS, INDEX, META, PAST, STATE, TOUCHED, trailing_number, within_store};
+use crate::store::applier::scan_all;
+use crate::store::table::{self, IndexDefinition, index_rows};
+
+/// How many entries are rebuilt in one batch.
+const BATCH: u64 = 512;
+
+impl Database {
+    /// Rebuilds indexes, catalog and state from the entries alone. The rows that come out are those that were there, if
+    /// these were right.
+    ///
+    /// While it runs, other readers and writers of the database are answered [`ErrorKind::Locked`]. If it is interrupted
+    /// it starts over when the database is opened next.
+    ///
+    /// Errors: [`ErrorKind::Corrupted`] if an entry itself cannot be read.
+    pub async fn reindex(&self) -> Result<()> {
+        self.writer.work(Task::Reindex).await
+    }
+
+    /// Sees to it that a table has an index over a field. The index belongs to this store alone and is kept from then on.
+    ///
+    /// Errors: [`ErrorKind::NotFound`] if there is no such table yet.
+    pub async fn ensure_index(&self, table: &str, field: &str) -> Result<()> {
+        self.writer.work(Task::Index { name: table.to_owned(), field: field.to_owned() }).await
+    }
+
+    /// Drops the index of a table over a field, if there is one. Errors: [`ErrorKind::NotFound`] without such a table.
+    pub async fn drop_index(&self, table: &str, field: &str) -> Result<()> {
+        self.writer.work(Task::Unindex { name: table.to_owned(), field: field.to_owned() }).await
+    }
+}
+
+/// Rebuilds a database. Runs in its writer, so that nothing else writes meanwhile.
+#[tracing::instrument(skip_all)]
+pub(crate) async fn rebuild(core: &Core) -> Result<()> {
+    let rows = core.storage.snapshot().await?;
+    let before = core.at(&*rows).await?;
+    drop(rows);
+    let mut state = super::core::State { catalog: Catalog::default(), rights: Arc::default(), ..before.clone() };
+    state.meta.rebuilding = true;
+    state.meta.tips.clear();
+    state.meta.catalog += 1;
+    let mut batch = WriteBatch::new();
+    batch.expect_value(META, core.number.meta_key(), before.meta.to_bytes());
+    for keyspace in [IDS, HEIGHTS, CATALOG, TOUCHED, STATE, PAST, INDEX] {
+        let all = Scan::prefix(keyspace, &core.number.prefix());
+        batch.delete_range(keyspace, all.start, all.end);
+    }
+    // The definitions of indexes are not in the entries. They wait in the catalog until their store comes up again.
+    let indexed: Vec<Arc<StoreInfo>> =
+        before.catalog.all().into_iter().filter(|info| !info.indexes.is_empty()).collect();
+    batch.put(META, core.number.meta_key(), state.meta.to_bytes());
+    for info in &indexed {
+        batch.put(CATALOG, info.at(core.number).catalog_key(), info.to_bytes());
+    }
+    core.graph.forget_from(0);
+    core.storage.commit(batch, 0).await?;
+    core.publish(state.clone());
+    let mut at = 0;
+    while at < state.meta.next {
+        let rows = core.storage.snapshot().await?;
+        let page = rows.scan(core.number.entries(at, state.meta.next.min(at + BATCH)).bytes(4 << 20)).await?;
+        let mut work = Work::resume(core, rows, state.clone());
+        let Some((last, _)) = page.rows.last() else { return Err(damaged("an entry is missing")) };
+        at = trailing_number(last) + 1;
+        for (key, row) in &page.rows {
+            let stored = StoredEntry::parse(trailing_number(key), row)?;
+            work.readmit(stored, &indexed).await?;
+        }
+        if at >= state.meta.next {
+            work.state.meta.rebuilding = false;
+        }
+        let Some((batch, bytes, after, _)) = work.into_batch() else { continue };
+        core.storage.commit(batch, bytes).await?;
+        state = after;
+    }
+    core.publish(state);
+    Ok(())
+}
+
+impl Work<'_> {
+    /// Takes up an entry that is here again, as if it had just been admitted.
+    async fn readmit(&mut self, stored: StoredEntry, indexed: &[Arc<StoreInfo>]) -> Result<()> {
+        let below = self.below(&stored.entry).await?;
+        let header = stored.entry.header();
+        let parents = super::entries::require(&self.rows, self.core.number, &header.parents).await?;
+        let parents: Vec<u64> = parents.iter().map(|place| place.number).collect();
+        let settings = stored.entry.settings().and_then(|body| SettingsDelta::parse(body).ok());
+        let is_root = header.parents.is_empty();
+        let change = auth::admit(&self.state.rights, &below, header.author, settings.as_ref(), is_root);
+        if let Some(change) = change.map_err(|_| damaged("an entry without the right for it"))? {
+            change.apply(Arc::make_mut(&mut self.state.rights), stored.number, &below);
+        }
+        let lineage = self.core.graph.lineage(&self.rows, stored.number, &parents, &below).await?;
+        for (delta, _) in stored.entry.deltas() {
+            let indexes = indexed.iter().find(|info| info.name == delta.name && info.kind == delta.kind);
+            if let (Some(indexes), None) = (indexes, self.state.catalog.get(&delta.name, &delta.kind)) {
+                let info = self.store_info(&delta.name, &delta.kind, stored.number);
+                self.change_store(StoreInfo { indexes: indexes.indexes.clone(), ..(*info).clone() });
+            }
+        }
+        let known = lineage == stored.lineage;
+        self.store_entry(StoredEntry { lineage, ..stored }, &below, !known).await
+    }
+
+    /// Adds an index to a table, from the rows that are there.
+    pub(crate) async fn add_index(&mut self, name: &str, field: &str) -> Result<bool> {
+        let info = self.table(name)?;
+        if info.indexes.iter().any(|index| index.field == field) {
+            return Ok(true);
+        }
+        if field.len() > 256 {
+            return Err(invalid("the name of a field with an index has at most 256 bytes"));
+        }
+        let number = info.indexes.iter().map(|index| index.number + 1).max().unwrap_or(0);
+        let added = [IndexDefinition { number, field: field.to_owned() }];
+        let store = info.at(self.core.number);
+        for (key, record) in scan_all(&self.rows, Scan::prefix(STATE, &store.prefix())).await? {
+            let row = table::parse(Some(&record))?;
+            for key in index_rows(store, &added, &within_store(&key), row.shown())? {
+                self.rows.put(INDEX, key, bytes::Bytes::new());
+            }
+        }
+        let indexes = info.indexes.iter().cloned().chain(added).collect();
+        self.change_store(StoreInfo { indexes, ..(*info).clone() });
+        Ok(true)
+    }
+
+    /// Drops an index of a table.
+    pub(crate) async fn drop_index(&mut self, name: &str, field: &str) -> Result<bool> {
+        let info = self.table(name)?;
+        let Some(index) = info.indexes.iter().find(|index| index.field == field) else { return Ok(true) };
+        let prefix = info.at(self.core.number).index_prefix(index.number);
+        for (key, _) in scan_all(&self.rows, Scan::prefix(INDEX, &prefix)).await? {
+            self.rows.delete(INDEX, key);
+        }
+        let indexes = info.indexes.iter().filter(|index| index.field != field).cloned().collect();
+        self.change_store(StoreInfo { indexes, ..(*info).clone() });
+        Ok(true)
+    }
+
+    fn table(&self, name: &str) -> Result<Arc<StoreInfo>> {
+        self.state.catalog.get(name, table::KIND).cloned().ok_or_else(|| {
+            let message = "there is no such table yet; it comes into being with its first row";
+            Error::new(ErrorKind::NotFound, message).with("table", name)
+        })
+    }
+}

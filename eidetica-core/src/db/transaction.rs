@@ -1,0 +1,295 @@
+//! Transactions: a snapshot, what is to change on it, and how that becomes one entry.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use eidetica_contract::{Error, ErrorKind, Result};
+
+use super::catalog::Catalog;
+use super::core::Core;
+use super::ingest::Refused;
+use super::meta::Tip;
+use super::work::{Verdict, Work};
+use super::writer::WriterHandle;
+use crate::auth;
+use crate::dag::Seen;
+use crate::entry::{Header, Origin, Rejected, VerifiedEntry};
+use crate::id::Id;
+use crate::key::SecretKey;
+use crate::layout::StoreNumber;
+use crate::limits::MAX_PARENTS;
+use crate::store::cell::Cell;
+use crate::store::stage::Staged;
+use crate::store::{StoreHandle, StoreType};
+
+/// When a commit counts as done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// It survives a crash of the process, of the system and of the power.
+    #[default]
+    Flushed,
+    /// It is visible, and becomes durable within about 100 ms. A crash may lose it, but only together with all that was
+    /// committed after it.
+    Buffered,
+}
+
+/// What a commit has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Committed {
+    /// The new entry; if nothing was written, the head of the snapshot with the greatest time and id.
+    pub id: Id,
+    /// False if the transaction changed nothing, and so wrote nothing.
+    pub written: bool,
+}
+
+/// Changes that become visible together, or not at all.
+///
+/// A transaction sees its database as it was when the transaction began, and its own changes. It becomes one signed entry.
+/// Where nothing that it has read or written was touched since, that entry stands above everything that is here by then;
+/// otherwise above what the transaction has seen, so that what it did not see is concurrent with it, honestly.
+///
+/// Handles are cheap to clone. Dropping all of them without a commit changes nothing.
+#[derive(Clone)]
+pub struct Transaction {
+    pub(crate) state: Arc<TransactionState>,
+}
+
+/// What the stores of one transaction share.
+pub(crate) struct TransactionState {
+    pub core: Arc<Core>,
+    pub writer: WriterHandle,
+    /// What it sees.
+    pub seen: Arc<Seen>,
+    heads: Vec<Tip>,
+    /// True if the entry must stand directly above the heads.
+    fixed: bool,
+    key: Option<SecretKey>,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Default)]
+struct Stage {
+    stores: BTreeMap<(String, String), Staged>,
+    used: Vec<Touch>,
+    done: bool,
+}
+
+/// Something that a transaction has read or written.
+#[derive(Clone, Debug)]
+pub(crate) struct Touch {
+    pub name: String,
+    pub kind: String,
+    pub what: Touched,
+}
+
+/// A part of a store.
+#[derive(Clone, Debug)]
+pub(crate) enum Touched {
+    /// A path of a document: the cells at, below and above it.
+    Path(Vec<u8>),
+    /// Cells from the first key up to, not including, the second.
+    Range(Bytes, Option<Bytes>),
+}
+
+impl Transaction {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        writer: WriterHandle,
+        heads: Vec<Tip>,
+        seen: Seen,
+        fixed: bool,
+        key: Option<SecretKey>,
+    ) -> Transaction {
+        let seen = Arc::new(seen);
+        let state = TransactionState { core, writer, seen, heads, fixed, key, stage: Mutex::default() };
+        Transaction { state: Arc::new(state) }
+    }
+
+    /// A store of the database, as this transaction sees it, to read and to write. A store comes into being with its
+    /// first entry.
+    ///
+    /// Errors: [`ErrorKind::InvalidInput`] for a name that is empty, too long or reserved; [`ErrorKind::WrongType`] if
+    /// the name belongs to a store of another kind.
+    pub async fn get_store<S: StoreType>(&self, name: &str) -> Result<S> {
+        Ok(S::open(StoreHandle::in_transaction(self.state.clone(), name, S::KIND).await?))
+    }
+
+    /// Makes the changes visible and durable. Returns the id of the new entry, or, if nothing was changed, that of the
+    /// head of the snapshot with the greatest time and id.
+    ///
+    /// Errors, after each of which nothing was written: [`ErrorKind::PermissionDenied`], saying which right is missing;
+    /// [`ErrorKind::Conflict`] if it was committed before; [`ErrorKind::TooLarge`]; and those of the backend. An error
+    /// of the flush alone leaves the entry visible and its durability unknown.
+    ///
+    /// Cancellation: when the future is dropped, the commit takes place whole or not at all.
+    pub async fn commit(self) -> Result<Id> {
+        Ok(self.commit_with(Durability::Flushed).await?.id)
+    }
+
+    /// Commits with a choice of durability. Errors and cancellation as for [`commit`](Transaction::commit).
+    pub async fn commit_with(self, durability: Durability) -> Result<Committed> {
+        let (stores, used) = {
+            let mut stage = self.state.stage();
+            if std::mem::replace(&mut stage.done, true) {
+                let message = "the transaction has been committed before; begin another one";
+                return Err(Error::new(ErrorKind::Conflict, message).retry(eidetica_contract::Retry::Never));
+            }
+            (std::mem::take(&mut stage.stores), std::mem::take(&mut stage.used))
+        };
+        let limits = stores.values().any(Staged::limits_rights);
+        let deltas: Vec<(String, String, Bytes)> = stores
+            .into_iter()
+            .filter(|(_, staged)| !staged.is_empty())
+            .map(|((name, kind), staged)| (name, kind, staged.into_bytes()))
+            .collect();
+        if deltas.is_empty() {
+            let newest = self.state.heads.iter().max_by_key(|head| (head.time, head.id));
+            let id = newest.map_or(self.state.core.id, |head| head.id);
+            return Ok(Committed { id, written: false });
+        }
+        let size: usize = deltas.iter().map(|(_, _, body)| body.len()).sum();
+        if size > crate::limits::MAX_BODIES {
+            let message = "the transaction is larger than one entry may be; split it";
+            let error = Error::new(ErrorKind::TooLarge, message).with("bytes", size);
+            return Err(error.with("limit", crate::limits::MAX_BODIES));
+        }
+        let key = self.state.key.clone().ok_or_else(no_key)?;
+        let state = &self.state;
+        let fixed = state.fixed || limits;
+        let intent = Intent { deltas, heads: state.heads.clone(), seen: (*state.seen).clone(), fixed, used, key };
+        state.writer.commit(intent, durability).await
+    }
+}
+
+impl TransactionState {
+    /// Notes that something was read or written.
+    pub fn touch(&self, touch: Touch) {
+        self.stage().used.push(touch);
+    }
+
+    /// Looks at what is staged for a store, or changes it.
+    pub fn staged<T>(&self, name: &str, kind: &str, act: impl FnOnce(&mut Staged) -> T) -> T {
+        let mut stage = self.stage();
+        let staged = stage.stores.entry((name.to_owned(), kind.to_owned())).or_insert_with(|| Staged::new(kind));
+        act(staged)
+    }
+
+    /// True once it has been committed; nothing can be staged then.
+    pub fn is_done(&self) -> bool {
+        self.stage().done
+    }
+
+    fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn no_key() -> Error {
+    let message = "the database was opened without a key, so nothing can be signed; open it with one to write";
+    Error::new(ErrorKind::PermissionDenied, message)
+}
+
+/// A transaction on its way to become an entry.
+pub(crate) struct Intent {
+    deltas: Vec<(String, String, Bytes)>,
+    heads: Vec<Tip>,
+    pub seen: Seen,
+    fixed: bool,
+    used: Vec<Touch>,
+    key: SecretKey,
+}
+
+/// What became of an intent.
+pub(crate) enum Commitment {
+    Done(Committed),
+    Refused(Error),
+}
+
+impl Intent {
+    /// True if none of the touched cells belongs to something the transaction has used. Settings count as used always.
+    pub fn is_left_alone_by(&self, touched: &[(StoreNumber, Cell)], catalog: &Catalog) -> bool {
+        let number = |name: &str, kind: &str| catalog.get(name, kind).map(|info| info.number);
+        let settings = number(auth::STORE, auth::KIND);
+        if touched.iter().any(|(store, _)| Some(store.store) == settings) {
+            return false;
+        }
+        self.used.iter().all(|used| {
+            let store = number(&used.name, &used.kind);
+            !touched.iter().any(|(at, cell)| Some(at.store) == store && used.what.meets(cell))
+        })
+    }
+
+    /// Becomes an entry. `untouched` says that nothing it has used was touched since its snapshot.
+    pub async fn happen(&self, work: &mut Work<'_>, untouched: bool) -> Result<Commitment> {
+        let mut parents = if self.fixed || !untouched { self.heads.clone() } else { work.state.meta.tips.clone() };
+        // With more heads than an entry may have parents, entries without a change bring them together first.
+        while parents.len() > MAX_PARENTS {
+            let some: Vec<Tip> = parents.drain(..MAX_PARENTS).collect();
+            match self.write(work, &some, Vec::new()).await? {
+                Ok(merge) => parents.push(merge),
+                Err(error) => return Ok(Commitment::Refused(error)),
+            }
+        }
+        Ok(match self.write(work, &parents, self.deltas.clone()).await? {
+            Ok(tip) => Commitment::Done(Committed { id: tip.id, written: true }),
+            Err(error) => Commitment::Refused(error),
+        })
+    }
+
+    async fn write(
+        &self,
+        work: &mut Work<'_>,
+        parents: &[Tip],
+        deltas: Vec<(String, String, Bytes)>,
+    ) -> Result<Result<Tip, Error>> {
+        let Some(time) = work.time_after(&work.core.storage, parents) else {
+            return Ok(Err(Error::new(ErrorKind::Internal, "the clock has reached the end of its range")));
+        };
+        let height = parents.iter().map(|parent| parent.height + 1).max().unwrap_or(0);
+        let header = Header {
+            origin: Origin::Database(work.core.id),
+            parents: parents.iter().map(|parent| parent.id).collect(),
+            height,
+            time,
+            author: self.key.public(),
+            stores: Vec::new(),
+            signature: [0; 64],
+        };
+        let entry = match VerifiedEntry::sign(header, deltas, &self.key) {
+            Ok(entry) => entry,
+            Err(rejected) => return Ok(Err(not_an_entry(&rejected))),
+        };
+        let id = entry.id();
+        Ok(match work.admit(entry, true).await? {
+            Verdict::Admitted(number) => Ok(Tip { id, number, height, time }),
+            Verdict::Refused(Refused::Denied(denied)) => {
+                let error =
+                    Error::new(ErrorKind::PermissionDenied, "the commit was not made: the right for it is missing");
+                Err(error.with("reason", denied).with("key", self.key.public()))
+            }
+            other => {
+                Err(Error::new(ErrorKind::Internal, "a local entry was not admitted")
+                    .with("verdict", format!("{other:?}")))
+            }
+        })
+    }
+}
+
+pub(crate) fn not_an_entry(rejected: &Rejected) -> Error {
+    let kind = if *rejected == Rejected::TooLong { ErrorKind::TooLarge } else { ErrorKind::InvalidInput };
+    Error::new(kind, "the transaction makes no valid entry").with("reason", rejected)
+}
+
+impl Touched {
+    fn meets(&self, cell: &Cell) -> bool {
+        match self {
+            Touched::Path(prefix) => {
+                let above = &cell[..cell.len().saturating_sub(crate::store::cell::END.len())];
+                cell.starts_with(prefix) || prefix.starts_with(above)
+            }
+            Touched::Range(start, end) => cell >= start && end.as_ref().is_none_or(|end| cell < end),
+        }
+    }
+}

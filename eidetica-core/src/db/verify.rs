@@ -1,0 +1,373 @@
+//! Checking a database against itself: every signature, every rule of the door, every row that follows from the entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eidetica_contract::{Keyspace, Result, Scan, Snapshot};
+
+use super::catalog::StoreInfo;
+use super::core::State;
+use super::database::Database;
+use super::entries::{Place, StoredEntry, places};
+use crate::auth::{self, Rights, SettingsDelta};
+use crate::dag::Seen;
+use crate::entry::verify;
+use crate::id::Id;
+use crate::layout::{
+    HEIGHTS, IDS, INDEX, PAST, STATE, StoreNumber, TOUCHED, past_parts, trailing_number, within_store,
+};
+use crate::store::algebra::{Algebra, Delta};
+use crate::store::cell::{self, Cell};
+use crate::store::doc::{Action, Record};
+use crate::store::events::{EntryCache, Moment};
+use crate::store::table::{self, RowAction, index_rows};
+
+/// What a check has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// How many entries were checked.
+    pub entries: u64,
+    /// How many cells of stores were compared with a replay of their operations.
+    pub cells: u64,
+    /// How many rows of secondary indexes were compared.
+    pub index_rows: u64,
+    /// What is wrong. At most a thousand are listed.
+    pub problems: Vec<Problem>,
+    /// Deltas that are in the history without effect, because their kind cannot read them: entry and store. No fault of
+    /// this store.
+    pub unreadable: Vec<(Id, String)>,
+    /// Stores whose kind is not known here, so that their state could not be checked.
+    pub unknown_kinds: Vec<String>,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// What, in words.
+    pub what: String,
+    /// The entry it concerns, if it concerns one.
+    pub entry: Option<Id>,
+    /// True if [`Database::reindex`] mends it: the entries themselves are sound.
+    pub reindex_mends: bool,
+}
+
+const MAX_PROBLEMS: usize = 1000;
+
+impl Database {
+    /// Checks everything that can be checked, on one snapshot, while the database is in use.
+    ///
+    /// Signatures, ids and order of the entries; hashes of their bodies; the rights of their authors; the indexes; the
+    /// heads; and every live record against a replay of all operations at its cell.
+    ///
+    /// Errors: those of the backend alone; what is wrong with the data stands in the report.
+    #[tracing::instrument(skip_all)]
+    pub async fn verify(&self) -> Result<Report> {
+        let rows = self.core.storage.snapshot().await?;
+        let state = self.core.at(&*rows).await?;
+        let mut check = Check { database: self, rows: &*rows, state: &state, report: Report::default(), touched: 0 };
+        check.entries().await?;
+        check.counts().await?;
+        for info in state.catalog.all() {
+            check.store(&info).await?;
+        }
+        Ok(check.report)
+    }
+}
+
+struct Check<'a> {
+    database: &'a Database,
+    rows: &'a dyn Snapshot,
+    state: &'a State,
+    report: Report,
+    /// How many rows the indexes of entries must have.
+    touched: u64,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, what: impl Into<String>, entry: Option<Id>, reindex_mends: bool) {
+        if self.report.problems.len() < MAX_PROBLEMS {
+            self.report.problems.push(Problem { what: what.into(), entry, reindex_mends });
+        }
+    }
+
+    async fn entries(&mut self) -> Result<()> {
+        let number = self.database.core.number;
+        let mut rights = Rights::default();
+        let mut heads: BTreeSet<Id> = BTreeSet::new();
+        let mut next = Some(number.entries(0, u64::MAX).bytes(1 << 20));
+        while let Some(scan) = next.take() {
+            let page = self.rows.scan(scan.clone()).await?;
+            if let (true, Some((last, _))) = (page.more, page.rows.last()) {
+                next = Some(scan.after(last));
+            }
+            let mut stored = Vec::new();
+            for (key, row) in &page.rows {
+                match StoredEntry::parse(trailing_number(key), row) {
+                    Ok(entry) => stored.push(entry),
+                    Err(_) => self.problem(format!("entry {} cannot be read", trailing_number(key)), None, false),
+                }
+            }
+            let proven = self.prove(&stored).await?;
+            for (entry, proven) in stored.iter().zip(proven) {
+                if let Err(reason) = proven {
+                    self.problem(reason, Some(entry.entry.id()), false);
+                }
+                self.entry(entry, &mut rights, &mut heads).await?;
+            }
+        }
+        let tips: BTreeSet<Id> = self.state.meta.tip_ids().into_iter().collect();
+        if tips != heads {
+            self.problem("the heads are not the entries that nothing is above", None, true);
+        }
+        if self.report.entries != self.state.meta.next {
+            self.problem("the number of entries is not the one that the database has counted", None, false);
+        }
+        Ok(())
+    }
+
+    /// Signatures and hashes, on all cores.
+    async fn prove(&self, stored: &[StoredEntry]) -> Result<Vec<Result<(), String>>> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let raw: Vec<_> = stored.iter().map(|entry| (entry.entry.to_raw(), entry.entry.bodies().to_vec())).collect();
+        let mut shares = Vec::new();
+        for part in raw.chunks(raw.len().div_ceil(cores).max(1)) {
+            let part = part.to_vec();
+            shares.push(tokio::task::spawn_blocking(move || {
+                let prove = |(raw, bodies): (_, Vec<_>)| match verify(raw) {
+                    Ok(entry) if entry.bodies() == bodies => Ok(()),
+                    Ok(_) => Err("a body is not the one that its header commits to".to_owned()),
+                    Err(reason) => Err(reason.to_string()),
+                };
+                part.into_iter().map(prove).collect::<Vec<_>>()
+            }));
+        }
+        let mut all = Vec::new();
+        for share in shares {
+            all.extend(share.await.map_err(|_| crate::error::closed())?);
+        }
+        Ok(all)
+    }
+
+    async fn entry(&mut self, stored: &StoredEntry, rights: &mut Rights, heads: &mut BTreeSet<Id>) -> Result<()> {
+        let core = &self.database.core;
+        let (id, header) = (stored.entry.id(), stored.entry.header());
+        if stored.number != self.report.entries {
+            self.problem(format!("the numbers of entries jump at {}", stored.number), Some(id), false);
+        }
+        self.report.entries += 1;
+        self.touched += header.stores.len() as u64;
+        for parent in &header.parents {
+            heads.remove(parent);
+        }
+        heads.insert(id);
+        if stored.entry.database() != core.id {
+            self.problem("it belongs to another database", Some(id), false);
+        }
+        let place = Place { number: stored.number, height: header.height, time: header.time };
+        if places(self.rows, core.number, &[id]).await?[0] != Some(place) {
+            self.problem("its row in the index of ids is missing or wrong", Some(id), true);
+        }
+        let by_height = self.rows.get(HEIGHTS, &core.number.height_key(header.height, &id)).await?;
+        if by_height.as_deref() != Some(&stored.number.to_be_bytes()[..]) {
+            self.problem("its row in the index of heights is missing or wrong", Some(id), true);
+        }
+        let parents: Vec<Place> =
+            places(self.rows, core.number, &header.parents).await?.into_iter().flatten().collect();
+        let in_order = parents.iter().all(|parent| parent.number < stored.number && parent.time < header.time);
+        let height = parents.iter().map(|parent| parent.height + 1).max().unwrap_or(0);
+        if parents.len() != header.parents.len() || !in_order || height != header.height {
+            self.problem(
+                "its parents are missing, or its number, height or time do not follow theirs",
+                Some(id),
+                false,
+            );
+            return Ok(());
+        }
+        let numbers: Vec<u64> = parents.iter().map(|parent| parent.number).collect();
+        let below = core.graph.seen_by_all(self.rows, &numbers).await?;
+        if core.graph.seen_by(self.rows, stored.number).await? != below.with(stored.number) {
+            self.problem("what is hidden from it is stated wrongly", Some(id), true);
+        }
+        self.rights(stored, &below, rights);
+        for (delta, body) in stored.entry.deltas() {
+            let Some(info) = self.state.catalog.get(&delta.name, &delta.kind).cloned() else {
+                self.problem(format!("the store {} is not in the catalog", delta.name), Some(id), true);
+                continue;
+            };
+            let store = info.at(core.number);
+            if self.rows.get(TOUCHED, &store.touched_key(stored.number)).await?.is_none() {
+                self.problem(format!("it is missing in the index of the store {}", delta.name), Some(id), true);
+            }
+            if body.is_some() && info.applied_below.is_none_or(|number| stored.number < number) {
+                self.operations(stored, &info, store).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rights(&mut self, stored: &StoredEntry, below: &Seen, rights: &mut Rights) {
+        let header = stored.entry.header();
+        let settings = stored.entry.settings().and_then(|body| SettingsDelta::parse(body).ok());
+        match auth::admit(rights, below, header.author, settings.as_ref(), header.parents.is_empty()) {
+            Ok(Some(change)) => change.apply(rights, stored.number, below),
+            Ok(None) => {}
+            Err(denied) => self.problem(denied.to_string(), Some(stored.entry.id()), false),
+        }
+    }
+
+    /// Every operation that has an effect stands in the live record of its cell, or in the past.
+    async fn operations(&mut self, stored: &StoredEntry, info: &StoreInfo, store: StoreNumber) -> Result<()> {
+        let Some(algebra) = self.database.core.algebra(&info.kind) else { return Ok(()) };
+        let id = stored.entry.id();
+        let Some(delta) = algebra.delta_of(&stored.entry, &info.name, &info.kind) else {
+            self.report.unreadable.push((id, info.name.clone()));
+            return Ok(());
+        };
+        for cell in effective_cells(&delta, id) {
+            let past = self.rows.get(PAST, &store.past_key(&cell, stored.number)).await?;
+            let live = self.rows.get(STATE, &store.key(&cell)).await?;
+            let lives = live.is_some_and(|record| numbers(algebra, &cell, &record).contains(&stored.number));
+            if past.is_none() && !lives {
+                self.problem(format!("an operation of it on the store {} is missing", info.name), Some(id), true);
+            }
+        }
+        Ok(())
+    }
+
+    async fn counts(&mut self) -> Result<()> {
+        let database = self.database.core.number.prefix();
+        let wanted = [(IDS, self.report.entries), (HEIGHTS, self.report.entries), (TOUCHED, self.touched)];
+        for (keyspace, wanted) in wanted {
+            let found = self.count(keyspace, &database).await?;
+            if found != wanted {
+                let what = format!("keyspace {} has {found} rows instead of {wanted}", keyspace.number());
+                self.problem(what, None, true);
+            }
+        }
+        Ok(())
+    }
+
+    async fn count(&self, keyspace: Keyspace, prefix: &[u8]) -> Result<u64> {
+        let mut count = 0;
+        let mut next = Some(Scan::prefix(keyspace, prefix));
+        while let Some(scan) = next.take() {
+            let page = self.rows.scan(scan.clone()).await?;
+            count += page.rows.len() as u64;
+            if let (true, Some((last, _))) = (page.more, page.rows.last()) {
+                next = Some(scan.after(last));
+            }
+        }
+        Ok(count)
+    }
+
+    /// Every live record is what a replay of the operations at its cell gives, and the indexes follow from the rows.
+    async fn store(&mut self, info: &Arc<StoreInfo>) -> Result<()> {
+        let core = &self.database.core;
+        let store = info.at(core.number);
+        let Some(algebra) = core.algebra(&info.kind) else {
+            self.report.unknown_kinds.push(info.name.clone());
+            return Ok(());
+        };
+        if info.partial {
+            // Without all bodies a replay cannot know what they held.
+            return Ok(());
+        }
+        let all = Seen::all_before(info.applied_below.unwrap_or(self.state.meta.next));
+        let cache = EntryCache::default();
+        let moment = Moment {
+            rows: self.rows,
+            graph: &core.graph,
+            store,
+            name: &info.name,
+            kind: &info.kind,
+            algebra,
+            set: &all,
+            entries: &cache,
+            trusts_live: false,
+        };
+        let mut indexed = 0;
+        let mut at = Bytes::new();
+        loop {
+            let range =
+                |keyspace| Scan::range(keyspace, store.key(&at), Scan::prefix(keyspace, &store.prefix()).end).rows(1);
+            let live = self.rows.scan(range(STATE)).await?.rows.pop().map(|(key, value)| (within_store(&key), value));
+            let past = self.rows.scan(range(PAST)).await?.rows.pop().map(|(key, _)| past_parts(&within_store(&key)).0);
+            let Some(cell) = live.iter().map(|(cell, _)| cell.clone()).chain(past).min() else { break };
+            let record = live.filter(|(at, _)| *at == cell).map(|(_, record)| record);
+            self.report.cells += 1;
+            match algebra.replay(&moment, &cell).await {
+                Ok(replayed) if replayed == record => {}
+                Ok(_) => {
+                    self.problem(format!("a record of the store {} differs from its operations", info.name), None, true)
+                }
+                Err(error) => {
+                    self.problem(format!("a cell of the store {} cannot be replayed: {error}", info.name), None, true)
+                }
+            }
+            if algebra == Algebra::Table {
+                let row = table::parse(record.as_ref()).unwrap_or_default();
+                for key in index_rows(store, &info.indexes, &cell, row.shown())? {
+                    indexed += 1;
+                    if self.rows.get(INDEX, &key).await?.is_none() {
+                        self.problem(format!("a row is missing in an index of the table {}", info.name), None, true);
+                    }
+                }
+            }
+            at = [&cell[..], &[0xff; 9]].concat().into();
+        }
+        self.report.index_rows += indexed;
+        if self.count(INDEX, &store.prefix()).await? != indexed {
+            self.problem(format!("an index of the table {} has rows too many or too few", info.name), None, true);
+        }
+        Ok(())
+    }
+}
+
+/// The cells at which a delta must have left a trace. Operations that name something may have no effect (rule 28).
+fn effective_cells(delta: &Delta, id: Id) -> Vec<Cell> {
+    match delta {
+        Delta::Doc(delta) => delta
+            .0
+            .iter()
+            .filter(|(path, action)| match action {
+                Action::Increment { epoch, .. } => epoch.is_none(),
+                Action::Write { .. } => false,
+                Action::Delete => path.element().is_none(),
+                _ => true,
+            })
+            .map(|(path, _)| path.cell(id))
+            .collect(),
+        Delta::Table(delta) => {
+            let rows = delta.0.iter().filter(|(_, action)| !matches!(action, RowAction::Write { .. }));
+            rows.map(|(key, _)| cell::single(key.as_bytes())).collect()
+        }
+        Delta::Cells(delta) => delta.0.iter().map(|(key, _)| cell::single(key)).collect(),
+    }
+}
+
+/// The numbers of the operations in a live record; none if it cannot be read.
+fn numbers(algebra: Algebra, cell: &Cell, record: &Bytes) -> Vec<u64> {
+    match algebra {
+        Algebra::Table => table::parse(Some(record)).map(|row| row.numbers()).unwrap_or_default(),
+        _ => Record::parse(cell, record).map(|record| record.numbers()).unwrap_or_default(),
+    }
+}
+
+impl Report {
+    /// True if nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// How often each problem was found.
+    pub fn summary(&self) -> BTreeMap<&str, usize> {
+        let mut summary = BTreeMap::new();
+        for problem in &self.problems {
+            *summary.entry(problem.what.as_str()).or_default() += 1;
+        }
+        summary
+    }
+}

@@ -1,0 +1,298 @@
+//! The door: how one entry is judged and applied, on top of a snapshot, until a group of them is committed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eidetica_contract::{Result, Snapshot, WriteBatch};
+
+use super::catalog::StoreInfo;
+use super::core::{Core, State};
+use super::entries::{Place, StoredEntry, entry_at, places};
+use super::ingest::Refused;
+use super::meta::Tip;
+use crate::auth::{self, SettingsDelta};
+use crate::clock::Time;
+use crate::dag::Seen;
+use crate::entry::VerifiedEntry;
+use crate::error::damaged;
+use crate::id::Id;
+use crate::layout::{CATALOG, ENTRIES, HEIGHTS, IDS, META, StoreNumber, TOUCHED, trailing_number};
+use crate::overlay::Overlay;
+use crate::storage::Storage;
+use crate::store::applier::{Applier, scan_all};
+use crate::store::cell::Cell;
+use crate::store::stamp::Stamp;
+use crate::store::table::IndexWriter;
+
+/// A group of entries in the making.
+pub(crate) struct Work<'a> {
+    pub core: &'a Core,
+    pub rows: Overlay,
+    pub state: State,
+    /// The row of the database as it was read; the batch expects it unchanged.
+    before: Bytes,
+    /// Where the numbers of this group begin.
+    first: u64,
+    /// What was admitted, in order.
+    pub admitted: Vec<Admitted>,
+}
+
+/// An entry that has come in.
+#[derive(Clone, Debug)]
+pub(crate) struct Admitted {
+    pub number: u64,
+    pub id: Id,
+    pub local: bool,
+    /// The cells it has operations at, for those that ask whether something was touched.
+    pub touched: Vec<(StoreNumber, Cell)>,
+}
+
+/// What the door says of an entry.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Admitted(u64),
+    Known,
+    /// Bodies that were missing have come.
+    Completed,
+    MissingParents(Vec<Id>),
+    /// Its settings body must be here before it can be judged.
+    MissingSettings,
+    Refused(Refused),
+}
+
+impl<'a> Work<'a> {
+    pub async fn begin(core: &'a Core) -> Result<Work<'a>> {
+        let snapshot = core.storage.snapshot().await?;
+        let state = core.at(&*snapshot).await?;
+        let before = Bytes::from(state.meta.to_bytes());
+        let first = state.meta.next;
+        Ok(Work { core, rows: Overlay::new(snapshot), state, before, first, admitted: Vec::new() })
+    }
+
+    /// Goes on with rows that are being rebuilt.
+    pub fn resume(core: &'a Core, rows: Box<dyn Snapshot>, state: State) -> Work<'a> {
+        let before = Bytes::from(state.meta.to_bytes());
+        let first = state.meta.next;
+        Work { core, rows: Overlay::new(rows), state, before, first, admitted: Vec::new() }
+    }
+
+    /// What is to be committed, and about how many bytes. `None` if nothing has changed.
+    pub fn into_batch(self) -> Option<(WriteBatch, usize, State, Vec<Admitted>)> {
+        let Work { core, mut rows, state, before, admitted, .. } = self;
+        if rows.is_unchanged() {
+            return None;
+        }
+        let key = core.number.meta_key();
+        let after = Bytes::from(state.meta.to_bytes());
+        rows.put(META, key.clone(), after);
+        let bytes = rows.bytes();
+        let mut batch = rows.into_batch();
+        batch.expect_value(META, key, before);
+        Some((batch, bytes, state, admitted))
+    }
+
+    /// Gives up: what was remembered of the numbers of this group is wrong from now on.
+    pub fn abandon(&self) {
+        self.core.graph.forget_from(self.first);
+    }
+
+    /// Judges an entry, and applies it if it passes. Nothing is changed if it does not.
+    pub async fn admit(&mut self, entry: VerifiedEntry, local: bool) -> Result<Verdict> {
+        let header = entry.header();
+        if entry.database() != self.core.id {
+            return Ok(Verdict::Refused(Refused::ForeignDatabase));
+        }
+        if let [Some(place)] = places(&self.rows, self.core.number, &[entry.id()]).await?[..] {
+            return self.complete(place, &entry).await;
+        }
+        if header.parents.is_empty() && self.state.meta.next > 0 {
+            return Ok(Verdict::Refused(Refused::ForeignDatabase));
+        }
+        let parents = places(&self.rows, self.core.number, &header.parents).await?;
+        let missing: Vec<Id> =
+            header.parents.iter().zip(&parents).filter(|(_, place)| place.is_none()).map(|(id, _)| *id).collect();
+        if !missing.is_empty() {
+            return Ok(Verdict::MissingParents(missing));
+        }
+        let parents: Vec<Place> = parents.into_iter().flatten().collect();
+        if header.height != parents.iter().map(|parent| parent.height + 1).max().unwrap_or(0) {
+            return Ok(Verdict::Refused(Refused::WrongHeight));
+        }
+        if parents.iter().any(|parent| parent.time >= header.time) {
+            return Ok(Verdict::Refused(Refused::NotAfterParents));
+        }
+        if entry.touches_settings() && entry.settings().is_none() {
+            return Ok(Verdict::MissingSettings);
+        }
+        let numbers: Vec<u64> = parents.iter().map(|parent| parent.number).collect();
+        let below = self.core.graph.seen_by_all(&self.rows, &numbers).await?;
+        // The delta parses: that was part of proving the entry.
+        let settings = entry.settings().and_then(|body| SettingsDelta::parse(body).ok());
+        let rights = &self.state.rights;
+        let change = match auth::admit(rights, &below, header.author, settings.as_ref(), header.parents.is_empty()) {
+            Ok(change) => change,
+            Err(denied) => return Ok(Verdict::Refused(Refused::Denied(denied))),
+        };
+        let number = self.state.meta.next;
+        if let Some(change) = change {
+            change.apply(Arc::make_mut(&mut self.state.rights), number, &below);
+        }
+        let lineage = self.core.graph.lineage(&self.rows, number, &numbers, &below).await?;
+        self.store_entry(StoredEntry { number, lineage, local, entry }, &below, true).await?;
+        Ok(Verdict::Admitted(number))
+    }
+
+    /// Writes the rows of an admitted entry and applies its deltas. `new` says that its own row must be written, too.
+    pub(crate) async fn store_entry(&mut self, stored: StoredEntry, below: &Seen, new: bool) -> Result<()> {
+        let database = self.core.number;
+        let (number, id) = (stored.number, stored.entry.id());
+        let header = stored.entry.header();
+        let place = Place { number, height: header.height, time: header.time };
+        if new {
+            self.rows.put(ENTRIES, database.entry_key(number), stored.to_bytes());
+        }
+        self.rows.put(IDS, database.id_key(&id), place.to_bytes());
+        self.rows.put(HEIGHTS, database.height_key(header.height, &id), number.to_be_bytes().to_vec());
+        self.state.meta.add(Tip { id, number, height: header.height, time: header.time }, &header.parents);
+        let touched = self.apply_stores(&stored, below).await?;
+        self.admitted.push(Admitted { number, id, local: stored.local, touched });
+        Ok(())
+    }
+
+    /// Applies an entry to the state of its stores, and to their indexes of entries.
+    pub async fn apply_stores(&mut self, stored: &StoredEntry, below: &Seen) -> Result<Vec<(StoreNumber, Cell)>> {
+        let mut touched = Vec::new();
+        let bodies: Vec<_> =
+            stored.entry.deltas().map(|(d, b)| (d.name.clone(), d.kind.clone(), b.is_some())).collect();
+        for (name, kind, here) in bodies {
+            let info = self.store_info(&name, &kind, stored.number);
+            let store = info.at(self.core.number);
+            self.rows.put(TOUCHED, store.touched_key(stored.number), Bytes::new());
+            if !here {
+                self.change_store(StoreInfo { partial: true, ..(*info).clone() });
+            } else if info.applied_below.is_none() {
+                self.apply_delta(&info, stored, below, &mut touched).await?;
+            }
+        }
+        Ok(touched)
+    }
+
+    async fn apply_delta(
+        &mut self,
+        info: &StoreInfo,
+        stored: &StoredEntry,
+        below: &Seen,
+        touched: &mut Vec<(StoreNumber, Cell)>,
+    ) -> Result<()> {
+        let Some(algebra) = self.core.algebra(&info.kind) else { return Ok(()) };
+        // A delta that its kind cannot read is admitted without effect; `verify` shows it.
+        let Some(delta) = algebra.delta_of(&stored.entry, &info.name, &info.kind) else { return Ok(()) };
+        let stamp = Stamp { number: stored.number, time: stored.entry.header().time, id: stored.entry.id() };
+        let store = info.at(self.core.number);
+        let mut applier = Applier { rows: &mut self.rows, store, stamp, seen: below, touched };
+        delta.apply(&mut applier, &mut IndexWriter { indexes: &info.indexes }).await
+    }
+
+    /// The store of this name and kind, made known if it is new. A store whose kind is unknown here falls behind from this
+    /// entry on, until somebody opens it with the kind.
+    pub(crate) fn store_info(&mut self, name: &str, kind: &str, number: u64) -> Arc<StoreInfo> {
+        let knows = self.core.algebra(kind).is_some();
+        match self.state.catalog.get(name, kind).cloned() {
+            Some(info) if knows || info.applied_below.is_some() => info,
+            Some(info) => self.change_store(StoreInfo { applied_below: Some(number), ..(*info).clone() }),
+            None => self.change_store(StoreInfo {
+                number: self.state.catalog.free_number(),
+                name: name.to_owned(),
+                kind: kind.to_owned(),
+                applied_below: (!knows).then_some(number),
+                partial: false,
+                indexes: Vec::new(),
+            }),
+        }
+    }
+
+    /// Writes the catalog row of a store.
+    pub fn change_store(&mut self, info: StoreInfo) -> Arc<StoreInfo> {
+        self.rows.put(CATALOG, info.at(self.core.number).catalog_key(), info.to_bytes());
+        self.state.meta.catalog += 1;
+        self.state.catalog.put(info.clone());
+        Arc::new(info)
+    }
+
+    /// Applies what a store has missed while its kind was unknown, at most `most` entries. True when it is up to date.
+    pub async fn catch_up(&mut self, name: &str, kind: &str, most: usize) -> Result<bool> {
+        let Some(info) = self.state.catalog.get(name, kind).cloned() else { return Ok(true) };
+        let Some(from) = info.applied_below else { return Ok(true) };
+        let store = info.at(self.core.number);
+        let end = Some(store.touched_key(u64::MAX));
+        let scan = eidetica_contract::Scan::range(TOUCHED, store.touched_key(from), end).rows(most);
+        let page = self.rows.scan(scan).await?;
+        for (key, _) in &page.rows {
+            let stored = entry_at(&self.rows, self.core.number, trailing_number(key)).await?;
+            let below = self.below(&stored.entry).await?;
+            self.apply_delta(&info, &stored, &below, &mut Vec::new()).await?;
+        }
+        let last = page.rows.last().map_or(from, |(key, _)| trailing_number(key) + 1);
+        self.change_store(StoreInfo { applied_below: page.more.then_some(last), ..(*info).clone() });
+        Ok(!page.more)
+    }
+
+    /// What is below an entry that is here.
+    pub async fn below(&self, entry: &VerifiedEntry) -> Result<Seen> {
+        let parents = super::entries::require(&self.rows, self.core.number, &entry.header().parents).await?;
+        let parents: Vec<u64> = parents.iter().map(|place| place.number).collect();
+        self.core.graph.seen_by_all(&self.rows, &parents).await
+    }
+
+    /// Fills in bodies of a known entry that were missing. Their operations come late, after those of entries above them,
+    /// so the stores they belong to are evaluated anew instead of being added to.
+    async fn complete(&mut self, place: Place, entry: &VerifiedEntry) -> Result<Verdict> {
+        let stored = entry_at(&self.rows, self.core.number, place.number).await?;
+        let Some(whole) = stored.entry.completed_by(entry) else { return Ok(Verdict::Known) };
+        let had: Vec<bool> = stored.entry.bodies().iter().map(Option::is_some).collect();
+        let stored = StoredEntry { entry: whole, ..stored };
+        self.rows.put(ENTRIES, self.core.number.entry_key(place.number), stored.to_bytes());
+        let came: Vec<(String, String)> = stored
+            .entry
+            .deltas()
+            .zip(had)
+            .filter(|((_, body), had)| !had && body.is_some())
+            .map(|((store, _), _)| (store.name.clone(), store.kind.clone()))
+            .collect();
+        for (name, kind) in came {
+            self.rebuild_store(&name, &kind).await?;
+        }
+        Ok(Verdict::Completed)
+    }
+
+    /// Evaluates a store from its entries alone.
+    pub async fn rebuild_store(&mut self, name: &str, kind: &str) -> Result<()> {
+        let info = self.state.catalog.get(name, kind).cloned().ok_or_else(|| damaged("the catalog of stores"))?;
+        let store = info.at(self.core.number);
+        for keyspace in [crate::layout::STATE, crate::layout::PAST, crate::layout::INDEX] {
+            for (key, _) in scan_all(&self.rows, eidetica_contract::Scan::prefix(keyspace, &store.prefix())).await? {
+                self.rows.delete(keyspace, key);
+            }
+        }
+        let mut partial = false;
+        let applied_below = info.applied_below.unwrap_or(u64::MAX);
+        for (key, _) in scan_all(&self.rows, eidetica_contract::Scan::prefix(TOUCHED, &store.prefix())).await? {
+            let number = trailing_number(&key);
+            let stored = entry_at(&self.rows, self.core.number, number).await?;
+            partial |= stored.entry.deltas().any(|(d, body)| d.name == name && d.kind == kind && body.is_none());
+            if number < applied_below {
+                let below = self.below(&stored.entry).await?;
+                self.apply_delta(&info, &stored, &below, &mut Vec::new()).await?;
+            }
+        }
+        self.change_store(StoreInfo { partial, ..(*info).clone() });
+        Ok(())
+    }
+
+    /// A time for a local entry: not before the clock, and after everything that is here.
+    pub fn time_after(&self, storage: &Storage, parents: &[Tip]) -> Option<Time> {
+        let latest = parents.iter().map(|parent| parent.time).chain([self.state.meta.latest]).max();
+        let next = latest.unwrap_or_default().next()?;
+        Some(next.max(storage.environment().now()))
+    }
+}

@@ -1,0 +1,482 @@
+//! The one task that writes to a database.
+//!
+//! It drains what waits, lets each item happen on an overlay over a snapshot, and commits all of it as one batch; what
+//! asked for durability is answered by the flusher, while the next group is prepared. Foreign entries go in short groups,
+//! so that a local commit never waits for a whole page of them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use eidetica_contract::{Error, ErrorKind, Result};
+use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
+
+use super::changes::WriteEvent;
+use super::core::Core;
+use super::ingest::{Outcome, Parked, Refused};
+use super::parking::Parking;
+use super::transaction::{Commitment, Committed, Durability, Intent};
+use super::work::{Admitted, Verdict, Work};
+use crate::clock::Time;
+use crate::entry::VerifiedEntry;
+use crate::error::closed;
+use crate::id::Id;
+use crate::layout::StoreNumber;
+use crate::store::cell::Cell;
+
+/// How many orders may wait; more wait for a place.
+const QUEUE: usize = 1024;
+/// How many local commits go into one group.
+const GROUP_COMMITS: usize = 512;
+/// How many foreign entries go into one group.
+const GROUP_ENTRIES: usize = 256;
+/// How many bytes go into one group.
+const GROUP_BYTES: usize = 8 << 20;
+/// How often a group is tried again when another process was faster.
+const ATTEMPTS: usize = 64;
+/// How many heads a database may have here before further branches wait.
+const MAX_HEADS: usize = 65_536;
+/// How many touched cells are remembered, to tell transactions whether something they used has changed.
+const RECENT_CELLS: usize = 65_536;
+
+/// Orders to the writer of a database.
+#[derive(Clone)]
+pub(crate) struct WriterHandle(mpsc::Sender<Order>);
+
+enum Order {
+    Commit(Box<Intent>, Durability, oneshot::Sender<Result<Committed>>),
+    Ingest(Arrivals, oneshot::Sender<Result<Vec<Outcome>>>),
+    Task(Task, oneshot::Sender<Result<bool>>),
+    Waiting(oneshot::Sender<(usize, usize)>),
+    Close,
+}
+
+/// Entries that arrived together.
+pub(crate) struct Arrivals {
+    pub source: Arc<str>,
+    /// What could be proven, with its place among all that arrived.
+    pub entries: Vec<(usize, VerifiedEntry)>,
+    /// One for each entry that arrived, filled in as they are judged.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Other work on the rows of a database, done in steps. The answer to a step is true when nothing is left.
+#[derive(Clone, Debug)]
+pub(crate) enum Task {
+    CatchUp { name: String, kind: String },
+    Index { name: String, field: String },
+    Unindex { name: String, field: String },
+    Reindex,
+}
+
+impl WriterHandle {
+    /// Starts the writer. It ends when the last handle is gone.
+    pub fn start(core: Arc<Core>) -> (WriterHandle, tokio::task::JoinHandle<()>) {
+        let (orders, queue) = mpsc::channel(QUEUE);
+        let span = tracing::info_span!("database", id = %core.id);
+        let writer =
+            Writer { core, queue, parking: Parking::default(), pages: VecDeque::new(), recent: Recent::default() };
+        (WriterHandle(orders), tokio::spawn(writer.run().instrument(span)))
+    }
+
+    pub async fn commit(&self, intent: Intent, durability: Durability) -> Result<Committed> {
+        self.ask(|reply| Order::Commit(Box::new(intent), durability, reply)).await?
+    }
+
+    pub async fn ingest(&self, arrivals: Arrivals) -> Result<Vec<Outcome>> {
+        self.ask(|reply| Order::Ingest(arrivals, reply)).await?
+    }
+
+    /// Does a task to its end, in steps between which others are served.
+    pub async fn work(&self, task: Task) -> Result<()> {
+        while !self.ask(|reply| Order::Task(task.clone(), reply)).await?? {}
+        Ok(())
+    }
+
+    /// Applies what a store has missed while its kind was unknown here.
+    pub async fn catch_up(&self, name: &str, kind: &str) -> Result<()> {
+        self.work(Task::CatchUp { name: name.to_owned(), kind: kind.to_owned() }).await
+    }
+
+    /// How many entries wait for something, and their bytes.
+    pub async fn waiting(&self) -> Result<(usize, usize)> {
+        self.ask(Order::Waiting).await
+    }
+
+    /// Ends the writer after what was ordered before.
+    pub async fn close(&self) {
+        // A writer that has ended is what is wanted.
+        let _ = self.0.send(Order::Close).await;
+    }
+
+    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(order(reply)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())
+    }
+}
+
+struct Writer {
+    core: Arc<Core>,
+    queue: mpsc::Receiver<Order>,
+    parking: Parking,
+    /// Pages of foreign entries under way.
+    pages: VecDeque<Page>,
+    recent: Recent,
+}
+
+struct Page {
+    arrivals: Arrivals,
+    /// What is still to be judged, last first.
+    todo: Vec<(Option<usize>, VerifiedEntry, Arc<str>)>,
+    reply: oneshot::Sender<Result<Vec<Outcome>>>,
+}
+
+/// What the latest entries have touched.
+#[derive(Default)]
+struct Recent {
+    entries: VecDeque<(u64, Vec<(StoreNumber, Cell)>)>,
+    cells: usize,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut orders = Vec::new();
+        let mut closing = false;
+        while !(closing && self.pages.is_empty()) {
+            if self.pages.is_empty() {
+                let received = match self.until_due() {
+                    None => self.queue.recv_many(&mut orders, GROUP_COMMITS).await,
+                    Some(wait) => {
+                        tokio::time::timeout(wait, self.queue.recv_many(&mut orders, GROUP_COMMITS)).await.unwrap_or(1)
+                    }
+                };
+                if received == 0 {
+                    return;
+                }
+            } else {
+                while orders.len() < GROUP_COMMITS {
+                    match self.queue.try_recv() {
+                        Ok(order) => orders.push(order),
+                        Err(_) => break,
+                    }
+                }
+            }
+            let mut commits = Vec::new();
+            for order in orders.drain(..) {
+                match order {
+                    Order::Commit(intent, durability, reply) => commits.push((intent, durability, reply)),
+                    Order::Ingest(arrivals, reply) => self.pages.push_back(Page::new(arrivals, reply)),
+                    Order::Task(task, reply) => {
+                        let result = self.task(&task).await;
+                        let _ = reply.send(result);
+                    }
+                    Order::Close => {
+                        closing = true;
+                        self.queue.close();
+                    }
+                    Order::Waiting(reply) => drop(reply.send(self.parking.size())),
+                }
+            }
+            if !commits.is_empty() {
+                self.commit_group(commits).await;
+            }
+            self.ingest_due().await;
+            self.ingest_group().await;
+        }
+    }
+
+    /// How long until an entry that waits for the clock is due.
+    fn until_due(&self) -> Option<std::time::Duration> {
+        let due = self.parking.next_due()?.millis();
+        let allowed = self.allowed_time().millis();
+        Some(std::time::Duration::from_millis(due.saturating_sub(allowed).clamp(10, 1_000)))
+    }
+
+    fn allowed_time(&self) -> Time {
+        let options = &self.core.storage.options;
+        options.environment.now().plus(options.allowed_skew)
+    }
+
+    /// Commits what a group has done. `Ok(None)`: another process was faster, do it again.
+    async fn finish(&mut self, work: Work<'_>) -> Result<Option<Vec<Admitted>>> {
+        let previous = self.core.state().meta.tip_ids();
+        let first = work.state.meta.next - work.admitted.len() as u64;
+        let core = self.core.clone();
+        let Some((batch, bytes, state, admitted)) = work.into_batch() else { return Ok(Some(Vec::new())) };
+        match core.storage.commit(batch, bytes).await {
+            Ok(()) => {}
+            Err(error) => {
+                core.graph.forget_from(first);
+                return if error.kind() == ErrorKind::Conflict { Ok(None) } else { Err(error) };
+            }
+        }
+        let tips = state.meta.tip_ids();
+        core.publish(state);
+        for entry in &admitted {
+            self.recent.add(entry);
+        }
+        for local in [true, false] {
+            let entries: Vec<Id> = admitted.iter().filter(|entry| entry.local == local).map(|entry| entry.id).collect();
+            if !entries.is_empty() {
+                core.callbacks.call(&WriteEvent { local, entries, previous: previous.clone(), tips: tips.clone() });
+            }
+        }
+        Ok(Some(admitted))
+    }
+
+    #[tracing::instrument(level = "debug", skip_all, fields(commits = commits.len()))]
+    async fn commit_group(&mut self, commits: Vec<(Box<Intent>, Durability, oneshot::Sender<Result<Committed>>)>) {
+        let mut results = Err(faster());
+        for _ in 0..ATTEMPTS {
+            match self.try_commits(&commits).await {
+                Ok(None) => {}
+                Ok(Some(done)) => {
+                    results = Ok(done);
+                    break;
+                }
+                Err(error) => {
+                    results = Err(error);
+                    break;
+                }
+            }
+        }
+        let results = match results {
+            Ok(results) => results,
+            Err(error) => {
+                for (_, _, reply) in commits {
+                    let _ = reply.send(Err(crate::storage::again(&error)));
+                }
+                return;
+            }
+        };
+        let mut flushed = Vec::new();
+        for ((_, durability, reply), result) in commits.into_iter().zip(results) {
+            match (durability, result) {
+                (Durability::Flushed, Ok(committed)) => flushed.push((reply, committed)),
+                (_, result) => drop(reply.send(result)),
+            }
+        }
+        if flushed.is_empty() {
+            return;
+        }
+        let (reply, answer) = oneshot::channel();
+        let queued = self.core.storage.flush_then(reply).await;
+        // Ends with the flush it waits for, which the flusher answers or drops.
+        tokio::spawn(async move {
+            let result = match queued {
+                Ok(()) => answer.await.unwrap_or_else(|_| Err(closed())),
+                Err(error) => Err(error),
+            };
+            for (reply, committed) in flushed {
+                let _ = reply.send(result.as_ref().map(|()| committed).map_err(crate::storage::again));
+            }
+        });
+    }
+
+    async fn try_commits(
+        &mut self,
+        commits: &[(Box<Intent>, Durability, oneshot::Sender<Result<Committed>>)],
+    ) -> Result<Option<Vec<Result<Committed>>>> {
+        let core = self.core.clone();
+        let mut work = Work::begin(&core).await?;
+        let mut results = Vec::with_capacity(commits.len());
+        for (intent, ..) in commits {
+            let untouched = self.recent.leaves_alone(intent, &work);
+            let result = match intent.happen(&mut work, untouched).await {
+                Ok(Commitment::Done(committed)) => Ok(committed),
+                Ok(Commitment::Refused(error)) => Err(error),
+                Err(error) => {
+                    work.abandon();
+                    return Err(error);
+                }
+            };
+            results.push(result);
+        }
+        Ok(self.finish(work).await?.map(|_| results))
+    }
+
+    async fn task(&mut self, task: &Task) -> Result<bool> {
+        let core = self.core.clone();
+        if matches!(task, Task::Reindex) {
+            self.recent = Recent::default();
+            return super::reindex::rebuild(&core).await.map(|()| true);
+        }
+        for _ in 0..ATTEMPTS {
+            let mut work = Work::begin(&core).await?;
+            let done = match task {
+                Task::CatchUp { name, kind } => work.catch_up(name, kind, GROUP_ENTRIES).await?,
+                Task::Index { name, field } => work.add_index(name, field).await?,
+                Task::Unindex { name, field } => work.drop_index(name, field).await?,
+                Task::Reindex => true,
+            };
+            if self.finish(work).await?.is_some() {
+                return Ok(done);
+            }
+        }
+        Err(faster())
+    }
+
+    async fn ingest_due(&mut self) {
+        let due = self.parking.take_due(self.allowed_time());
+        if !due.is_empty() {
+            let (reply, _) = oneshot::channel();
+            let arrivals = Arrivals { source: Arc::from("clock"), entries: Vec::new(), outcomes: Vec::new() };
+            let mut page = Page::new(arrivals, reply);
+            page.todo = due.into_iter().map(|(entry, source)| (None, entry, source)).rev().collect();
+            self.pages.push_back(page);
+        }
+    }
+
+    /// Judges the next few foreign entries.
+    #[tracing::instrument(level = "debug", skip_all)]
+    async fn ingest_group(&mut self) {
+        let Some(mut page) = self.pages.pop_front() else { return };
+        match self.try_page(&mut page).await {
+            Ok(()) if page.todo.is_empty() => drop(page.reply.send(Ok(page.arrivals.outcomes))),
+            Ok(()) => self.pages.push_front(page),
+            Err(error) => drop(page.reply.send(Err(error))),
+        }
+    }
+
+    async fn try_page(&mut self, page: &mut Page) -> Result<()> {
+        let core = self.core.clone();
+        for _ in 0..ATTEMPTS {
+            let mut work = Work::begin(&core).await?;
+            let mut judged = Vec::new();
+            while judged.len() < GROUP_ENTRIES && work.rows.bytes() < GROUP_BYTES {
+                let Some((place, entry, source)) = page.todo.pop() else { break };
+                let outcome = match self.judge(&mut work, &entry, &source).await {
+                    Ok(outcome) => outcome,
+                    Err(error) => {
+                        work.abandon();
+                        return Err(error);
+                    }
+                };
+                match &outcome {
+                    Outcome::Accepted | Outcome::Refused(_) => {
+                        // What waited for it can be judged now, and goes first: a branch is best taken up in one go.
+                        let children = self.parking.take_children(&entry.id());
+                        page.todo.extend(children.into_iter().map(|(entry, source)| (None, entry, source)));
+                    }
+                    _ => {}
+                }
+                judged.push((place, entry, source, outcome));
+            }
+            if self.finish(work).await?.is_some() {
+                for (place, _, _, outcome) in judged {
+                    if let Some(place) = place {
+                        page.arrivals.outcomes[place] = outcome;
+                    }
+                }
+                return Ok(());
+            }
+            // Another process was faster: judge the same ones again. What they brought out of the parking comes along.
+            page.todo.extend(judged.into_iter().rev().map(|(place, entry, source, _)| (place, entry, source)));
+        }
+        Err(faster())
+    }
+
+    async fn judge(&mut self, work: &mut Work<'_>, entry: &VerifiedEntry, source: &Arc<str>) -> Result<Outcome> {
+        let now = self.core.storage.environment().now();
+        if let Some(refused) = entry.header().parents.iter().find(|parent| self.parking.is_refused(parent)) {
+            self.parking.refuse(entry.id());
+            return Ok(Outcome::Refused(Refused::AboveRefused(*refused)));
+        }
+        let mut park = |parent: Option<Id>, reason| match self.parking.keep(entry.clone(), source, parent, now) {
+            true => Outcome::Parked(reason),
+            false => Outcome::Deferred,
+        };
+        if entry.header().time > now.plus(self.core.storage.options.allowed_skew) {
+            return Ok(park(None, Parked::Future));
+        }
+        let adds_a_head =
+            entry.header().parents.iter().all(|id| work.state.meta.tips.binary_search_by_key(id, |t| t.id).is_err());
+        if work.state.meta.tips.len() >= MAX_HEADS && adds_a_head {
+            return Ok(Outcome::Parked(Parked::Heads));
+        }
+        Ok(match work.admit(entry.clone(), false).await? {
+            Verdict::Admitted(_) => Outcome::Accepted,
+            Verdict::Known => Outcome::Known,
+            Verdict::Completed => Outcome::Completed,
+            Verdict::MissingParents(missing) => park(missing.first().copied(), Parked::Parents(missing)),
+            Verdict::MissingSettings => Outcome::Parked(Parked::Settings),
+            Verdict::Refused(reason) => {
+                self.parking.refuse(entry.id());
+                Outcome::Refused(reason)
+            }
+        })
+    }
+}
+
+impl Page {
+    /// Orders what arrived so that each chain is taken up in one go where possible: entries that share what they have not
+    /// seen are cheap to apply one after the other.
+    fn new(arrivals: Arrivals, reply: oneshot::Sender<Result<Vec<Outcome>>>) -> Page {
+        use std::collections::HashMap;
+
+        let mut arrivals = arrivals;
+        let entries = std::mem::take(&mut arrivals.entries);
+        let place: HashMap<Id, usize> = entries.iter().enumerate().map(|(at, (_, entry))| (entry.id(), at)).collect();
+        let mut missing = vec![0usize; entries.len()];
+        let mut children: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (at, (_, entry)) in entries.iter().enumerate() {
+            for parent in entry.header().parents.iter().filter_map(|parent| place.get(parent)) {
+                missing[at] += 1;
+                children.entry(*parent).or_default().push(at);
+            }
+        }
+        let mut ready: Vec<usize> = (0..entries.len()).filter(|at| missing[*at] == 0).rev().collect();
+        let mut order = Vec::with_capacity(entries.len());
+        while let Some(at) = ready.pop() {
+            order.push(at);
+            for child in children.get(&at).into_iter().flatten().rev() {
+                missing[*child] -= 1;
+                if missing[*child] == 0 {
+                    ready.push(*child);
+                }
+            }
+        }
+        let mut entries: Vec<Option<(usize, VerifiedEntry)>> = entries.into_iter().map(Some).collect();
+        let source = arrivals.source.clone();
+        let mut todo: Vec<_> = order
+            .into_iter()
+            .filter_map(|at| entries[at].take())
+            .map(|(place, entry)| (Some(place), entry, source.clone()))
+            .collect();
+        // The same entry twice in one page: the copies come last, and are known by then.
+        todo.extend(entries.into_iter().flatten().map(|(place, entry)| (Some(place), entry, source.clone())));
+        todo.reverse();
+        Page { arrivals, todo, reply }
+    }
+}
+
+impl Recent {
+    fn add(&mut self, entry: &Admitted) {
+        self.cells += entry.touched.len() + 1;
+        self.entries.push_back((entry.number, entry.touched.clone()));
+        while self.cells > RECENT_CELLS
+            && let Some((_, touched)) = self.entries.pop_front()
+        {
+            self.cells -= touched.len() + 1;
+        }
+    }
+
+    /// True if nothing that a transaction has used was touched by what has come since its snapshot. Not knowing counts as
+    /// touched.
+    fn leaves_alone(&self, intent: &Intent, work: &Work<'_>) -> bool {
+        let since = intent.seen.missing_before(work.state.meta.next);
+        since.iter().all(|number| {
+            let known = self.entries.binary_search_by_key(&number, |(number, _)| *number);
+            let touched = match known {
+                Ok(at) => Some(&self.entries[at].1),
+                Err(_) => work.admitted.iter().find(|entry| entry.number == number).map(|entry| &entry.touched),
+            };
+            touched.is_some_and(|touched| intent.is_left_alone_by(touched, &work.state.catalog))
+        })
+    }
+}
+
+fn faster() -> Error {
+    Error::new(ErrorKind::Conflict, "other processes keep writing to the store; try again")
+}

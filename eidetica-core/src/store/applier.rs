@@ -1,0 +1,80 @@
+//! What a store kind is given to apply one entry.
+
+use bytes::Bytes;
+use eidetica_contract::{Result, Scan, Snapshot};
+
+use super::cell::Cell;
+use super::past::Past;
+use super::stamp::Stamp;
+use crate::dag::Seen;
+use crate::db::entries::number_of;
+use crate::id::Id;
+use crate::layout::{PAST, STATE, StoreNumber, within_store};
+use crate::overlay::Overlay;
+
+/// The rows of one store, and the entry that is applied to them.
+pub(crate) struct Applier<'a> {
+    pub rows: &'a mut Overlay,
+    pub store: StoreNumber,
+    pub stamp: Stamp,
+    /// What is below the entry.
+    pub seen: &'a Seen,
+    /// The cells at which the entry has an operation.
+    pub touched: &'a mut Vec<(StoreNumber, Cell)>,
+}
+
+impl Applier<'_> {
+    /// The live record of a cell.
+    pub async fn record(&self, cell: &[u8]) -> Result<Option<Bytes>> {
+        self.rows.get(STATE, &self.store.key(cell)).await
+    }
+
+    /// The live records of the cells whose keys begin so.
+    pub async fn records_below(&self, prefix: &[u8]) -> Result<Vec<(Cell, Bytes)>> {
+        scan_all(self.rows, Scan::prefix(STATE, &self.store.key(prefix)))
+            .await
+            .map(|rows| rows.into_iter().map(|(key, value)| (within_store(&key), value)).collect())
+    }
+
+    pub fn put_record(&mut self, cell: &[u8], record: Option<Bytes>) {
+        let key = self.store.key(cell);
+        match record {
+            Some(record) => self.rows.put(STATE, key, record),
+            None => self.rows.delete(STATE, key),
+        }
+    }
+
+    pub fn put_past(&mut self, cell: &[u8], number: u64, past: Past) {
+        self.rows.put(PAST, self.store.past_key(cell, number), past.to_bytes());
+    }
+
+    /// The operation of an entry at a cell, if it has left the live record.
+    pub async fn past(&self, cell: &[u8], number: u64) -> Result<Option<Past>> {
+        let row = self.rows.get(PAST, &self.store.past_key(cell, number)).await?;
+        row.map(|row| Past::parse(&row).map_err(|_| crate::error::damaged("a row of the past"))).transpose()
+    }
+
+    /// The arrival number of an entry below this one; `None` if it is not below, or not known.
+    pub async fn number_below(&self, id: &Id) -> Result<Option<u64>> {
+        let number = number_of(self.rows, self.store.database, id).await?;
+        Ok(number.filter(|number| self.seen.contains(*number)))
+    }
+
+    pub fn touch(&mut self, cell: Cell) {
+        self.touched.push((self.store, cell));
+    }
+}
+
+/// All rows of a range, page by page. For ranges whose size is that of what is worked on.
+pub(crate) async fn scan_all(rows: &dyn Snapshot, scan: Scan) -> Result<Vec<(Bytes, Bytes)>> {
+    let mut all = Vec::new();
+    let mut next = Some(scan);
+    while let Some(scan) = next.take() {
+        let page = rows.scan(scan.clone()).await?;
+        if let (true, Some((last, _))) = (page.more, page.rows.last()) {
+            next = Some(scan.after(last));
+        }
+        all.extend(page.rows);
+    }
+    Ok(all)
+}

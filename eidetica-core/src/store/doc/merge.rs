@@ -1,0 +1,252 @@
+//! How the operations of an entry change the live records of a document.
+
+use std::collections::BTreeMap;
+
+use eidetica_contract::Result;
+
+use super::delta::{Action, DocDelta, Plain};
+use super::path::Path;
+use super::record::{Payload, Record, ValueCell};
+use crate::dag::Seen;
+use crate::error::damaged;
+use crate::id::Id;
+use crate::store::applier::Applier;
+use crate::store::cell::Cell;
+use crate::store::past::Past;
+use crate::store::row::{Ended, RowCell};
+use crate::store::stamp::Stamp;
+use crate::store::table::Fields;
+use crate::value::Value;
+
+/// The names under which an element keeps its two fields.
+pub(crate) const POSITION: &str = "p";
+pub(crate) const VALUE: &str = "v";
+
+/// Records in memory, and what leaves them.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    pub records: BTreeMap<Cell, Record>,
+    pub past: Vec<(Cell, u64, Past)>,
+}
+
+/// An entry that acts.
+#[derive(Clone, Copy)]
+pub(crate) struct Actor<'a> {
+    pub stamp: Stamp,
+    /// What it overtakes.
+    pub seen: &'a Seen,
+}
+
+/// Applies the delta of an entry to the rows of a store.
+pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &DocDelta) -> Result<()> {
+    for (path, action) in &delta.0 {
+        apply_one(applier, path, action).await?;
+    }
+    Ok(())
+}
+
+async fn apply_one(applier: &mut Applier<'_>, path: &Path, action: &Action) -> Result<()> {
+    let this = applier.stamp.id;
+    let cell = path.cell(this);
+    let mut before: BTreeMap<Cell, bytes::Bytes> = BTreeMap::new();
+    for ancestor in path.ancestors(this) {
+        if let Some(record) = applier.record(&ancestor).await? {
+            before.insert(ancestor, record);
+        }
+    }
+    if action.covers_below() {
+        before.extend(applier.records_below(&path.prefix(this)).await?);
+    } else if let Some(record) = applier.record(&cell).await? {
+        before.insert(cell.clone(), record);
+    }
+    let mut loaded = Loaded::default();
+    for (key, record) in &before {
+        let parsed = Record::parse(key, record).map_err(|_| damaged("a live record"))?;
+        loaded.records.insert(key.clone(), parsed);
+    }
+    let Some(names) = resolve(applier, &loaded, &cell, path, action).await? else { return Ok(()) };
+    let actor = Actor { stamp: applier.stamp, seen: applier.seen };
+    loaded.act(&actor, path, action, names);
+    for (cell, number, past) in std::mem::take(&mut loaded.past) {
+        applier.put_past(&cell, number, past);
+    }
+    for (cell, record) in loaded.records {
+        let after = (!record.is_empty()).then(|| record.to_bytes());
+        if after.as_ref() != before.get(&cell) {
+            applier.put_record(&cell, after);
+        }
+    }
+    applier.touch(cell);
+    Ok(())
+}
+
+/// Finds what the action names. `None` if that is not below the entry, or never was what the action takes it for: then the
+/// action has no effect (rule 28). Otherwise the number of the entry named, or `Some(None)` if none is named.
+async fn resolve(
+    applier: &Applier<'_>,
+    loaded: &Loaded,
+    cell: &Cell,
+    path: &Path,
+    action: &Action,
+) -> Result<Option<Option<u64>>> {
+    let (named, is_counter): (Id, bool) = match (action, path.element().and_then(|name| name.entry)) {
+        (Action::Increment { epoch: Some(id), .. }, _) => (*id, true),
+        (Action::Write { .. } | Action::Delete, Some(id)) => (id, false),
+        _ => return Ok(Some(None)),
+    };
+    let Some(number) = applier.number_below(&named).await? else { return Ok(None) };
+    let lives = match loaded.records.get(cell) {
+        Some(Record::Values(cell)) if is_counter => {
+            cell.live.iter().any(|live| live.stamp.number == number && matches!(live.payload, Payload::Counter { .. }))
+        }
+        Some(Record::Element(cell)) if !is_counter => cell.identities.iter().any(|i| i.stamp.number == number),
+        _ => false,
+    };
+    let was = || async {
+        let past = applier.past(cell, number).await?;
+        Ok::<bool, eidetica_contract::Error>(match past {
+            Some(past) if is_counter => past.starts_counter(),
+            Some(past) => past == Past::Insert,
+            None => false,
+        })
+    };
+    Ok((lives || was().await?).then_some(Some(number)))
+}
+
+impl Action {
+    pub(crate) fn covers_below(&self) -> bool {
+        matches!(self, Action::Delete | Action::Set(_) | Action::Create(_))
+    }
+}
+
+impl Loaded {
+    /// Lets an action happen. The records must hold what lives at the path, at all paths above it and, if the action
+    /// covers what is below, at all paths below it. `names` is the number of the entry that the action names.
+    pub fn act(&mut self, actor: &Actor<'_>, path: &Path, action: &Action, names: Option<u64>) {
+        let this = actor.stamp.id;
+        for ancestor in path.ancestors(this) {
+            self.overtake(actor, &ancestor, Payload::yields_to_below);
+        }
+        let cell = path.cell(this);
+        if action.covers_below() {
+            let prefix = path.prefix(this);
+            let covered: Vec<Cell> = self
+                .records
+                .range(bytes::Bytes::copy_from_slice(&prefix)..)
+                .map(|(cell, _)| cell.clone())
+                .take_while(|cell| cell.starts_with(&prefix))
+                .collect();
+            covered.iter().for_each(|cell| self.overtake(actor, cell, |_| true));
+        }
+        let number = actor.stamp.number;
+        match action {
+            Action::Delete => self.past.push((cell, number, Past::Delete)),
+            Action::Set(plain) => self.values(&cell).push(actor.stamp, plain.into()),
+            Action::Create(base) => {
+                self.values(&cell).push(actor.stamp, Payload::Counter { base: Some(*base), sum: 0 });
+            }
+            Action::Increment { by, .. } => self.increment(actor, &cell, *by, names),
+            Action::Insert { position, value } => {
+                self.element(&cell).begin(actor.stamp, element_fields(Some(position), Some(value)));
+            }
+            Action::Write { position, value } => {
+                self.write_element(actor, &cell, element_fields(position.as_ref(), value.as_ref()), names);
+            }
+        }
+    }
+
+    fn increment(&mut self, actor: &Actor<'_>, cell: &Cell, by: i64, epoch: Option<u64>) {
+        self.overtake(actor, cell, |payload| matches!(payload, Payload::Scalar(_)));
+        let Some(epoch) = epoch else {
+            let first = Payload::Counter { base: None, sum: by.into() };
+            return self.values(cell).push(actor.stamp, first);
+        };
+        for live in &mut self.values(cell).live {
+            if let (true, Payload::Counter { sum, .. }) = (live.stamp.number == epoch, &mut live.payload) {
+                *sum += i128::from(by);
+            }
+        }
+        self.past.push((cell.clone(), actor.stamp.number, Past::Increment { epoch, by }));
+    }
+
+    fn write_element(&mut self, actor: &Actor<'_>, cell: &Cell, fields: Fields, identity: Option<u64>) {
+        let element = self.element(cell);
+        let lives = element.identities.iter_mut().find(|i| Some(i.stamp.number) == identity);
+        let overtaken = match lives {
+            Some(identity) => identity.write(actor.stamp, &fields, actor.seen),
+            // Too late: the element has ended for somebody who had not seen this.
+            None => vec![Ended { number: actor.stamp.number, made: false }],
+        };
+        self.past.extend(overtaken.iter().map(|ended| (cell.clone(), ended.number, ended.as_past())));
+    }
+
+    /// Moves the values at a cell that were seen, and that yield, to the past. An element always yields.
+    fn overtake(&mut self, actor: &Actor<'_>, cell: &Cell, yields: impl Fn(&Payload) -> bool) {
+        match self.records.get_mut(cell) {
+            Some(Record::Values(values)) => values.live.retain(|live| {
+                let goes = actor.seen.contains(live.stamp.number) && yields(&live.payload);
+                if goes {
+                    self.past.push((cell.clone(), live.stamp.number, live.payload.as_past()));
+                }
+                !goes
+            }),
+            Some(Record::Element(element)) => {
+                let ended = element.end_seen(actor.seen);
+                self.past.extend(ended.iter().map(|ended| (cell.clone(), ended.number, ended.as_past())));
+            }
+            None => {}
+        }
+    }
+
+    fn values(&mut self, cell: &Cell) -> &mut ValueCell {
+        let record = self.records.entry(cell.clone()).or_insert_with(|| Record::Values(ValueCell::default()));
+        match record {
+            Record::Values(values) => values,
+            // The form of a cell's key tells what it holds, and a valid action fits its path.
+            Record::Element(_) => unreachable!("an element lies at the path of a value"),
+        }
+    }
+
+    fn element(&mut self, cell: &Cell) -> &mut RowCell {
+        let record = self.records.entry(cell.clone()).or_insert_with(|| Record::Element(RowCell::default()));
+        match record {
+            Record::Element(element) => element,
+            Record::Values(_) => unreachable!("a value lies at the path of an element"),
+        }
+    }
+}
+
+impl Payload {
+    /// What it becomes when it has been overtaken.
+    pub(crate) fn as_past(&self) -> Past {
+        match self {
+            Payload::Counter { base: Some(_), .. } => Past::Create,
+            Payload::Counter { base: None, .. } => Past::First,
+            _ => Past::Set,
+        }
+    }
+}
+
+impl Ended {
+    /// What it becomes in the past.
+    pub(crate) fn as_past(self) -> Past {
+        if self.made { Past::Insert } else { Past::Write }
+    }
+}
+
+impl From<&Plain> for Payload {
+    fn from(plain: &Plain) -> Payload {
+        match plain {
+            Plain::Scalar(value) => Payload::Scalar(value.clone()),
+            Plain::Map => Payload::Map,
+            Plain::List => Payload::List,
+        }
+    }
+}
+
+/// The fields of an element, as its record keeps them.
+pub(crate) fn element_fields(position: Option<&Vec<u8>>, value: Option<&Value>) -> Fields {
+    let position = position.map(|bytes| (POSITION.to_owned(), Value::Bytes(bytes.clone()).to_bytes().into()));
+    let value = value.map(|value| (VALUE.to_owned(), value.to_bytes().into()));
+    position.into_iter().chain(value).collect()
+}

@@ -1,0 +1,22 @@
+//! Documents: nested maps, lists and counters that merge key by key (rules 24 to 27a).
+
+mod delta;
+mod merge;
+mod path;
+mod record;
+mod render;
+mod replay;
+mod stage;
+mod store;
+
+pub use delta::{Action, DocDelta, Plain};
+pub(crate) use merge::apply;
+pub(crate) use path::is_below;
+pub use path::{ElementName, Path, Step};
+pub(crate) use record::{Payload, Record, ValueCell};
+pub(crate) use replay::replay;
+pub(crate) use store::delta_of;
+pub use store::{Conflict, DocStore};
+
+/// The name of this store kind.
+pub const KIND: &str = "doc";

@@ -1,0 +1,324 @@
+//! What a store kind reads and writes through: a store at a moment, or within a transaction.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eidetica_contract::{Error, ErrorKind, Result, Scan, Snapshot};
+
+use super::algebra::Algebra;
+use super::cell::Cell;
+use super::events::{EntryCache, Moment};
+use super::stage::Staged;
+use crate::auth;
+use crate::dag::Seen;
+use crate::db::core::{Core, State};
+use crate::db::{Touch, Touched, TransactionState, WriterHandle};
+use crate::error::invalid;
+use crate::layout::{PAST, STATE, StoreNumber, past_parts, within_store};
+use crate::limits::{MAX_KIND_NAME, MAX_STORE_NAME};
+
+/// A kind of store.
+///
+/// The kinds of this crate are [`DocStore`](super::DocStore), [`Table`](super::Table) and
+/// [`SettingsStore`](super::SettingsStore). A kind of your own is made of [`Cells`](super::Cells): keys, each with the
+/// values that nothing later has replaced. What these values mean is yours. Peers that do not know the kind keep and relay
+/// its entries unread.
+///
+/// ```
+/// use eidetica_core::store::{Cells, StoreHandle, StoreType};
+///
+/// /// The highest score of each player.
+/// struct HighScores(Cells);
+///
+/// impl StoreType for HighScores {
+///     const KIND: &'static str = "example.high-scores";
+///
+///     fn open(handle: StoreHandle) -> Self {
+///         HighScores(Cells::new(handle))
+///     }
+/// }
+///
+/// impl HighScores {
+///     async fn record(&self, player: &str, score: u64) -> eidetica_contract::Result<()> {
+///         let best = self.best(player).await?.unwrap_or(0).max(score);
+///         self.0.put(player.as_bytes(), best.to_be_bytes().to_vec()).await
+///     }
+///
+///     /// Two players may have recorded scores apart: the greatest of the live values counts.
+///     async fn best(&self, player: &str) -> eidetica_contract::Result<Option<u64>> {
+///         let values = self.0.get(player.as_bytes()).await?;
+///         Ok(values.iter().filter_map(|v| v.value[..].try_into().ok().map(u64::from_be_bytes)).max())
+///     }
+/// }
+/// ```
+pub trait StoreType: Sized {
+    /// The name of the kind: 1 to 32 bytes, the same for ever. Use a prefix that is yours.
+    const KIND: &'static str;
+
+    /// A store of this kind on a handle.
+    fn open(handle: StoreHandle) -> Self;
+}
+
+/// A store at a moment, or within a transaction. Cheap to clone.
+#[derive(Clone)]
+pub struct StoreHandle {
+    core: Arc<Core>,
+    name: Arc<str>,
+    kind: Arc<str>,
+    algebra: Algebra,
+    scope: Scope,
+    cache: Arc<EntryCache>,
+}
+
+#[derive(Clone)]
+enum Scope {
+    /// Whatever is true when it is read.
+    Now,
+    At(Arc<Seen>),
+    Transaction(Arc<TransactionState>),
+}
+
+impl StoreHandle {
+    pub(crate) async fn now(core: Arc<Core>, writer: &WriterHandle, name: &str, kind: &str) -> Result<StoreHandle> {
+        StoreHandle::checked(core, writer, name, kind, Scope::Now).await
+    }
+
+    pub(crate) async fn at(
+        core: Arc<Core>,
+        writer: &WriterHandle,
+        name: &str,
+        kind: &str,
+        set: Arc<Seen>,
+    ) -> Result<StoreHandle> {
+        StoreHandle::checked(core, writer, name, kind, Scope::At(set)).await
+    }
+
+    pub(crate) async fn in_transaction(state: Arc<TransactionState>, name: &str, kind: &str) -> Result<StoreHandle> {
+        let (core, writer) = (state.core.clone(), state.writer.clone());
+        StoreHandle::checked(core, &writer, name, kind, Scope::Transaction(state)).await
+    }
+
+    async fn checked(
+        core: Arc<Core>,
+        writer: &WriterHandle,
+        name: &str,
+        kind: &str,
+        scope: Scope,
+    ) -> Result<StoreHandle> {
+        check_name(name, kind)?;
+        let algebra = core.know(kind);
+        let state = core.current().await?;
+        match state.catalog.get(name, kind) {
+            Some(info) if info.applied_below.is_some() => writer.catch_up(name, kind).await?,
+            Some(_) => {}
+            None => {
+                if let Some(other) = state.catalog.all().iter().find(|info| info.name == name) {
+                    let message = "the name belongs to a store of another kind";
+                    return Err(Error::new(ErrorKind::WrongType, message)
+                        .with("store", name)
+                        .with("kind", &other.kind)
+                        .with("asked", kind));
+                }
+            }
+        }
+        Ok(StoreHandle { core, name: name.into(), kind: kind.into(), algebra, scope, cache: Arc::default() })
+    }
+
+    /// The name of the store.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// True within a transaction, where it can be written.
+    pub fn is_writable(&self) -> bool {
+        matches!(self.scope, Scope::Transaction(_))
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Changes what is staged. Errors: `ReadOnly` outside a transaction, `Conflict` after its commit.
+    pub(crate) fn stage<T>(&self, act: impl FnOnce(&mut Staged) -> T) -> Result<T> {
+        let Scope::Transaction(state) = &self.scope else {
+            let message = "this is a view to read; begin a transaction with `new_transaction` to write";
+            return Err(Error::new(ErrorKind::ReadOnly, message).with("store", &self.name));
+        };
+        if state.is_done() {
+            return Err(Error::new(ErrorKind::Closed, "the transaction has been committed; begin another one"));
+        }
+        Ok(state.staged(&self.name, &self.kind, act))
+    }
+
+    /// Looks at what is staged, if anything can be.
+    pub(crate) fn staged<T>(&self, look: impl FnOnce(&Staged) -> T) -> Option<T> {
+        match &self.scope {
+            Scope::Transaction(state) => Some(state.staged(&self.name, &self.kind, |staged| look(staged))),
+            _ => None,
+        }
+    }
+
+    /// Notes that something is read or written.
+    pub(crate) fn touch(&self, what: Touched) {
+        if let Scope::Transaction(state) = &self.scope {
+            state.touch(Touch { name: self.name.to_string(), kind: self.kind.to_string(), what });
+        }
+    }
+
+    fn set(&self) -> Option<&Arc<Seen>> {
+        match &self.scope {
+            Scope::Now => None,
+            Scope::At(set) => Some(set),
+            Scope::Transaction(state) => Some(&state.seen),
+        }
+    }
+
+    /// The own right of a subject, as of what is seen here.
+    pub(crate) async fn own_right(&self, subject: auth::Subject) -> Result<auth::Right> {
+        self.touch(Touched::Range(Bytes::new(), None));
+        let state = self.core.current().await?;
+        let now = Seen::all_before(state.meta.next);
+        Ok(state.rights.own(subject, self.set().map_or(&now, |set| set)))
+    }
+
+    /// A snapshot to read from, held for one call.
+    pub(crate) async fn open(&self) -> Result<Option<Opened<'_>>> {
+        let rows = self.core.storage.snapshot().await?;
+        let mut set = self.set();
+        let known = self.core.state();
+        let mut info = known.catalog.get(&self.name, &self.kind).cloned();
+        if set.is_some() || info.is_none() || self.core.storage.shared {
+            let state: State = self.core.at(&*rows).await?;
+            info = state.catalog.get(&self.name, &self.kind).cloned();
+            // Where nothing has come since, the past is the present.
+            set = set.filter(|set| !set.is_all_before(state.meta.next));
+        }
+        if known.meta.rebuilding {
+            let message = "the database is being rebuilt; try again when `reindex` has ended";
+            return Err(Error::new(ErrorKind::Locked, message));
+        }
+        let Some(info) = info else { return Ok(None) };
+        let store = info.at(self.core.number);
+        Ok(Some(Opened { handle: self, rows, store, set: set.map(|set| &**set), indexes: info.indexes.clone() }))
+    }
+
+    /// The record of a cell, before what is staged.
+    pub(crate) async fn record(&self, cell: &Cell) -> Result<Option<Bytes>> {
+        match self.open().await? {
+            Some(opened) => opened.record(cell).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The records of all cells whose keys begin so, before what is staged.
+    pub(crate) async fn records_below(&self, prefix: &[u8]) -> Result<Vec<(Cell, Bytes)>> {
+        let Some(opened) = self.open().await? else { return Ok(Vec::new()) };
+        let range = Scan::prefix(STATE, prefix);
+        let mut records = Vec::new();
+        let mut start = range.start;
+        loop {
+            let (page, next) = opened.records(&start, range.end.as_ref(), usize::MAX).await?;
+            records.extend(page);
+            match next {
+                Some(next) => start = next,
+                None => return Ok(records),
+            }
+        }
+    }
+}
+
+/// A store with a snapshot.
+pub(crate) struct Opened<'a> {
+    handle: &'a StoreHandle,
+    pub rows: Box<dyn Snapshot>,
+    pub store: StoreNumber,
+    /// The set to look at; `None`: everything.
+    set: Option<&'a Seen>,
+    pub indexes: Vec<super::table::IndexDefinition>,
+}
+
+/// How many cells one page of a view holds at most.
+const PAGE_CELLS: usize = 1024;
+
+impl Opened<'_> {
+    /// True if it shows what is true now, so that the indexes speak of it.
+    pub fn is_now(&self) -> bool {
+        self.set.is_none()
+    }
+
+    fn moment<'a>(&'a self, set: &'a Seen) -> Moment<'a> {
+        Moment {
+            rows: &*self.rows,
+            graph: &self.handle.core.graph,
+            store: self.store,
+            name: &self.handle.name,
+            kind: &self.handle.kind,
+            algebra: self.handle.algebra,
+            set,
+            entries: &self.handle.cache,
+            trusts_live: true,
+        }
+    }
+
+    pub async fn record(&self, cell: &Cell) -> Result<Option<Bytes>> {
+        match self.set {
+            None => self.rows.get(STATE, &self.store.key(cell)).await,
+            Some(set) => self.handle.algebra.replay(&self.moment(set), cell).await,
+        }
+    }
+
+    /// Records from a key up to another one, at most `most` of them, and where to go on.
+    pub async fn records(
+        &self,
+        start: &Bytes,
+        end: Option<&Bytes>,
+        most: usize,
+    ) -> Result<(Vec<(Cell, Bytes)>, Option<Bytes>)> {
+        let most = most.min(PAGE_CELLS);
+        let end = match end {
+            Some(end) => Some(self.store.key(end)),
+            None => Scan::prefix(STATE, &self.store.prefix()).end,
+        };
+        let range = |keyspace, start: &Bytes| Scan::range(keyspace, self.store.key(start), end.clone());
+        let Some(set) = self.set else {
+            let page = self.rows.scan(range(STATE, start).rows(most)).await?;
+            let next = page.rows.last().filter(|_| page.more).map(|(last, _)| after(&within_store(last)));
+            let records = page.rows.into_iter().map(|(key, record)| (within_store(&key), record)).collect();
+            return Ok((records, next));
+        };
+        let moment = self.moment(set);
+        let mut records = Vec::new();
+        let mut at = start.clone();
+        // Cells that live now and cells that have a past, in order, each once.
+        for _ in 0..most {
+            let live = self.rows.scan(range(STATE, &at).rows(1)).await?.rows.pop().map(|(key, _)| within_store(&key));
+            let past = self.rows.scan(range(PAST, &at).rows(1)).await?.rows.pop();
+            let past = past.map(|(key, _)| past_parts(&within_store(&key)).0);
+            let Some(cell) = live.into_iter().chain(past).min() else { return Ok((records, None)) };
+            if let Some(record) = self.handle.algebra.replay(&moment, &cell).await? {
+                records.push((cell.clone(), record));
+            }
+            at = [&cell[..], &[0xff; 9]].concat().into();
+        }
+        Ok((records, Some(at)))
+    }
+}
+
+fn after(key: &Bytes) -> Bytes {
+    [&key[..], &b"\0"[..]].concat().into()
+}
+
+fn check_name(name: &str, kind: &str) -> Result<()> {
+    if name.is_empty() || name.len() > MAX_STORE_NAME {
+        return Err(invalid("the name of a store has 1 to 128 bytes").with("store", name));
+    }
+    if kind.is_empty() || kind.len() > MAX_KIND_NAME {
+        return Err(invalid("the name of a store kind has 1 to 32 bytes").with("kind", kind));
+    }
+    if (name == auth::STORE) != (kind == auth::KIND) {
+        return Err(
+            invalid("the settings have a store and a kind of their own; use `SettingsStore`").with("store", name)
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! The settings of a database: its name, other values, and who may do what.
+
+use eidetica_contract::{PublicKey, Result};
+
+use super::doc::DocStore;
+use super::handle::{StoreHandle, StoreType};
+use super::stage::Staged;
+use crate::auth::{self, Permission, Right, Setting, Subject};
+use crate::doc::Doc;
+use crate::error::invalid;
+use crate::value::Value;
+
+/// The settings store. Changing anything in it takes the right of an admin.
+#[derive(Clone)]
+pub struct SettingsStore {
+    values: DocStore,
+    handle: StoreHandle,
+}
+
+impl StoreType for SettingsStore {
+    const KIND: &'static str = auth::KIND;
+
+    fn open(handle: StoreHandle) -> Self {
+        SettingsStore { values: DocStore::on(handle.clone()), handle }
+    }
+}
+
+impl SettingsStore {
+    /// The name of the database. Errors: `NotFound` if it has none.
+    pub async fn get_name(&self) -> Result<String> {
+        self.values.get_string("name").await
+    }
+
+    /// Sets the name of the database. Errors: `ReadOnly` outside a transaction.
+    pub async fn set_name(&self, name: &str) -> Result<()> {
+        self.values.set("name", name).await
+    }
+
+    /// All values.
+    pub async fn get_all(&self) -> Result<Doc> {
+        self.values.get_all().await
+    }
+
+    /// A value. Errors: `NotFound`.
+    pub async fn get(&self, key: &str) -> Result<Value> {
+        self.values.get(key).await
+    }
+
+    /// Sets a value. Errors: as for [`DocStore::set`].
+    pub async fn set(&self, key: &str, value: impl Into<Value>) -> Result<()> {
+        self.values.set(key, value).await
+    }
+
+    /// Gives a key a right: raises or lowers it, whichever it takes. `priority` counts for admins only; greater is stronger,
+    /// and it must be below that of who gives it.
+    ///
+    /// Whether the right may be changed is judged at the commit.
+    pub async fn set_auth_key(&self, key: &PublicKey, permission: Permission, priority: u32) -> Result<()> {
+        let right = match permission {
+            Permission::Read => Right::READ,
+            Permission::Write => Right::WRITE,
+            Permission::Admin => Right::admin(priority),
+        };
+        self.change(Subject::Key(*key), right).await
+    }
+
+    /// Takes everything from a key, also what everybody may.
+    pub async fn revoke_auth_key(&self, key: &PublicKey) -> Result<()> {
+        self.change(Subject::Key(*key), Right::NONE).await
+    }
+
+    /// Says what everybody may: nothing, read, or write. Errors: `InvalidInput` for admin.
+    pub async fn set_global_permission(&self, permission: Option<Permission>) -> Result<()> {
+        let right = match permission {
+            None => Right::NONE,
+            Some(Permission::Read) => Right::READ,
+            Some(Permission::Write) => Right::WRITE,
+            Some(Permission::Admin) => return Err(invalid("everybody can have at most the right to write")),
+        };
+        self.change(Subject::Everybody, right).await
+    }
+
+    async fn change(&self, subject: Subject, right: Right) -> Result<()> {
+        let has = self.handle.own_right(subject).await?;
+        let setting = if right > has { Setting::Grant(right) } else { Setting::Limit(right) };
+        self.handle.stage(|staged| {
+            if let Staged::Settings { rights, .. } = staged {
+                match right == has {
+                    true => drop(rights.remove(&subject)),
+                    false => drop(rights.insert(subject, setting)),
+                }
+            }
+        })?;
+        Ok(())
+    }
+}

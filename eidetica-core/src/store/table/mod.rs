@@ -1,0 +1,103 @@
+//! Tables: rows with fields that merge one by one (rule 27), ordered by key, with secondary indexes.
+
+mod convert;
+mod delta;
+mod index;
+mod store;
+
+use bytes::Bytes;
+use eidetica_contract::{Result, Snapshot};
+
+pub use delta::{Fields, RowAction, TableDelta};
+pub(crate) use index::{IndexDefinition, IndexWriter, index_rows};
+pub use store::{RowConflict, RowRange, Table};
+
+use super::applier::Applier;
+use super::cell::{self, Cell};
+use super::events::{Moment, ReadEntry};
+use super::past::Past;
+use super::row::{Ended, RowCell};
+use super::row_replay::{self, RowOperation};
+use crate::error::damaged;
+use crate::layout::STATE;
+use crate::store::algebra::Delta;
+
+/// The name of this store kind.
+pub const KIND: &str = "table";
+
+/// How many rows of a delta are looked up at once.
+const LOOK_AHEAD: usize = 256;
+
+/// Applies the delta of an entry to the rows of a store.
+pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &TableDelta, indexes: &mut IndexWriter<'_>) -> Result<()> {
+    for rows in delta.0.chunks(LOOK_AHEAD) {
+        // A delta has one action for each row, so no action changes what another one of it reads.
+        let cells: Vec<Cell> = rows.iter().map(|(key, _)| cell::single(key.as_bytes())).collect();
+        let keys: Vec<Bytes> = cells.iter().map(|cell| applier.store.key(cell)).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+        let records = applier.rows.get_many(STATE, &keys).await?;
+        for (((_, action), cell), record) in rows.iter().zip(cells).zip(records) {
+            apply_row(applier, cell, record, action, indexes).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn apply_row(
+    applier: &mut Applier<'_>,
+    cell: Cell,
+    record: Option<Bytes>,
+    action: &RowAction,
+    indexes: &mut IndexWriter<'_>,
+) -> Result<()> {
+    let before = parse(record.as_ref())?;
+    let mut after = before.clone();
+    let ended = match action {
+        RowAction::Delete => {
+            applier.put_past(&cell, applier.stamp.number, Past::Delete);
+            after.end_seen(applier.seen)
+        }
+        RowAction::Insert(fields) => {
+            let ended = after.end_seen(applier.seen);
+            after.begin(applier.stamp, fields.clone());
+            ended
+        }
+        RowAction::Write { identity, fields } => {
+            let Some(number) = applier.number_below(identity).await? else { return Ok(()) };
+            match after.identity_mut(*identity) {
+                Some(identity) => identity.write(applier.stamp, fields, applier.seen),
+                None if applier.past(&cell, number).await? != Some(Past::Insert) => return Ok(()),
+                // Too late: the row has ended for somebody who had not seen this.
+                None => vec![Ended { number: applier.stamp.number, made: false }],
+            }
+        }
+    };
+    for ended in ended {
+        applier.put_past(&cell, ended.number, ended.as_past());
+    }
+    if after != before {
+        indexes.update(applier, &cell, before.shown(), after.shown())?;
+        applier.put_record(&cell, (!after.identities.is_empty()).then(|| after.to_bytes()));
+    }
+    applier.touch(cell);
+    Ok(())
+}
+
+/// The record of a row as it was at given heads.
+pub(crate) async fn replay(moment: &Moment<'_>, cell: &Cell) -> Result<RowCell> {
+    let key = cell::single_part(cell).ok_or_else(|| damaged("the key of a row"))?;
+    let operation = |entry: &ReadEntry| {
+        let Some(Delta::Table(delta)) = &entry.delta else { return None };
+        let at = delta.0.binary_search_by(|(at, _)| at.as_bytes().cmp(&key)).ok()?;
+        match delta.0[at].1.clone() {
+            RowAction::Insert(fields) => Some(RowOperation::Insert(fields)),
+            RowAction::Write { identity, fields } => Some(RowOperation::Write { identity, fields }),
+            RowAction::Delete => None,
+        }
+    };
+    row_replay::replay(moment, cell, operation).await
+}
+
+pub(crate) fn parse(record: Option<&Bytes>) -> Result<RowCell> {
+    record.map_or(Ok(RowCell::default()), |record| RowCell::parse(record).map_err(|_| damaged("a live record")))
+}

@@ -1,0 +1,433 @@
+//! The table, as an application sees it.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use bytes::Bytes;
+use eidetica_contract::{Direction, Error, ErrorKind, Result, Scan};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::convert::{from_fields, shown_fields, to_fields};
+use super::delta::{Fields, RowAction};
+use super::{index, parse};
+use crate::db::Touched;
+use crate::error::{damaged, invalid};
+use crate::id::Id;
+use crate::layout::INDEX;
+use crate::limits::MAX_CELL;
+use crate::store::cell::{self, Cell};
+use crate::store::handle::{StoreHandle, StoreType};
+use crate::store::row::Identity;
+use crate::store::stage::Staged;
+use crate::value::Value;
+
+/// Rows of a type of yours, ordered by the bytes of their keys.
+///
+/// The fields of a row merge one by one: two people who change different fields of one row apart both keep their change. Of
+/// two who change the same field, the later `(time, id)` shows, and the other is a conflict. Fields that `T` does not
+/// know are kept; fields that a row lacks are for serde's defaults. For rows of any shape take `Table<Doc>`.
+pub struct Table<T> {
+    handle: StoreHandle,
+    rows: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Table<T> {
+    fn clone(&self) -> Self {
+        Table { handle: self.handle.clone(), rows: PhantomData }
+    }
+}
+
+/// Which rows a scan returns.
+///
+/// ```
+/// use eidetica_core::store::table::RowRange;
+///
+/// let newest = RowRange::prefix("2026-").reversed().limit(10);
+/// # let _ = newest;
+/// ```
+#[derive(Clone, Debug)]
+pub struct RowRange {
+    start: Bytes,
+    end: Option<Bytes>,
+    limit: usize,
+    direction: Direction,
+}
+
+impl RowRange {
+    /// All rows.
+    pub fn all() -> RowRange {
+        RowRange { start: Bytes::new(), end: None, limit: usize::MAX, direction: Direction::Forward }
+    }
+
+    /// The rows whose keys begin so.
+    pub fn prefix(prefix: &str) -> RowRange {
+        let mut open = Vec::new();
+        cell::push_open(&mut open, prefix.as_bytes());
+        let range = Scan::prefix(INDEX, &open);
+        RowRange { start: range.start, end: range.end, ..RowRange::all() }
+    }
+
+    /// The rows with keys from `start` (inclusive) to `end` (exclusive).
+    pub fn between(start: &str, end: &str) -> RowRange {
+        RowRange { start: cell::single(start.as_bytes()), end: Some(cell::single(end.as_bytes())), ..RowRange::all() }
+    }
+
+    /// The rows with this key and all greater ones.
+    pub fn from(start: &str) -> RowRange {
+        RowRange { start: cell::single(start.as_bytes()), ..RowRange::all() }
+    }
+
+    /// At most so many.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> RowRange {
+        self.limit = limit;
+        self
+    }
+
+    /// Greatest key first.
+    #[must_use]
+    pub fn reversed(mut self) -> RowRange {
+        self.direction = Direction::Backward;
+        self
+    }
+}
+
+/// A live value of a row that does not show.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RowConflict {
+    /// The entry that wrote it.
+    pub entry: Id,
+    /// The field; `None`: it is another row under the same key, as a map.
+    pub field: Option<String>,
+    /// What was written.
+    pub value: Value,
+}
+
+impl<T: Send + Sync> StoreType for Table<T> {
+    const KIND: &'static str = super::KIND;
+
+    fn open(handle: StoreHandle) -> Self {
+        Table { handle, rows: PhantomData }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
+    /// Inserts a row under a new key, which sorts after those that were made before: a ULID.
+    ///
+    /// Errors: [`ErrorKind::InvalidInput`] for a row that cannot be stored, [`ErrorKind::ReadOnly`] outside a transaction.
+    pub async fn insert(&self, row: &T) -> Result<String> {
+        let environment = self.handle.core().storage.environment();
+        let mut random = [0; 16];
+        environment.random(&mut random[6..])?;
+        let key = ulid::Ulid::from_parts(environment.now().millis(), u128::from_be_bytes(random)).to_string();
+        self.stage(&key, RowAction::Insert(to_fields(row)?))?;
+        Ok(key)
+    }
+
+    /// The row with this key. Errors: [`ErrorKind::NotFound`]; [`ErrorKind::WrongType`] if it is no `T`.
+    pub async fn get(&self, key: &str) -> Result<T> {
+        let shown = self.shown(key).await?.ok_or_else(|| no_row(key))?;
+        from_fields(key, shown.fields.iter().map(|(name, value)| (name.as_str(), value)))
+    }
+
+    /// True if there is a row with this key.
+    pub async fn contains_key(&self, key: &str) -> Result<bool> {
+        Ok(self.shown(key).await?.is_some())
+    }
+
+    /// Puts a row under a key. Where there is one, only the fields that differ are written, and only they can come into
+    /// conflict; fields that `T` does not have stay.
+    ///
+    /// Errors: as for [`insert`](Table::insert), and [`ErrorKind::InvalidInput`] for a key that is too long.
+    pub async fn set(&self, key: &str, row: &T) -> Result<()> {
+        let fields = to_fields(row)?;
+        let Some(shown) = self.shown(key).await? else { return self.stage(key, RowAction::Insert(fields)) };
+        let differing: Fields =
+            fields.into_iter().filter(|(name, value)| shown.fields.get(name) != Some(value)).collect();
+        match (differing.is_empty(), shown.identity) {
+            (true, _) => Ok(()),
+            (false, Some(identity)) => self.stage(key, RowAction::Write { identity, fields: differing }),
+            (false, None) => self.stage(key, RowAction::Insert(shown.fields.into_iter().chain(differing).collect())),
+        }
+    }
+
+    /// Changes the row with this key. Errors: [`ErrorKind::NotFound`], and as for [`set`](Table::set).
+    pub async fn update(&self, key: &str, change: impl FnOnce(&mut T) + Send) -> Result<()> {
+        let mut row = self.get(key).await?;
+        change(&mut row);
+        self.set(key, &row).await
+    }
+
+    /// Deletes the row with this key. False if there was none, and nothing is written.
+    pub async fn delete(&self, key: &str) -> Result<bool> {
+        let there = self.shown(key).await?.is_some();
+        let has_base = self.handle.record(&check(key)?).await?.is_some();
+        self.handle.stage(|staged| {
+            let Staged::Table(rows) = staged else { return };
+            match (there, has_base) {
+                (true, true) => drop(rows.insert(key.to_owned(), RowAction::Delete)),
+                (true, false) => drop(rows.remove(key)),
+                (false, _) => {}
+            }
+        })?;
+        Ok(there)
+    }
+
+    /// Rows in the order of their keys.
+    ///
+    /// Holds what it returns in memory: page through a large table with [`RowRange::from`] and [`RowRange::limit`].
+    pub async fn scan(&self, range: RowRange) -> Result<Vec<(String, T)>> {
+        self.select(range, |_, _| true).await
+    }
+
+    /// The rows that a condition holds for, in the order of their keys. Reads the rows of the range one by one; for a
+    /// single field, [`find`](Table::find) with an index is faster. The limit of the range counts what is returned.
+    pub async fn select(
+        &self,
+        range: RowRange,
+        condition: impl Fn(&str, &T) -> bool + Send + Sync,
+    ) -> Result<Vec<(String, T)>> {
+        let mut found = Vec::new();
+        let backward = range.direction == Direction::Backward;
+        let most = if backward { usize::MAX } else { range.limit };
+        let mut rows = self.rows(&range).await?;
+        while let Some((key, fields)) = rows.next().await? {
+            if found.len() >= most {
+                break;
+            }
+            let row: T = from_fields(&key, fields.iter().map(|(name, value)| (name.as_str(), value)))?;
+            if condition(&key, &row) {
+                found.push((key, row));
+            }
+        }
+        if backward {
+            found.reverse();
+            found.truncate(range.limit);
+        }
+        Ok(found)
+    }
+
+    /// All rows that a condition holds for.
+    pub async fn search(&self, condition: impl Fn(&T) -> bool + Send + Sync) -> Result<Vec<(String, T)>> {
+        self.select(RowRange::all(), |_, row| condition(row)).await
+    }
+
+    /// The rows whose field shows this value, in the order of their keys. Uses the index of the field if there is one and
+    /// nothing is staged, else reads the table.
+    pub async fn find(&self, field: &str, value: impl Into<Value>) -> Result<Vec<(String, T)>> {
+        let value = value.into();
+        let wanted = Bytes::from(value.to_bytes());
+        let mut found = Vec::new();
+        match self.find_in_index(field, &value).await? {
+            Some(rows) => {
+                for (key, fields) in rows.into_iter().filter(|(_, fields)| fields.get(field) == Some(&wanted)) {
+                    let row = from_fields(&key, fields.iter().map(|(name, value)| (name.as_str(), value)))?;
+                    found.push((key, row));
+                }
+            }
+            None => {
+                let mut rows = self.rows(&RowRange::all()).await?;
+                while let Some((key, fields)) = rows.next().await? {
+                    if fields.get(field) == Some(&wanted) {
+                        let row = from_fields(&key, fields.iter().map(|(name, value)| (name.as_str(), value)))?;
+                        found.push((key, row));
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many rows there are. Reads them.
+    pub async fn count(&self) -> Result<usize> {
+        let mut rows = self.rows(&RowRange::all()).await?;
+        let mut count = 0;
+        while rows.next().await?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The live values of a row that do not show, because stronger ones do. Empty where nobody wrote concurrently.
+    pub async fn conflicts(&self, key: &str) -> Result<Vec<RowConflict>> {
+        let row = parse(self.handle.record(&check(key)?).await?.as_ref())?;
+        let value = |bytes: &Bytes| Value::from_bytes(bytes).map_err(|_| damaged("a value in a row"));
+        let Some((shown, others)) = row.identities.split_last() else { return Ok(Vec::new()) };
+        let mut conflicts = Vec::new();
+        for other in others.iter().rev() {
+            let fields = other.shown().map(|(name, bytes)| Ok((name, value(bytes)?))).collect::<Result<Vec<_>>>()?;
+            let value = Value::Map(fields.into_iter().collect());
+            conflicts.push(RowConflict { entry: other.stamp.id, field: None, value });
+        }
+        for (name, writes) in &shown.fields {
+            for write in writes.iter().rev().skip(1) {
+                let (entry, value) = (write.stamp.id, value(&write.value)?);
+                conflicts.push(RowConflict { entry, field: Some(name.clone()), value });
+            }
+        }
+        Ok(conflicts)
+    }
+
+    fn stage(&self, key: &str, action: RowAction) -> Result<()> {
+        self.handle.touch(touched(&check(key)?));
+        self.handle.stage(|staged| {
+            let Staged::Table(rows) = staged else { return };
+            let merged = match (rows.remove(key), action) {
+                (Some(RowAction::Write { identity, mut fields }), RowAction::Write { fields: more, .. }) => {
+                    fields.extend(more);
+                    RowAction::Write { identity, fields }
+                }
+                (_, action) => action,
+            };
+            rows.insert(key.to_owned(), merged);
+        })
+    }
+
+    /// The row as it shows in this transaction or view.
+    async fn shown(&self, key: &str) -> Result<Option<Shown>> {
+        let cell = check(key)?;
+        self.handle.touch(touched(&cell));
+        let staged = self.handle.staged(|staged| match staged {
+            Staged::Table(rows) => rows.get(key).cloned(),
+            _ => None,
+        });
+        let staged = staged.flatten();
+        if matches!(staged, Some(RowAction::Insert(_) | RowAction::Delete)) {
+            return Ok(staged_row(None, staged.as_ref()));
+        }
+        let row = parse(self.handle.record(&cell).await?.as_ref())?;
+        Ok(staged_row(row.shown(), staged.as_ref()))
+    }
+
+    async fn rows(&self, range: &RowRange) -> Result<Rows<'_>> {
+        self.handle.touch(Touched::Range(range.start.clone(), range.end.clone()));
+        let within = |cell: &Cell| *cell >= range.start && range.end.as_ref().is_none_or(|end| cell < end);
+        let staged = self.handle.staged(|staged| match staged {
+            Staged::Table(rows) => {
+                rows.iter().map(|(k, action)| (cell::single(k.as_bytes()), action.clone())).collect()
+            }
+            _ => Vec::new(),
+        });
+        let staged = staged.unwrap_or_default().into_iter().filter(|(cell, _)| within(cell)).collect();
+        let (next, end) = (Some(range.start.clone()), range.end.clone());
+        Ok(Rows { handle: &self.handle, staged, page: Vec::new().into_iter(), pending: None, next, end })
+    }
+
+    async fn find_in_index(&self, field: &str, value: &Value) -> Result<Option<Vec<(String, Fields)>>> {
+        self.handle.touch(Touched::Range(Bytes::new(), None));
+        if self.handle.staged(|staged| !staged.is_empty()) == Some(true) {
+            return Ok(None);
+        }
+        let Some(opened) = self.handle.open().await? else { return Ok(Some(Vec::new())) };
+        let definition = opened.indexes.iter().find(|index| index.field == field);
+        let (Some(definition), Some(ordered), true) = (definition, index::ordered(value), opened.is_now()) else {
+            return Ok(None);
+        };
+        let prefix = [&opened.store.index_prefix(definition.number)[..], &ordered].concat();
+        let mut found = Vec::new();
+        for (key, _) in crate::store::applier::scan_all(&*opened.rows, Scan::prefix(INDEX, &prefix)).await? {
+            let cell = key.slice(prefix.len()..);
+            let row = parse(opened.record(&cell).await?.as_ref())?;
+            let shown = row.shown().ok_or_else(|| damaged("an index names a row that is not there"))?;
+            found.push((key_of(&cell)?, shown_fields(shown)));
+        }
+        Ok(Some(found))
+    }
+}
+
+/// A row as it shows.
+struct Shown {
+    /// The entry that made it; `None` if this transaction does.
+    identity: Option<Id>,
+    fields: Fields,
+}
+
+fn staged_row(base: Option<&Identity>, staged: Option<&RowAction>) -> Option<Shown> {
+    match staged {
+        Some(RowAction::Delete) => None,
+        Some(RowAction::Insert(fields)) => Some(Shown { identity: None, fields: fields.clone() }),
+        Some(RowAction::Write { fields: written, .. }) => {
+            let base = base?;
+            let mut fields = shown_fields(base);
+            fields.extend(written.clone());
+            Some(Shown { identity: Some(base.stamp.id), fields })
+        }
+        None => base.map(|base| Shown { identity: Some(base.stamp.id), fields: shown_fields(base) }),
+    }
+}
+
+/// Rows in order, page by page, with what is staged among them.
+struct Rows<'a> {
+    handle: &'a StoreHandle,
+    staged: BTreeMap<Cell, RowAction>,
+    page: std::vec::IntoIter<(Cell, Bytes)>,
+    pending: Option<(Cell, Bytes)>,
+    next: Option<Bytes>,
+    end: Option<Bytes>,
+}
+
+impl Rows<'_> {
+    async fn next(&mut self) -> Result<Option<(String, Fields)>> {
+        loop {
+            if self.pending.is_none() {
+                self.pending = self.read().await?;
+            }
+            let staged_first = match (&self.pending, self.staged.first_key_value()) {
+                (Some((cell, _)), Some((staged, _))) => staged <= cell,
+                (None, Some(_)) => true,
+                _ => false,
+            };
+            let (cell, record, action) = if staged_first {
+                let Some((cell, action)) = self.staged.pop_first() else { return Ok(None) };
+                let record = self.pending.take_if(|(at, _)| *at == cell).map(|(_, record)| record);
+                (cell, record, Some(action))
+            } else {
+                match self.pending.take() {
+                    Some((cell, record)) => (cell, Some(record), None),
+                    None => return Ok(None),
+                }
+            };
+            let row = parse(record.as_ref())?;
+            if let Some(shown) = staged_row(row.shown(), action.as_ref()) {
+                return Ok(Some((key_of(&cell)?, shown.fields)));
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Option<(Cell, Bytes)>> {
+        loop {
+            if let Some(row) = self.page.next() {
+                return Ok(Some(row));
+            }
+            let Some(start) = self.next.take() else { return Ok(None) };
+            let Some(opened) = self.handle.open().await? else { return Ok(None) };
+            let (page, next) = opened.records(&start, self.end.as_ref(), usize::MAX).await?;
+            self.page = page.into_iter();
+            self.next = next;
+        }
+    }
+}
+
+fn key_of(cell: &Cell) -> Result<String> {
+    let part = cell::single_part(cell).ok_or_else(|| damaged("the key of a row"))?;
+    String::from_utf8(part.into_owned()).map_err(|_| damaged("the key of a row"))
+}
+
+fn check(key: &str) -> Result<Cell> {
+    let cell = cell::single(key.as_bytes());
+    if cell.len() > MAX_CELL {
+        let error = invalid("the key of the row is too long; it has at most 764 bytes, fewer if it holds NUL bytes");
+        return Err(error.with("bytes", key.len()));
+    }
+    Ok(cell)
+}
+
+fn touched(cell: &Cell) -> Touched {
+    Touched::Range(cell.clone(), Some([cell, &b"\0"[..]].concat().into()))
+}
+
+fn no_row(key: &str) -> Error {
+    Error::new(ErrorKind::NotFound, "the table has no row with this key").with("key", key)
+}

@@ -1,0 +1,102 @@
+//! A store of databases, as an application opens it.
+
+use eidetica_contract::{Backend, BackendInfo, Maintenance, Registry, Result};
+use eidetica_core::crdt::Doc;
+use eidetica_core::{Database, Engine, Exported, Id, Options, SecretKey};
+
+// Linking a backend is what registers it; a crate that nothing names is dropped by the linker.
+#[cfg(feature = "sqlite")]
+use eidetica_backend_sqlite as _;
+
+/// A store of databases in a backend. Cheap to clone; must be opened and used within a tokio runtime.
+#[derive(Clone)]
+pub struct Instance {
+    engine: Engine,
+}
+
+impl Instance {
+    /// Opens the store in a backend, or creates one in an empty backend.
+    ///
+    /// Errors: `NewerFormat` for a store of a newer version, which is left untouched; those of the backend.
+    pub async fn open(backend: Box<dyn Backend>) -> Result<Instance> {
+        Instance::open_with(backend, Options::default()).await
+    }
+
+    /// Opens a store with time and randomness of your own.
+    ///
+    /// Errors: as for [`open`](Instance::open).
+    pub async fn open_with(backend: Box<dyn Backend>, options: Options) -> Result<Instance> {
+        Ok(Instance { engine: Engine::open(backend, options).await? })
+    }
+
+    /// Opens the store that a URL names, such as `sqlite:notes.db` or `memory:`.
+    ///
+    /// Errors: `NotFound` for a scheme that is not part of this program, listing those that are; as for
+    /// [`open`](Instance::open).
+    pub async fn open_url(url: &str) -> Result<Instance> {
+        Instance::open(Registry::linked()?.open_backend(url).await?).await
+    }
+
+    /// What the store lies in.
+    pub fn backend_info(&self) -> BackendInfo {
+        self.engine.backend_info()
+    }
+
+    /// A new key, from the randomness of this instance. It is kept nowhere.
+    pub fn generate_key(&self) -> Result<SecretKey> {
+        SecretKey::generate(self.engine.environment())
+    }
+
+    /// Creates a database whose strongest admin is this key. Its settings start with the values given.
+    ///
+    /// Errors: `InvalidInput` for settings that cannot be stored, such as NaN.
+    pub async fn create_database_with_key(&self, settings: Doc, key: &SecretKey) -> Result<Database> {
+        self.engine.create_database(settings, key).await
+    }
+
+    /// Opens a database, to write with this key; without a key, to read.
+    ///
+    /// Errors: `NotFound` if it is not in this store.
+    pub async fn open_database_with_key(&self, id: &Id, key: Option<SecretKey>) -> Result<Database> {
+        self.engine.open_database(id, key).await
+    }
+
+    /// The databases in this store.
+    pub async fn databases(&self) -> Result<Vec<Id>> {
+        self.engine.databases().await
+    }
+
+    /// Reads a whole history from a stream that [`Database::export`] has written.
+    ///
+    /// Errors: `InvalidInput` if the stream is cut off, damaged or no export.
+    pub async fn import(
+        &self,
+        input: &mut (impl std::io::Read + Send),
+        key: Option<SecretKey>,
+    ) -> Result<(Database, Exported)> {
+        self.engine.import(input, key).await
+    }
+
+    /// Copies everything in the store, as of now, into another backend, which must be empty. The store stays in use.
+    /// Returns how many rows were copied.
+    ///
+    /// Errors: `AlreadyExists` if the target holds something; those of both backends.
+    pub async fn backup(&self, target: Box<dyn Backend>) -> Result<u64> {
+        self.engine.backup(target).await
+    }
+
+    /// Does a piece of housekeeping in the backend. Errors: `Unsupported` if it has no such job.
+    pub async fn maintain(&self, job: Maintenance) -> Result<()> {
+        self.engine.maintain(job).await
+    }
+
+    /// The engine below, for what this type does not offer.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Flushes, ends all tasks, and closes the backend. Handles that are still held answer `Closed` from then on.
+    pub async fn close(self) -> Result<()> {
+        self.engine.close().await
+    }
+}

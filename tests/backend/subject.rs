@@ -1,0 +1,31 @@
+//! The backends under test, and how to make one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use eidetica_backend_sqlite::Sqlite;
+use eidetica_contract::Backend;
+use eidetica_core::Memory;
+
+use super::redb_sketch::Redb;
+
+#[derive(Clone, Copy, Debug)]
+pub enum Subject {
+    Memory,
+    SqliteFile,
+    SqliteInMemory,
+    RedbSketch,
+}
+
+impl Subject {
+    /// Opens the store in this directory, or makes a new one.
+    pub async fn open(self, directory: &Path) -> Arc<dyn Backend> {
+        let path = directory.join("store.db");
+        match self {
+            Subject::Memory => Arc::new(Memory::new()),
+            Subject::SqliteFile => Arc::new(Sqlite::builder().path(&path).page_cache(2 << 20).open().await.unwrap()),
+            Subject::SqliteInMemory => Arc::new(Sqlite::in_memory().await.unwrap()),
+            Subject::RedbSketch => Arc::new(Redb::open(&path).unwrap()),
+        }
+    }
+}

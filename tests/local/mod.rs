@@ -1,0 +1,4 @@
+//! The local database, end to end.
+
+mod documents;
+mod smoke;

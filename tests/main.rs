@@ -1,0 +1,5 @@
+//! The tests that cross crates, in one binary: linking once is what makes them quick to build.
+
+mod backend;
+mod local;
+mod oracle;
