@@ -79,8 +79,8 @@ struct Stage {
 /// Something that a transaction has read or written.
 #[derive(Clone, Debug)]
 pub(crate) struct Touch {
-    pub name: String,
-    pub kind: String,
+    pub name: Arc<str>,
+    pub kind: Arc<str>,
     pub what: Touched,
 }
 

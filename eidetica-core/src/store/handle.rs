@@ -161,7 +161,7 @@ impl StoreHandle {
     /// Notes that something is read or written.
     pub(crate) fn touch(&self, what: Touched) {
         if let Scope::Transaction(state) = &self.scope {
-            state.touch(Touch { name: self.name.to_string(), kind: self.kind.to_string(), what });
+            state.touch(Touch { name: self.name.clone(), kind: self.kind.clone(), what });
         }
     }
 
@@ -207,6 +207,14 @@ impl StoreHandle {
         match self.open().await? {
             Some(opened) => opened.record(cell).await,
             None => Ok(None),
+        }
+    }
+
+    /// The records of several cells, before what is staged.
+    pub(crate) async fn record_of_each(&self, cells: &[Cell]) -> Result<Vec<Option<Bytes>>> {
+        match self.open().await? {
+            Some(opened) => opened.record_of_each(cells).await,
+            None => Ok(vec![None; cells.len()]),
         }
     }
 
@@ -265,6 +273,19 @@ impl Opened<'_> {
             None => self.rows.get(STATE, &self.store.key(cell)).await,
             Some(set) => self.handle.algebra.replay(&self.moment(set), cell).await,
         }
+    }
+
+    pub async fn record_of_each(&self, cells: &[Cell]) -> Result<Vec<Option<Bytes>>> {
+        if self.is_now() {
+            let keys: Vec<Bytes> = cells.iter().map(|cell| self.store.key(cell)).collect();
+            let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+            return self.rows.get_many(STATE, &keys).await;
+        }
+        let mut records = Vec::with_capacity(cells.len());
+        for cell in cells {
+            records.push(self.record(cell).await?);
+        }
+        Ok(records)
     }
 
     /// Records from a key up to another one, at most `most` of them, and where to go on.
