@@ -177,7 +177,7 @@ impl Engine {
             let number = DatabaseNumber(counter.as_deref().map_or(Ok(0), parse_number)?);
             let meta = Meta { epoch: storage.epoch, ..Meta::default() };
             let state = State { meta, catalog: Catalog::default(), rights: Arc::default() };
-            let core = Core::new(storage.clone(), id, number, state.clone());
+            let core = Core::new(storage.clone(), id, number, state.clone(), 0);
             let mut work = Work::resume(&core, rows, state);
             match work.admit(root.clone(), local).await? {
                 Verdict::Admitted(_) => {}

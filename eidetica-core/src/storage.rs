@@ -1,27 +1,24 @@
 //! A backend with what all databases in it share: the epoch, the flusher, the environment.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use eidetica_contract::{Backend, Error, ErrorKind, Result, Snapshot, WriteBatch};
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::cbor::{Reader, Writer};
 use crate::clock::Environment;
 use crate::engine::Options;
-use crate::error::{closed, damaged};
+use crate::error::damaged;
 use crate::layout::{META, VERSION, epoch_key};
 
 /// Unflushed commits become durable after this long at most.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 /// Unflushed commits become durable after this many bytes at most.
 const FLUSH_BYTES: usize = 8 << 20;
-/// How many commits may wait for a flush at once; more wait for a place.
-const FLUSH_QUEUE: usize = 4096;
 
 /// A backend, opened as a store of databases.
 pub(crate) struct Storage {
@@ -33,7 +30,8 @@ pub(crate) struct Storage {
     pub shared: bool,
     /// Kinds of outsiders that this process has been asked to open; all of them are made of cells.
     pub custom_kinds: Mutex<BTreeSet<String>>,
-    flusher: Flusher,
+    durable: Arc<Durable>,
+    flusher: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Storage {
@@ -42,8 +40,9 @@ impl Storage {
         let backend: Arc<dyn Backend> = Arc::from(backend);
         let epoch = begin_epoch(&*backend).await?;
         let shared = backend.info().capabilities.shared;
-        let flusher = Flusher::start(backend.clone());
-        Ok(Storage { backend, options, epoch, shared, custom_kinds: Mutex::default(), flusher })
+        let durable = Arc::new(Durable::default());
+        let flusher = Mutex::new(Some(tokio::spawn(flush_soon(backend.clone(), durable.clone()))));
+        Ok(Storage { backend, options, epoch, shared, custom_kinds: Mutex::default(), durable, flusher })
     }
 
     pub fn environment(&self) -> &dyn Environment {
@@ -57,26 +56,19 @@ impl Storage {
     /// Commits a batch: visible on return, durable soon.
     pub async fn commit(&self, batch: WriteBatch, bytes: usize) -> Result<()> {
         self.backend.commit(batch).await?;
-        self.flusher.wrote(bytes);
+        self.durable.wrote(bytes);
         Ok(())
     }
 
-    /// Answers when everything that was committed before this call is durable.
+    /// Returns when everything that was committed before this call is durable.
     pub async fn flush(&self) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        self.flush_then(reply).await?;
-        answer.await.map_err(|_| closed())?
-    }
-
-    /// Queues an answer that is given when everything that was committed before this call is durable.
-    pub async fn flush_then(&self, reply: oneshot::Sender<Result<()>>) -> Result<()> {
-        self.flusher.waiting.send(reply).await.map_err(|_| closed())
+        self.durable.flush(&*self.backend).await
     }
 
     /// Flushes, ends the flusher, and closes the backend.
     pub async fn close(&self) -> Result<()> {
         let last = self.flush().await;
-        let task = self.flusher.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let task = self.flusher.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(task) = task {
             task.abort();
             // Aborted is what it was meant to be.
@@ -92,7 +84,7 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if let Some(task) = self.flusher.task.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+        if let Some(task) = self.flusher.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
             task.abort();
         }
     }
@@ -140,61 +132,52 @@ fn parse_epoch(row: &Bytes) -> Result<u64> {
     input.uint().map_err(|_| damaged("the first row of the store"))
 }
 
-/// Makes commits durable: at once when somebody waits, else soon. Whoever asks while a flush is under way shares the next.
-struct Flusher {
-    waiting: mpsc::Sender<oneshot::Sender<Result<()>>>,
-    pressure: Arc<Pressure>,
-    task: Mutex<Option<JoinHandle<()>>>,
-}
-
+/// How far commits are durable. Whoever waits while a flush is under way shares the next one.
 #[derive(Default)]
-struct Pressure {
-    dirty: AtomicBool,
+struct Durable {
+    /// How many commits there have been.
+    committed: AtomicU64,
+    /// How many of them are durable; held while a flush is under way.
+    flushed: tokio::sync::Mutex<u64>,
     bytes: AtomicUsize,
     full: tokio::sync::Notify,
 }
 
-impl Flusher {
-    fn start(backend: Arc<dyn Backend>) -> Flusher {
-        let (waiting, queue) = mpsc::channel(FLUSH_QUEUE);
-        let pressure = Arc::new(Pressure::default());
-        let task = tokio::spawn(flush_loop(backend, queue, pressure.clone()));
-        Flusher { waiting, pressure, task: Mutex::new(Some(task)) }
+impl Durable {
+    fn wrote(&self, bytes: usize) {
+        self.committed.fetch_add(1, Ordering::AcqRel);
+        if self.bytes.fetch_add(bytes, Ordering::AcqRel) + bytes >= FLUSH_BYTES {
+            self.full.notify_one();
+        }
     }
 
-    fn wrote(&self, bytes: usize) {
-        self.pressure.dirty.store(true, Ordering::Release);
-        if self.pressure.bytes.fetch_add(bytes, Ordering::AcqRel) + bytes >= FLUSH_BYTES {
-            self.pressure.full.notify_one();
+    async fn flush(&self, backend: &dyn Backend) -> Result<()> {
+        let wanted = self.committed.load(Ordering::Acquire);
+        // Everybody waits here; the first one flushes for all who have committed by then, and they find it done. If it is
+        // dropped meanwhile, the next one flushes again.
+        let mut flushed = self.flushed.lock().await;
+        if *flushed >= wanted {
+            return Ok(());
         }
+        let now = self.committed.load(Ordering::Acquire);
+        self.bytes.store(0, Ordering::Release);
+        backend.flush().await?;
+        *flushed = now;
+        Ok(())
     }
 }
 
-async fn flush_loop(
-    backend: Arc<dyn Backend>,
-    mut queue: mpsc::Receiver<oneshot::Sender<Result<()>>>,
-    pressure: Arc<Pressure>,
-) {
+/// Flushes what nobody waits for.
+async fn flush_soon(backend: Arc<dyn Backend>, durable: Arc<Durable>) {
     let mut interval = tokio::time::interval(FLUSH_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut waiting = Vec::new();
     loop {
         tokio::select! {
-            received = queue.recv_many(&mut waiting, FLUSH_QUEUE) => if received == 0 { return },
-            _ = pressure.full.notified() => {}
-            _ = interval.tick() => if !pressure.dirty.load(Ordering::Acquire) { continue },
+            _ = durable.full.notified() => {}
+            _ = interval.tick() => {}
         }
-        // Cleared first: what is committed while the flush runs may not be part of it.
-        pressure.dirty.store(false, Ordering::Release);
-        pressure.bytes.store(0, Ordering::Release);
-        let result = backend.flush().await;
-        if let Err(error) = &result {
+        if let Err(error) = durable.flush(&*backend).await {
             tracing::warn!(%error, "flushing failed; it is tried again");
-            pressure.dirty.store(true, Ordering::Release);
-        }
-        for reply in waiting.drain(..) {
-            // Who dropped the future does not want the answer.
-            let _ = reply.send(result.as_ref().map(drop).map_err(again));
         }
     }
 }

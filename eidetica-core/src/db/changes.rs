@@ -259,13 +259,8 @@ pub(crate) async fn begin_epoch(core: &Core) -> Result<()> {
         batch.expect_value(META, core.number.meta_key(), before.meta.to_bytes());
         batch.put(META, core.number.meta_key(), after.meta.to_bytes());
         batch.put(META, core.number.epoch_key(core.storage.epoch), after.meta.next.to_be_bytes().to_vec());
-        match core.storage.commit(batch, 64).await {
-            Ok(()) => {
-                core.publish(after);
-                return Ok(());
-            }
-            Err(error) if error.kind() == ErrorKind::Conflict => {}
-            Err(error) => return Err(error),
+        if core.commit(batch, 64, after).await? {
+            return Ok(());
         }
     }
 }

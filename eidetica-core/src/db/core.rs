@@ -1,8 +1,9 @@
 //! What all handles of one open database share.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
-use eidetica_contract::{Result, Snapshot};
+use eidetica_contract::{ErrorKind, Result, Snapshot, WriteBatch};
 use tokio::sync::watch;
 
 use super::catalog::Catalog;
@@ -24,10 +25,19 @@ pub(crate) struct Core {
     pub number: DatabaseNumber,
     pub storage: Arc<Storage>,
     pub graph: Graph,
-    state: RwLock<State>,
+    known: RwLock<Known>,
+    /// How many commits of this process may be visible and are not yet published.
+    unpublished: AtomicU64,
     /// The number of the next entry, for those who wait for more.
     pub arrivals: watch::Sender<u64>,
     pub callbacks: Callbacks,
+}
+
+/// What is known, and how current it is.
+struct Known {
+    state: State,
+    /// What [`Backend::changed`](eidetica_contract::Backend::changed) answered before the state was read.
+    generation: u64,
 }
 
 /// What is known of the rows of a database, as of one snapshot.
@@ -40,29 +50,52 @@ pub(crate) struct State {
 
 impl Core {
     pub async fn open(storage: Arc<Storage>, id: Id, number: DatabaseNumber) -> Result<Core> {
+        let generation = storage.backend.changed().await?;
         let snapshot = storage.snapshot().await?;
         let graph = Graph::new(number);
         let state = State::load(&*snapshot, number, &graph).await?;
-        let core = Core { graph, ..Core::new(storage, id, number, state) };
+        let core = Core { graph, ..Core::new(storage, id, number, state, generation) };
         super::changes::begin_epoch(&core).await?;
         Ok(core)
     }
 
-    pub fn new(storage: Arc<Storage>, id: Id, number: DatabaseNumber, state: State) -> Core {
+    pub fn new(storage: Arc<Storage>, id: Id, number: DatabaseNumber, state: State, generation: u64) -> Core {
         let (arrivals, _) = watch::channel(state.meta.next);
-        let graph = Graph::new(number);
-        Core { id, number, storage, graph, state: RwLock::new(state), arrivals, callbacks: Callbacks::default() }
+        let (graph, callbacks) = (Graph::new(number), Callbacks::default());
+        let (known, unpublished) = (RwLock::new(Known { state, generation }), AtomicU64::new(0));
+        Core { id, number, storage, graph, known, unpublished, arrivals, callbacks }
     }
 
     /// What was known last. Where other processes write, too, [`current`](Core::current) is more exact.
     pub fn state(&self) -> State {
-        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner).state.clone()
     }
 
-    /// Makes known what has been committed.
-    pub fn publish(&self, state: State) {
+    /// Commits a batch and makes known what it changes. `Ok(false)`: an expectation failed, nothing was written.
+    pub async fn commit(&self, batch: WriteBatch, bytes: usize, state: State) -> Result<bool> {
+        let _unpublished = Unpublished::new(&self.unpublished);
+        match self.storage.commit(batch, bytes).await {
+            Ok(()) => {
+                self.publish(state, None);
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes known what was committed here, or, with a generation, what another process has committed.
+    fn publish(&self, state: State, generation: Option<u64>) {
         let next = state.meta.next;
-        *self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner) = state;
+        {
+            let mut known = self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            match generation {
+                None => known.state = state,
+                // A reader may come late with it; what the writer knows by then is newer.
+                Some(generation) if state.meta.next >= known.state.meta.next => *known = Known { state, generation },
+                Some(_) => return,
+            }
+        }
         self.arrivals.send_if_modified(|known| {
             let more = *known != next;
             *known = next;
@@ -70,7 +103,28 @@ impl Core {
         });
     }
 
-    /// What a snapshot shows. Costs one read, and more only if another process has written.
+    /// What is known, if it is certain that a snapshot shows no more than that.
+    async fn known_to_cover_a_snapshot(&self) -> Result<Option<State>> {
+        if self.unpublished.load(Ordering::Acquire) > 0 {
+            return Ok(None);
+        }
+        let known_of = {
+            let known = self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            (known.state.clone(), known.generation)
+        };
+        let covers = !self.storage.shared || self.storage.backend.changed().await? == known_of.1;
+        Ok(covers.then_some(known_of.0))
+    }
+
+    /// At least what a snapshot shows; it may know of more. Mostly without a read.
+    pub async fn covering(&self, snapshot: &dyn Snapshot) -> Result<State> {
+        match self.known_to_cover_a_snapshot().await? {
+            Some(state) => Ok(state),
+            None => self.at(snapshot).await,
+        }
+    }
+
+    /// Exactly what a snapshot shows. Costs one read, and more only if another process has written.
     pub async fn at(&self, snapshot: &dyn Snapshot) -> Result<State> {
         let known = self.state();
         let row = snapshot.get(META, &self.number.meta_key()).await?.ok_or_else(|| damaged("the row of a database"))?;
@@ -86,11 +140,16 @@ impl Core {
 
     /// What is true now.
     pub async fn current(&self) -> Result<State> {
-        if !self.storage.shared {
-            return Ok(self.state());
+        if let Some(state) = self.known_to_cover_a_snapshot().await? {
+            return Ok(state);
         }
+        let generation = self.storage.backend.changed().await?;
         let snapshot = self.storage.snapshot().await?;
-        self.at(&*snapshot).await
+        let state = self.at(&*snapshot).await?;
+        if self.storage.shared {
+            self.publish(state.clone(), Some(generation));
+        }
+        Ok(state)
     }
 
     /// Makes a kind known, and says how it merges.
@@ -108,6 +167,22 @@ impl Core {
             let kinds = self.storage.custom_kinds.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             kinds.contains(kind).then_some(Algebra::Cells)
         })
+    }
+}
+
+/// Counts a commit while readers might see it before it is published.
+struct Unpublished<'a>(&'a AtomicU64);
+
+impl<'a> Unpublished<'a> {
+    fn new(count: &'a AtomicU64) -> Unpublished<'a> {
+        count.fetch_add(1, Ordering::AcqRel);
+        Unpublished(count)
+    }
+}
+
+impl Drop for Unpublished<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

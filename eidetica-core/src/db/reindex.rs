@@ -68,8 +68,7 @@ pub(crate) async fn rebuild(core: &Core) -> Result<()> {
         batch.put(CATALOG, info.at(core.number).catalog_key(), info.to_bytes());
     }
     core.graph.forget_from(0);
-    core.storage.commit(batch, 0).await?;
-    core.publish(state.clone());
+    commit(core, batch, 0, &state).await?;
     let mut at = 0;
     while at < state.meta.next {
         let rows = core.storage.snapshot().await?;
@@ -85,11 +84,19 @@ pub(crate) async fn rebuild(core: &Core) -> Result<()> {
             work.state.meta.rebuilding = false;
         }
         let Some((batch, bytes, after, _)) = work.into_batch() else { continue };
-        core.storage.commit(batch, bytes).await?;
+        commit(core, batch, bytes, &after).await?;
         state = after;
     }
-    core.publish(state);
     Ok(())
+}
+
+async fn commit(core: &Core, batch: WriteBatch, bytes: usize, state: &super::core::State) -> Result<()> {
+    match core.commit(batch, bytes, state.clone()).await? {
+        true => Ok(()),
+        false => {
+            Err(Error::new(ErrorKind::Conflict, "another process has written while the database was being rebuilt"))
+        }
+    }
 }
 
 impl Work<'_> {

@@ -159,7 +159,11 @@ impl Transaction {
         let state = &self.state;
         let fixed = state.fixed || limits;
         let intent = Intent { deltas, heads: state.heads.clone(), seen: (*state.seen).clone(), fixed, used, key };
-        state.writer.commit(intent, durability).await
+        let committed = state.writer.commit(intent).await?;
+        if durability == Durability::Flushed {
+            state.core.storage.flush().await?;
+        }
+        Ok(committed)
     }
 }
 

@@ -61,9 +61,14 @@ pub(crate) enum Verdict {
 }
 
 impl<'a> Work<'a> {
-    pub async fn begin(core: &'a Core) -> Result<Work<'a>> {
+    /// Begins on what is known. If that proves to be out of date, the batch is refused, and the next attempt must look.
+    pub async fn begin(core: &'a Core, attempt: usize) -> Result<Work<'a>> {
+        let known = if attempt == 0 { Some(core.current().await?) } else { None };
         let snapshot = core.storage.snapshot().await?;
-        let state = core.at(&*snapshot).await?;
+        let state = match known {
+            Some(state) => state,
+            None => core.at(&*snapshot).await?,
+        };
         let before = Bytes::from(state.meta.to_bytes());
         let first = state.meta.next;
         Ok(Work { core, rows: Overlay::new(snapshot), state, before, first, admitted: Vec::new() })

@@ -1,21 +1,23 @@
-//! The one task that writes to a database.
+//! What writes to a database: one at a time, in groups.
 //!
-//! It drains what waits, lets each item happen on an overlay over a snapshot, and commits all of it as one batch; what
-//! asked for durability is answered by the flusher, while the next group is prepared. Foreign entries go in short groups,
+//! A group lets each of its items happen on an overlay over a snapshot, and commits all of it as one batch. Whoever asked
+//! for durability then waits for a flush, while the next group is prepared. Foreign entries go in short groups,
 //! so that a local commit never waits for a whole page of them.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use eidetica_contract::{Error, ErrorKind, Result};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::Instrument;
 
 use super::changes::WriteEvent;
 use super::core::Core;
 use super::ingest::{Outcome, Parked, Refused};
 use super::parking::Parking;
-use super::transaction::{Commitment, Committed, Durability, Intent};
+use super::transaction::{Commitment, Committed, Intent};
 use super::work::{Admitted, Verdict, Work};
 use crate::clock::Time;
 use crate::entry::VerifiedEntry;
@@ -41,10 +43,15 @@ const RECENT_CELLS: usize = 65_536;
 
 /// Orders to the writer of a database.
 #[derive(Clone)]
-pub(crate) struct WriterHandle(mpsc::Sender<Order>);
+pub(crate) struct WriterHandle {
+    orders: mpsc::Sender<Order>,
+    writer: Arc<Mutex<Writer>>,
+}
+
+type CommitReply = oneshot::Sender<Result<Committed>>;
 
 enum Order {
-    Commit(Box<Intent>, Durability, oneshot::Sender<Result<Committed>>),
+    Commit(Box<Intent>, CommitReply),
     Ingest(Arrivals, oneshot::Sender<Result<Vec<Outcome>>>),
     Task(Task, oneshot::Sender<Result<bool>>),
     Waiting(oneshot::Sender<(usize, usize)>),
@@ -74,13 +81,32 @@ impl WriterHandle {
     pub fn start(core: Arc<Core>) -> (WriterHandle, tokio::task::JoinHandle<()>) {
         let (orders, queue) = mpsc::channel(QUEUE);
         let span = tracing::info_span!("database", id = %core.id);
-        let writer =
-            Writer { core, queue, parking: Parking::default(), pages: VecDeque::new(), recent: Recent::default() };
-        (WriterHandle(orders), tokio::spawn(writer.run().instrument(span)))
+        let writer = Writer { core, parking: Parking::default(), pages: VecDeque::new(), recent: Recent::default() };
+        let writer = Arc::new(Mutex::new(writer));
+        let task = tokio::spawn(run(queue, writer.clone()).instrument(span));
+        (WriterHandle { orders, writer }, task)
     }
 
-    pub async fn commit(&self, intent: Intent, durability: Durability) -> Result<Committed> {
-        self.ask(|reply| Order::Commit(Box::new(intent), durability, reply)).await?
+    /// Commits. On return it is visible, not yet durable.
+    ///
+    /// While the writer has nothing else to do, the commit happens right here, since waking another task costs more than
+    /// the work; else it joins the next group.
+    pub async fn commit(&self, intent: Intent) -> Result<Committed> {
+        let (reply, answer) = oneshot::channel();
+        let intent = Box::new(intent);
+        let idle = self.orders.capacity() == self.orders.max_capacity() && !self.orders.is_closed();
+        match self.writer.clone().try_lock_owned() {
+            Ok(mut writer) if idle => {
+                let mut work = Box::pin(async move { writer.commit_group(vec![(intent, reply)]).await });
+                // Others may depend on it, so from the moment at which it has to wait it belongs to a task of its own: it
+                // goes on if this future is dropped.
+                if poll_once(work.as_mut()).await.is_pending() {
+                    tokio::spawn(work);
+                }
+            }
+            _ => self.orders.send(Order::Commit(intent, reply)).await.map_err(|_| closed())?,
+        }
+        answer.await.map_err(|_| closed())?
     }
 
     pub async fn ingest(&self, arrivals: Arrivals) -> Result<Vec<Outcome>> {
@@ -106,19 +132,23 @@ impl WriterHandle {
     /// Ends the writer after what was ordered before.
     pub async fn close(&self) {
         // A writer that has ended is what is wanted.
-        let _ = self.0.send(Order::Close).await;
+        let _ = self.orders.send(Order::Close).await;
     }
 
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(order(reply)).await.map_err(|_| closed())?;
+        self.orders.send(order(reply)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())
     }
 }
 
+/// Polls a future once.
+async fn poll_once<F: Future + Unpin>(mut future: F) -> Poll<F::Output> {
+    std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut future).poll(context))).await
+}
+
 struct Writer {
     core: Arc<Core>,
-    queue: mpsc::Receiver<Order>,
     parking: Parking,
     /// Pages of foreign entries under way.
     pages: VecDeque<Page>,
@@ -139,51 +169,63 @@ struct Recent {
     cells: usize,
 }
 
-impl Writer {
-    async fn run(mut self) {
-        let mut orders = Vec::new();
-        let mut closing = false;
-        while !(closing && self.pages.is_empty()) {
-            if self.pages.is_empty() {
-                let received = match self.until_due() {
-                    None => self.queue.recv_many(&mut orders, GROUP_COMMITS).await,
-                    Some(wait) => {
-                        tokio::time::timeout(wait, self.queue.recv_many(&mut orders, GROUP_COMMITS)).await.unwrap_or(1)
-                    }
-                };
-                if received == 0 {
-                    return;
-                }
-            } else {
-                while orders.len() < GROUP_COMMITS {
-                    match self.queue.try_recv() {
-                        Ok(order) => orders.push(order),
-                        Err(_) => break,
-                    }
+/// Serves what cannot happen where it is ordered.
+async fn run(mut queue: mpsc::Receiver<Order>, writer: Arc<Mutex<Writer>>) {
+    let mut orders = Vec::new();
+    let mut closing = false;
+    let mut busy = false;
+    let mut due = None;
+    while !(closing && !busy) {
+        if busy {
+            while orders.len() < GROUP_COMMITS {
+                match queue.try_recv() {
+                    Ok(order) => orders.push(order),
+                    Err(_) => break,
                 }
             }
-            let mut commits = Vec::new();
-            for order in orders.drain(..) {
-                match order {
-                    Order::Commit(intent, durability, reply) => commits.push((intent, durability, reply)),
-                    Order::Ingest(arrivals, reply) => self.pages.push_back(Page::new(arrivals, reply)),
-                    Order::Task(task, reply) => {
-                        let result = self.task(&task).await;
-                        let _ = reply.send(result);
-                    }
-                    Order::Close => {
-                        closing = true;
-                        self.queue.close();
-                    }
-                    Order::Waiting(reply) => drop(reply.send(self.parking.size())),
-                }
+        } else {
+            let received = queue.recv_many(&mut orders, GROUP_COMMITS);
+            let received = match due {
+                None => received.await,
+                Some(wait) => tokio::time::timeout(wait, received).await.unwrap_or(1),
+            };
+            if received == 0 {
+                return;
             }
-            if !commits.is_empty() {
-                self.commit_group(commits).await;
-            }
-            self.ingest_due().await;
-            self.ingest_group().await;
         }
+        let mut writer = writer.lock().await;
+        if writer.serve(&mut orders).await {
+            closing = true;
+            queue.close();
+        }
+        busy = !writer.pages.is_empty();
+        due = writer.until_due();
+    }
+}
+
+impl Writer {
+    /// Does what was ordered, and a part of what is under way. True if the order was to end.
+    async fn serve(&mut self, orders: &mut Vec<Order>) -> bool {
+        let mut closing = false;
+        let mut commits = Vec::new();
+        for order in orders.drain(..) {
+            match order {
+                Order::Commit(intent, reply) => commits.push((intent, reply)),
+                Order::Ingest(arrivals, reply) => self.pages.push_back(Page::new(arrivals, reply)),
+                Order::Task(task, reply) => {
+                    let result = self.task(&task).await;
+                    let _ = reply.send(result);
+                }
+                Order::Waiting(reply) => drop(reply.send(self.parking.size())),
+                Order::Close => closing = true,
+            }
+        }
+        if !commits.is_empty() {
+            self.commit_group(commits).await;
+        }
+        self.ingest_due().await;
+        self.ingest_group().await;
+        closing
     }
 
     /// How long until an entry that waits for the clock is due.
@@ -204,15 +246,12 @@ impl Writer {
         let first = work.state.meta.next - work.admitted.len() as u64;
         let core = self.core.clone();
         let Some((batch, bytes, state, admitted)) = work.into_batch() else { return Ok(Some(Vec::new())) };
-        match core.storage.commit(batch, bytes).await {
-            Ok(()) => {}
-            Err(error) => {
-                core.graph.forget_from(first);
-                return if error.kind() == ErrorKind::Conflict { Ok(None) } else { Err(error) };
-            }
-        }
         let tips = state.meta.tip_ids();
-        core.publish(state);
+        let committed = core.commit(batch, bytes, state).await;
+        if !matches!(committed, Ok(true)) {
+            core.graph.forget_from(first);
+            return committed.map(|_| None);
+        }
         for entry in &admitted {
             self.recent.add(entry);
         }
@@ -226,10 +265,10 @@ impl Writer {
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(commits = commits.len()))]
-    async fn commit_group(&mut self, commits: Vec<(Box<Intent>, Durability, oneshot::Sender<Result<Committed>>)>) {
+    async fn commit_group(&mut self, commits: Vec<(Box<Intent>, CommitReply)>) {
         let mut results = Err(faster());
-        for _ in 0..ATTEMPTS {
-            match self.try_commits(&commits).await {
+        for attempt in 0..ATTEMPTS {
+            match self.try_commits(&commits, attempt).await {
                 Ok(None) => {}
                 Ok(Some(done)) => {
                     results = Ok(done);
@@ -241,47 +280,26 @@ impl Writer {
                 }
             }
         }
-        let results = match results {
-            Ok(results) => results,
+        // Who has dropped the future does not want the answer.
+        match results {
+            Ok(results) => {
+                commits.into_iter().zip(results).for_each(|((_, reply), result)| drop(reply.send(result)));
+            }
             Err(error) => {
-                for (_, _, reply) in commits {
-                    let _ = reply.send(Err(crate::storage::again(&error)));
-                }
-                return;
-            }
-        };
-        let mut flushed = Vec::new();
-        for ((_, durability, reply), result) in commits.into_iter().zip(results) {
-            match (durability, result) {
-                (Durability::Flushed, Ok(committed)) => flushed.push((reply, committed)),
-                (_, result) => drop(reply.send(result)),
+                commits.into_iter().for_each(|(_, reply)| drop(reply.send(Err(crate::storage::again(&error)))));
             }
         }
-        if flushed.is_empty() {
-            return;
-        }
-        let (reply, answer) = oneshot::channel();
-        let queued = self.core.storage.flush_then(reply).await;
-        // Ends with the flush it waits for, which the flusher answers or drops.
-        tokio::spawn(async move {
-            let result = match queued {
-                Ok(()) => answer.await.unwrap_or_else(|_| Err(closed())),
-                Err(error) => Err(error),
-            };
-            for (reply, committed) in flushed {
-                let _ = reply.send(result.as_ref().map(|()| committed).map_err(crate::storage::again));
-            }
-        });
     }
 
     async fn try_commits(
         &mut self,
-        commits: &[(Box<Intent>, Durability, oneshot::Sender<Result<Committed>>)],
+        commits: &[(Box<Intent>, CommitReply)],
+        attempt: usize,
     ) -> Result<Option<Vec<Result<Committed>>>> {
         let core = self.core.clone();
-        let mut work = Work::begin(&core).await?;
+        let mut work = Work::begin(&core, attempt).await?;
         let mut results = Vec::with_capacity(commits.len());
-        for (intent, ..) in commits {
+        for (intent, _) in commits {
             let untouched = self.recent.leaves_alone(intent, &work);
             let result = match intent.happen(&mut work, untouched).await {
                 Ok(Commitment::Done(committed)) => Ok(committed),
@@ -302,8 +320,8 @@ impl Writer {
             self.recent = Recent::default();
             return super::reindex::rebuild(&core).await.map(|()| true);
         }
-        for _ in 0..ATTEMPTS {
-            let mut work = Work::begin(&core).await?;
+        for attempt in 0..ATTEMPTS {
+            let mut work = Work::begin(&core, attempt).await?;
             let done = match task {
                 Task::CatchUp { name, kind } => work.catch_up(name, kind, GROUP_ENTRIES).await?,
                 Task::Index { name, field } => work.add_index(name, field).await?,
@@ -341,8 +359,8 @@ impl Writer {
 
     async fn try_page(&mut self, page: &mut Page) -> Result<()> {
         let core = self.core.clone();
-        for _ in 0..ATTEMPTS {
-            let mut work = Work::begin(&core).await?;
+        for attempt in 0..ATTEMPTS {
+            let mut work = Work::begin(&core, attempt).await?;
             let mut judged = Vec::new();
             while judged.len() < GROUP_ENTRIES && work.rows.bytes() < GROUP_BYTES {
                 let Some((place, entry, source)) = page.todo.pop() else { break };

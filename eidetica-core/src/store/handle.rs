@@ -188,7 +188,7 @@ impl StoreHandle {
         let known = self.core.state();
         let mut info = known.catalog.get(&self.name, &self.kind).cloned();
         if set.is_some() || info.is_none() || self.core.storage.shared {
-            let state: State = self.core.at(&*rows).await?;
+            let state: State = self.core.covering(&*rows).await?;
             info = state.catalog.get(&self.name, &self.kind).cloned();
             // Where nothing has come since, the past is the present.
             set = set.filter(|set| !set.is_all_before(state.meta.next));
