@@ -160,7 +160,8 @@ impl Site {
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             connection.pragma_update(None, "cache_size", -kibibytes)?;
             connection.pragma_update(None, "synchronous", if self.volatile { "OFF" } else { "NORMAL" })?;
-            connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
+            // A commit must not have to wait for the disk, so checkpoints are jobs of their own. This one is the last resort.
+            connection.pragma_update_and_check(None, "wal_autocheckpoint", 8 * CHECKPOINT_PAGES, |_| Ok(()))?;
             connection
                 .pragma_update_and_check(None, "journal_size_limit", i64::from(CHECKPOINT_PAGES) * 4096, |_| Ok(()))
         };

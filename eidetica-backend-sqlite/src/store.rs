@@ -17,7 +17,7 @@ use crate::flush::Flusher;
 use crate::open::{Access, Site};
 use crate::reader::{Readers, SharedView};
 use crate::worker::Worker;
-use crate::writer::Writer;
+use crate::writer::{Attempt, Writer};
 
 inventory::submit! {
     BackendEntry::new("sqlite", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")), |rest| {
@@ -194,6 +194,16 @@ fn with_capabilities(mut info: BackendInfo, capabilities: Capabilities) -> Backe
     info
 }
 
+impl Sqlite {
+    /// Lets the writing thread move the WAL into the file when it has become long. Commits meanwhile wait for that thread.
+    fn checkpoint_if_due(&self) {
+        if self.writer.is_checkpoint_due() {
+            let writer = self.writer.clone();
+            self.writing.post(move || writer.checkpoint());
+        }
+    }
+}
+
 #[async_trait]
 impl Backend for Sqlite {
     fn info(&self) -> BackendInfo {
@@ -206,8 +216,17 @@ impl Backend for Sqlite {
         if batch.is_empty() {
             return Ok(());
         }
+        let batch = match self.writer.try_commit(batch) {
+            Attempt::Done(done) => {
+                self.checkpoint_if_due();
+                return done;
+            }
+            Attempt::Busy(batch) => batch,
+        };
         let writer = self.writer.clone();
-        self.writing.run(move || writer.commit(&batch)).await
+        let done = self.writing.run(move || writer.commit(&batch)).await;
+        self.checkpoint_if_due();
+        done
     }
 
     async fn flush(&self) -> Result<()> {

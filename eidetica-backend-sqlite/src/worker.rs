@@ -57,6 +57,18 @@ impl Worker {
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
+    /// Lets a job run for which nobody waits. It is left out while the queue is full.
+    pub(crate) fn post(&self, work: impl FnOnce() + Send + 'static) {
+        let (job, _) = prepare(move || {
+            work();
+            Ok(())
+        });
+        if let Some(sender) = &self.sender {
+            // Full or closed: either way there is nothing more to do here.
+            let _ = sender.try_send(Message::Job(job));
+        }
+    }
+
     /// Runs a job as the last one; afterwards the thread is gone and every call answers [`ErrorKind::Closed`].
     pub(crate) async fn run_last<T, F>(&self, work: F) -> Result<T>
     where

@@ -1,10 +1,12 @@
 //! The one connection that writes, and what it executes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use eidetica_contract::{Error, ErrorKind, Expectation, Operation, Result, WriteBatch};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use rusqlite::config::DbConfig;
 
 use crate::open::Site;
@@ -16,23 +18,75 @@ pub(crate) struct Writer {
     site: Site,
     // `None` once it is closed. Only the writing thread holds the lock for long.
     connection: Mutex<Option<Connection>>,
+    /// How many operations have been written since the WAL was moved into the file.
+    since_checkpoint: AtomicU64,
+}
+
+/// What became of a batch that was to be applied without waiting.
+pub(crate) enum Attempt {
+    Done(Result<()>),
+    /// It would have to wait; here it is back.
+    Busy(WriteBatch),
+}
+
+/// What is written where it is called.
+const INLINE_BYTES: usize = 256 << 10;
+const INLINE_OPERATIONS: usize = 1024;
+/// How many operations the WAL may hold, about a page of 4 KiB each, before it is moved into the file.
+const CHECKPOINT_OPERATIONS: u64 = 16_384;
+
+fn size(operation: &Operation) -> usize {
+    match operation {
+        Operation::Put { key, value, .. } => key.len() + value.len(),
+        Operation::Delete { key, .. } => key.len(),
+        // Nobody knows how many rows a range has.
+        _ => INLINE_BYTES + 1,
+    }
 }
 
 impl Writer {
     pub(crate) fn new(site: Site, connection: Connection) -> Writer {
-        Writer { site, connection: Mutex::new(Some(connection)) }
+        Writer { site, connection: Mutex::new(Some(connection)), since_checkpoint: AtomicU64::new(0) }
+    }
+
+    /// Applies a small batch right here, if that needs no waiting: neither for this process, nor for another one, nor for
+    /// the disk, since a commit under NORMAL syncs nothing. Waking the writing thread would cost more than the work.
+    pub(crate) fn try_commit(&self, batch: WriteBatch) -> Attempt {
+        let bytes: usize = batch.operations.iter().map(size).sum();
+        if bytes > INLINE_BYTES || batch.operations.len() > INLINE_OPERATIONS {
+            return Attempt::Busy(batch);
+        }
+        let Ok(guard) = self.connection.try_lock() else { return Attempt::Busy(batch) };
+        let Some(connection) = guard.as_ref() else { return Attempt::Done(Err(closed())) };
+        let begin = || {
+            connection.busy_timeout(Duration::ZERO)?;
+            let begun = execute(connection, "BEGIN IMMEDIATE");
+            connection.busy_timeout(self.site.lock_timeout)?;
+            begun
+        };
+        match begin() {
+            Ok(()) => Attempt::Done(self.finish(connection, &batch)),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Attempt::Busy(batch),
+            Err(error) => Attempt::Done(Err(self.site.translate(error))),
+        }
     }
 
     /// Applies a batch in one transaction.
     pub(crate) fn commit(&self, batch: &WriteBatch) -> Result<()> {
-        let _span = tracing::debug_span!("sqlite commit", operations = batch.operations.len()).entered();
         let guard = self.lock();
         let connection = guard.as_ref().ok_or_else(closed)?;
         // The right to write is taken before the expectations are read, or another process could come in between.
         execute(connection, "BEGIN IMMEDIATE").map_err(|error| self.site.translate(error))?;
+        self.finish(connection, batch)
+    }
+
+    /// Applies a batch in a transaction that has begun, and ends it.
+    fn finish(&self, connection: &Connection, batch: &WriteBatch) -> Result<()> {
+        let _span = tracing::debug_span!("sqlite commit", operations = batch.operations.len()).entered();
         let done = self
             .apply(connection, batch)
             .and_then(|()| execute(connection, "COMMIT").map_err(|error| self.site.translate(error)));
+        self.since_checkpoint.fetch_add(batch.operations.len() as u64, Ordering::Relaxed);
         // After some errors SQLite has rolled back by itself.
         if done.is_err() && !connection.is_autocommit() {
             execute(connection, "ROLLBACK").map_err(|error| self.site.translate(error))?;
@@ -53,6 +107,24 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// True once after each so many operations: each changes about a page of the WAL.
+    pub(crate) fn is_checkpoint_due(&self) -> bool {
+        let due = self.since_checkpoint.load(Ordering::Relaxed) >= CHECKPOINT_OPERATIONS;
+        due && self.since_checkpoint.swap(0, Ordering::Relaxed) >= CHECKPOINT_OPERATIONS
+    }
+
+    /// Moves what it can of the WAL into the file, so that the WAL can start over. For the writing thread: no commit runs
+    /// meanwhile, so that nothing is left over but what snapshots still need.
+    pub(crate) fn checkpoint(&self) {
+        let _span = tracing::debug_span!("sqlite checkpoint").entered();
+        if let Some(connection) = self.lock().as_ref()
+            && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        {
+            // Nothing is lost: the WAL grows until a later one succeeds.
+            tracing::warn!(%error, "moving the WAL into the file failed; it is tried again");
+        }
     }
 
     /// A number that changes when somebody else has committed: another process, or another handle of this one.

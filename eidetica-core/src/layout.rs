@@ -16,6 +16,7 @@
 //! | 6 state | database, store, cell | the live record |
 //! | 7 past | database, store, cell, arrival number | [`Past`](crate::store) |
 //! | 8 index | database, store, index, value, key of the row | nothing |
+//! | 9 long | database, store, cell, part | the further parts of a live record that is too long for one row |
 //! | 15 local | a name | what belongs to this node alone: keys, names, users |
 
 use bytes::Bytes;
@@ -32,6 +33,7 @@ pub(crate) const TOUCHED: Keyspace = Keyspace::new(5);
 pub(crate) const STATE: Keyspace = Keyspace::new(6);
 pub(crate) const PAST: Keyspace = Keyspace::new(7);
 pub(crate) const INDEX: Keyspace = Keyspace::new(8);
+pub(crate) const LONG: Keyspace = Keyspace::new(9);
 pub(crate) const LOCAL: Keyspace = Keyspace::new(15);
 
 /// The version of this layout; a store with a greater one is not touched.
@@ -115,6 +117,10 @@ impl StoreNumber {
 
     pub fn past_key(self, cell: &[u8], number: u64) -> Bytes {
         [&self.prefix()[..], cell, &number.to_be_bytes()].concat().into()
+    }
+
+    pub fn long_key(self, cell: &[u8], part: u32) -> Bytes {
+        [&self.prefix()[..], cell, &part.to_be_bytes()].concat().into()
     }
 
     /// Where the rows of one secondary index begin.

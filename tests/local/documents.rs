@@ -1,6 +1,6 @@
 //! Documents: what a transaction sees of its own changes, and what concurrent ones leave.
 
-use eidetica::backend::database::Memory;
+use eidetica::backend::database::{Memory, Sqlite};
 use eidetica::crdt::{Doc, Value};
 use eidetica::store::DocStore;
 use eidetica::store::doc::Path;
@@ -186,6 +186,32 @@ async fn misuse_is_answered_and_changes_nothing() -> Result<()> {
     instance.close().await?;
     assert_eq!(view.get("y").await.unwrap_err().kind(), ErrorKind::Closed);
     Ok(())
+}
+
+/// More concurrent bytes at one key than a backend takes in one value.
+#[tokio::test]
+async fn concurrent_values_may_be_longer_than_a_row() -> Result<()> {
+    let instance = Instance::open(Box::new(Sqlite::in_memory().await?)).await?;
+    let key = instance.generate_key()?;
+    let database = instance.create_database_with_key(Doc::new(), &key).await?;
+    let root = database.get_tips().await?;
+    let long = |index: usize| char::from(b'a' + index as u8).to_string().repeat(5 << 20);
+    for index in 0..5 {
+        let transaction = database.new_transaction_with_tips(&root).await?;
+        doc(&transaction).await?.set("k", long(index)).await?;
+        transaction.commit_with(Durability::Buffered).await?;
+    }
+    let view = database.get_store_viewer::<DocStore>("d").await?;
+    assert_eq!(view.get_string("k").await?, long(4));
+    assert_eq!(view.conflicts(&Path::key("k")).await?.len(), 4);
+    assert!(database.verify().await?.is_clean());
+    let transaction = database.new_transaction().await?;
+    doc(&transaction).await?.set("k", "short").await?;
+    transaction.commit().await?;
+    assert_eq!(view.get_string("k").await?, "short");
+    assert!(view.conflicts(&Path::key("k")).await?.is_empty());
+    assert!(database.verify().await?.is_clean());
+    instance.close().await
 }
 
 #[test]

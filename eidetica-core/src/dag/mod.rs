@@ -19,8 +19,9 @@ use crate::db::entries::Lineage;
 use crate::error::damaged;
 use crate::layout::{DatabaseNumber, ENTRIES};
 
-/// How many answers are remembered. They never become wrong.
+/// How many answers are remembered, and how many ranges in all. They never become wrong.
 const REMEMBERED: usize = 512;
+const REMEMBERED_RANGES: usize = 1 << 18;
 /// How long a statement in full may be at any time without a look at the way down to the last one.
 const SHORT: usize = 8;
 
@@ -35,6 +36,7 @@ pub(crate) struct Graph {
 struct Memory {
     answers: HashMap<u64, (Seen, u64)>,
     order: VecDeque<u64>,
+    ranges: usize,
 }
 
 impl Graph {
@@ -107,6 +109,7 @@ impl Graph {
         let mut memory = self.memory();
         memory.answers.retain(|known, _| *known < number);
         memory.order.retain(|known| *known < number);
+        memory.ranges = memory.answers.values().map(|(seen, _)| seen.hidden().ranges().len()).sum();
     }
 
     fn recall(&self, number: u64) -> Option<(Seen, u64)> {
@@ -117,11 +120,13 @@ impl Graph {
         let mut memory = self.memory();
         if memory.answers.insert(number, (seen.clone(), steps)).is_none() {
             memory.order.push_back(number);
+            memory.ranges += seen.hidden().ranges().len();
         }
-        if memory.order.len() > REMEMBERED
-            && let Some(oldest) = memory.order.pop_front()
-        {
-            memory.answers.remove(&oldest);
+        while memory.order.len() > REMEMBERED || memory.ranges > REMEMBERED_RANGES {
+            let Some(oldest) = memory.order.pop_front() else { break };
+            if let Some((seen, _)) = memory.answers.remove(&oldest) {
+                memory.ranges -= seen.hidden().ranges().len();
+            }
         }
     }
 

@@ -12,8 +12,9 @@ use super::work::Work;
 use super::writer::Task;
 use crate::auth::{self, SettingsDelta};
 use crate::error::{damaged, invalid};
-use crate::layout::{CATALOG, HEIGHTS, IDS, INDEX, META, PAST, STATE, TOUCHED, trailing_number, within_store};
+use crate::layout::{CATALOG, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, TOUCHED, trailing_number, within_store};
 use crate::store::applier::scan_all;
+use crate::store::live;
 use crate::store::table::{self, IndexDefinition, index_rows};
 
 /// How many entries are rebuilt in one batch.
@@ -56,7 +57,7 @@ pub(crate) async fn rebuild(core: &Core) -> Result<()> {
     state.meta.catalog += 1;
     let mut batch = WriteBatch::new();
     batch.expect_value(META, core.number.meta_key(), before.meta.to_bytes());
-    for keyspace in [IDS, HEIGHTS, CATALOG, TOUCHED, STATE, PAST, INDEX] {
+    for keyspace in [IDS, HEIGHTS, CATALOG, TOUCHED, STATE, LONG, PAST, INDEX] {
         let all = Scan::prefix(keyspace, &core.number.prefix());
         batch.delete_range(keyspace, all.start, all.end);
     }
@@ -137,8 +138,10 @@ impl Work<'_> {
         let added = [IndexDefinition { number, field: field.to_owned() }];
         let store = info.at(self.core.number);
         for (key, record) in scan_all(&self.rows, Scan::prefix(STATE, &store.prefix())).await? {
+            let cell = within_store(&key);
+            let record = live::whole(&self.rows, store, &cell, record).await?;
             let row = table::parse(Some(&record))?;
-            for key in index_rows(store, &added, &within_store(&key), row.shown())? {
+            for key in index_rows(store, &added, &cell, row.shown())? {
                 self.rows.put(INDEX, key, bytes::Bytes::new());
             }
         }

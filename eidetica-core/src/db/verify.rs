@@ -21,6 +21,7 @@ use crate::store::algebra::{Algebra, Delta};
 use crate::store::cell::{self, Cell};
 use crate::store::doc::{Action, Record};
 use crate::store::events::{EntryCache, Moment};
+use crate::store::live;
 use crate::store::table::{self, RowAction, index_rows};
 
 /// What a check has found.
@@ -228,7 +229,7 @@ impl Check<'_> {
         };
         for cell in effective_cells(&delta, id) {
             let past = self.rows.get(PAST, &store.past_key(&cell, stored.number)).await?;
-            let live = self.rows.get(STATE, &store.key(&cell)).await?;
+            let live = live::get(self.rows, store, &cell).await?;
             let lives = live.is_some_and(|record| numbers(algebra, &cell, &record).contains(&stored.number));
             if past.is_none() && !lives {
                 self.problem(format!("an operation of it on the store {} is missing", info.name), Some(id), true);
@@ -296,7 +297,10 @@ impl Check<'_> {
             let live = self.rows.scan(range(STATE)).await?.rows.pop().map(|(key, value)| (within_store(&key), value));
             let past = self.rows.scan(range(PAST)).await?.rows.pop().map(|(key, _)| past_parts(&within_store(&key)).0);
             let Some(cell) = live.iter().map(|(cell, _)| cell.clone()).chain(past).min() else { break };
-            let record = live.filter(|(at, _)| *at == cell).map(|(_, record)| record);
+            let record = match live.filter(|(at, _)| *at == cell) {
+                Some((_, row)) => Some(live::whole(self.rows, store, &cell, row).await?),
+                None => None,
+            };
             self.report.cells += 1;
             match algebra.replay(&moment, &cell).await {
                 Ok(replayed) if replayed == record => {}

@@ -16,7 +16,9 @@ use crate::dag::Seen;
 use crate::entry::VerifiedEntry;
 use crate::error::damaged;
 use crate::id::Id;
-use crate::layout::{CATALOG, ENTRIES, HEIGHTS, IDS, META, StoreNumber, TOUCHED, trailing_number};
+use crate::layout::{
+    CATALOG, ENTRIES, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, StoreNumber, TOUCHED, trailing_number,
+};
 use crate::overlay::Overlay;
 use crate::storage::Storage;
 use crate::store::applier::{Applier, scan_all};
@@ -274,7 +276,7 @@ impl<'a> Work<'a> {
     pub async fn rebuild_store(&mut self, name: &str, kind: &str) -> Result<()> {
         let info = self.state.catalog.get(name, kind).cloned().ok_or_else(|| damaged("the catalog of stores"))?;
         let store = info.at(self.core.number);
-        for keyspace in [crate::layout::STATE, crate::layout::PAST, crate::layout::INDEX] {
+        for keyspace in [STATE, LONG, PAST, INDEX] {
             for (key, _) in scan_all(&self.rows, eidetica_contract::Scan::prefix(keyspace, &store.prefix())).await? {
                 self.rows.delete(keyspace, key);
             }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use eidetica_contract::{Result, Scan, Snapshot};
 
 use super::cell::Cell;
+use super::live;
 use super::past::Past;
 use super::stamp::Stamp;
 use crate::dag::Seen;
@@ -26,22 +27,23 @@ pub(crate) struct Applier<'a> {
 impl Applier<'_> {
     /// The live record of a cell.
     pub async fn record(&self, cell: &[u8]) -> Result<Option<Bytes>> {
-        self.rows.get(STATE, &self.store.key(cell)).await
+        live::get(self.rows, self.store, cell).await
     }
 
     /// The live records of the cells whose keys begin so.
     pub async fn records_below(&self, prefix: &[u8]) -> Result<Vec<(Cell, Bytes)>> {
-        scan_all(self.rows, Scan::prefix(STATE, &self.store.key(prefix)))
-            .await
-            .map(|rows| rows.into_iter().map(|(key, value)| (within_store(&key), value)).collect())
+        let mut records = Vec::new();
+        for (key, row) in scan_all(self.rows, Scan::prefix(STATE, &self.store.key(prefix))).await? {
+            let cell = within_store(&key);
+            let record = live::whole(self.rows, self.store, &cell, row).await?;
+            records.push((cell, record));
+        }
+        Ok(records)
     }
 
-    pub fn put_record(&mut self, cell: &[u8], record: Option<Bytes>) {
-        let key = self.store.key(cell);
-        match record {
-            Some(record) => self.rows.put(STATE, key, record),
-            None => self.rows.delete(STATE, key),
-        }
+    /// Replaces the live record of a cell by another one, or by nothing.
+    pub fn put_record(&mut self, cell: &[u8], before: Option<&Bytes>, record: Option<Bytes>) {
+        live::put(self.rows, self.store, cell, record, before.map_or(0, Bytes::len));
     }
 
     pub fn put_past(&mut self, cell: &[u8], number: u64, past: Past) {

@@ -8,6 +8,7 @@ use eidetica_contract::{Result, Scan, Snapshot};
 
 use super::algebra::{Algebra, Delta};
 use super::cell::Cell;
+use super::live;
 use super::past::Past;
 use super::stamp::Stamp;
 use crate::dag::{Graph, Numbers, Seen};
@@ -58,7 +59,7 @@ impl EntryCache {
 
 impl Moment<'_> {
     pub async fn record(&self, cell: &[u8]) -> Result<Option<Bytes>> {
-        self.rows.get(STATE, &self.store.key(cell)).await
+        live::get(self.rows, self.store, cell).await
     }
 
     /// True if no operation at this cell has left the live record, as far as that is to be relied on.
@@ -106,6 +107,7 @@ impl Moment<'_> {
                 }
                 for (key, value) in page.rows {
                     let key = within_store(&key);
+                    let value = if is_past { value } else { live::whole(self.rows, self.store, &key, value).await? };
                     let (cell, past) = if is_past { past_parts(&key) } else { (key, 0) };
                     if !super::doc::is_below(&cell, prefix) {
                         continue;

@@ -8,6 +8,7 @@ use eidetica_contract::{Error, ErrorKind, Result, Scan, Snapshot};
 use super::algebra::Algebra;
 use super::cell::Cell;
 use super::events::{EntryCache, Moment};
+use super::live;
 use super::stage::Staged;
 use crate::auth;
 use crate::dag::Seen;
@@ -270,16 +271,14 @@ impl Opened<'_> {
 
     pub async fn record(&self, cell: &Cell) -> Result<Option<Bytes>> {
         match self.set {
-            None => self.rows.get(STATE, &self.store.key(cell)).await,
+            None => live::get(&*self.rows, self.store, cell).await,
             Some(set) => self.handle.algebra.replay(&self.moment(set), cell).await,
         }
     }
 
     pub async fn record_of_each(&self, cells: &[Cell]) -> Result<Vec<Option<Bytes>>> {
         if self.is_now() {
-            let keys: Vec<Bytes> = cells.iter().map(|cell| self.store.key(cell)).collect();
-            let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
-            return self.rows.get_many(STATE, &keys).await;
+            return live::get_many(&*self.rows, self.store, cells).await;
         }
         let mut records = Vec::with_capacity(cells.len());
         for cell in cells {
@@ -304,7 +303,12 @@ impl Opened<'_> {
         let Some(set) = self.set else {
             let page = self.rows.scan(range(STATE, start).rows(most)).await?;
             let next = page.rows.last().filter(|_| page.more).map(|(last, _)| after(&within_store(last)));
-            let records = page.rows.into_iter().map(|(key, record)| (within_store(&key), record)).collect();
+            let mut records = Vec::with_capacity(page.rows.len());
+            for (key, row) in page.rows {
+                let cell = within_store(&key);
+                let record = live::whole(&*self.rows, self.store, &cell, row).await?;
+                records.push((cell, record));
+            }
             return Ok((records, next));
         };
         let moment = self.moment(set);

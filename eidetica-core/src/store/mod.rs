@@ -17,6 +17,7 @@ pub mod doc;
 pub(crate) mod events;
 mod handle;
 mod lattice;
+pub(crate) mod live;
 pub(crate) mod past;
 pub(crate) mod row;
 pub(crate) mod row_replay;

@@ -40,7 +40,7 @@ pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &CellsDelta) -> Resu
         }
         let after = Record::Values(values);
         if record.is_some() || !after.is_empty() {
-            applier.put_record(&cell, (!after.is_empty()).then(|| after.to_bytes()));
+            applier.put_record(&cell, record.as_ref(), (!after.is_empty()).then(|| after.to_bytes()));
         }
         applier.touch(cell);
     }

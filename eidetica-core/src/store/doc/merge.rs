@@ -73,7 +73,7 @@ async fn apply_one(applier: &mut Applier<'_>, path: &Path, action: &Action) -> R
     for (cell, record) in loaded.records {
         let after = (!record.is_empty()).then(|| record.to_bytes());
         if after.as_ref() != before.get(&cell) {
-            applier.put_record(&cell, after);
+            applier.put_record(&cell, before.get(&cell), after);
         }
     }
     applier.touch(cell);

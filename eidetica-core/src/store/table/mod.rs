@@ -6,7 +6,7 @@ mod index;
 mod store;
 
 use bytes::Bytes;
-use eidetica_contract::{Result, Snapshot};
+use eidetica_contract::Result;
 
 pub use delta::{Fields, RowAction, TableDelta};
 pub(crate) use index::{IndexDefinition, IndexWriter, index_rows};
@@ -15,11 +15,11 @@ pub use store::{RowConflict, RowRange, Table};
 use super::applier::Applier;
 use super::cell::{self, Cell};
 use super::events::{Moment, ReadEntry};
+use super::live;
 use super::past::Past;
 use super::row::{Ended, RowCell};
 use super::row_replay::{self, RowOperation};
 use crate::error::damaged;
-use crate::layout::STATE;
 use crate::store::algebra::Delta;
 
 /// The name of this store kind.
@@ -33,9 +33,7 @@ pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &TableDelta, indexes
     for rows in delta.0.chunks(LOOK_AHEAD) {
         // A delta has one action for each row, so no action changes what another one of it reads.
         let cells: Vec<Cell> = rows.iter().map(|(key, _)| cell::single(key.as_bytes())).collect();
-        let keys: Vec<Bytes> = cells.iter().map(|cell| applier.store.key(cell)).collect();
-        let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
-        let records = applier.rows.get_many(STATE, &keys).await?;
+        let records = live::get_many(applier.rows, applier.store, &cells).await?;
         for (((_, action), cell), record) in rows.iter().zip(cells).zip(records) {
             apply_row(applier, cell, record, action, indexes).await?;
         }
@@ -77,7 +75,7 @@ async fn apply_row(
     }
     if after != before {
         indexes.update(applier, &cell, before.shown(), after.shown())?;
-        applier.put_record(&cell, (!after.identities.is_empty()).then(|| after.to_bytes()));
+        applier.put_record(&cell, record.as_ref(), (!after.identities.is_empty()).then(|| after.to_bytes()));
     }
     applier.touch(cell);
     Ok(())
