@@ -1,5 +1,7 @@
 //! The tests that cross crates, in one binary: linking once is what makes them quick to build.
 
 mod backend;
+mod house;
 mod local;
 mod oracle;
+mod spec;

@@ -23,10 +23,10 @@
 //!
 //! # How it works
 //!
-//! One table per keyspace, in WAL mode. Commits run one after the other on a thread of the store, and do not wait for the
-//! disk. A flush is one `fdatasync` of the WAL on a second thread, so that further commits go on meanwhile; flushes that
-//! wait at the same time share one. A snapshot is a read transaction on a connection from a small pool; short reads run
-//! where they are called, long ones on a third thread.
+//! One table per keyspace, in WAL mode. Commits do not wait for the disk: a small one runs where it is called while nobody
+//! else writes, all others one after the other on a thread of the store. A flush is one `fdatasync` of the WAL on a second
+//! thread, so that further commits go on meanwhile; flushes that wait at the same time share one. A snapshot is a read
+//! transaction on a connection from a small pool; short reads run where they are called, long ones on a third thread.
 //!
 //! Beside the file `notes.db` lie `notes.db-wal` and `notes.db-shm` while it is open, and after a crash. They belong to it:
 //! copy or move all three, or none. The file must lie on a local file system.

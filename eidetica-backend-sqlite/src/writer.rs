@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eidetica_contract::{Error, ErrorKind, Expectation, Operation, Result, WriteBatch};
-use rusqlite::{Connection, ErrorCode};
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::open::Site;
 use crate::statements;
 use crate::worker::closed;
 
-/// The connection that writes. All methods but [`try_foreign`](Writer::try_foreign) are for the writing thread.
+/// The connection that writes. The methods that begin with `try_` never wait; all others are for the writing thread.
 pub(crate) struct Writer {
     site: Site,
-    // `None` once it is closed. Only the writing thread holds the lock for long.
+    // `None` once it is closed. Only the writing thread waits for the lock, or holds it for long.
     connection: Mutex<Option<Connection>>,
     /// How many operations have been written since the WAL was moved into the file.
     since_checkpoint: AtomicU64,

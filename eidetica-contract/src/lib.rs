@@ -33,7 +33,7 @@ pub use backend::{
 };
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use key::PublicKey;
-pub use registry::{BackendEntry, OpenFuture, Registry, TransportEntry};
+pub use registry::{BackendEntry, OpenFuture, RegisteredBackend, RegisteredTransport, Registry, TransportEntry};
 pub use transport::{
     CallOptions, Caller, Channel, Service, Transport, TransportBuilder, TransportContext, TransportInfo, TransportState,
 };

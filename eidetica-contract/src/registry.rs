@@ -1,8 +1,11 @@
 //! Which backends and transports there are, by scheme.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::{Backend, Error, ErrorKind, Result, TransportBuilder};
 
@@ -65,11 +68,100 @@ impl TransportEntry {
 inventory::collect!(BackendEntry);
 inventory::collect!(TransportEntry);
 
+/// A backend that a registry knows, linked or loaded at run time.
+#[derive(Clone)]
+pub struct RegisteredBackend {
+    scheme: Cow<'static, str>,
+    origin: Cow<'static, str>,
+    open: Arc<dyn Fn(&str) -> OpenFuture + Send + Sync>,
+}
+
+/// A transport that a registry knows, linked or loaded at run time.
+#[derive(Clone)]
+pub struct RegisteredTransport {
+    scheme: Cow<'static, str>,
+    origin: Cow<'static, str>,
+    builder: Arc<BuildFn>,
+}
+
+type BuildFn = dyn Fn(&str) -> Result<Box<dyn TransportBuilder>> + Send + Sync;
+
+impl RegisteredBackend {
+    /// A backend that is opened by a function, which may hold a library or a connection.
+    pub fn new(
+        scheme: impl Into<Cow<'static, str>>,
+        origin: impl Into<Cow<'static, str>>,
+        open: impl Fn(&str) -> OpenFuture + Send + Sync + 'static,
+    ) -> RegisteredBackend {
+        RegisteredBackend { scheme: scheme.into(), origin: origin.into(), open: Arc::new(open) }
+    }
+
+    /// What stands before the first colon of its URLs.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The crate or file that offers it.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+}
+
+impl RegisteredTransport {
+    /// A transport whose builder is made by a function, which may hold a library.
+    pub fn new(
+        scheme: impl Into<Cow<'static, str>>,
+        origin: impl Into<Cow<'static, str>>,
+        builder: impl Fn(&str) -> Result<Box<dyn TransportBuilder>> + Send + Sync + 'static,
+    ) -> RegisteredTransport {
+        RegisteredTransport { scheme: scheme.into(), origin: origin.into(), builder: Arc::new(builder) }
+    }
+
+    /// The scheme of its addresses.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The crate or file that offers it.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// A builder; the argument is the address to bind, empty for dialling only.
+    pub fn builder(&self, bind: &str) -> Result<Box<dyn TransportBuilder>> {
+        (self.builder)(bind)
+    }
+}
+
+impl From<BackendEntry> for RegisteredBackend {
+    fn from(entry: BackendEntry) -> RegisteredBackend {
+        RegisteredBackend::new(entry.scheme, entry.origin, entry.open)
+    }
+}
+
+impl From<TransportEntry> for RegisteredTransport {
+    fn from(entry: TransportEntry) -> RegisteredTransport {
+        RegisteredTransport::new(entry.scheme, entry.origin, entry.builder)
+    }
+}
+
+impl fmt::Debug for RegisteredBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {}", self.scheme, self.origin)
+    }
+}
+
+impl fmt::Debug for RegisteredTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {}", self.scheme, self.origin)
+    }
+}
+
 /// The backends and transports that a process knows. A value: two registries do not see each other.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    backends: BTreeMap<&'static str, BackendEntry>,
-    transports: BTreeMap<&'static str, TransportEntry>,
+    backends: BTreeMap<String, RegisteredBackend>,
+    transports: BTreeMap<String, RegisteredTransport>,
 }
 
 impl Registry {
@@ -93,39 +185,41 @@ impl Registry {
     }
 
     /// Adds a backend. Errors: [`ErrorKind::AlreadyExists`], naming both origins; the first one stays.
-    pub fn register_backend(&mut self, entry: BackendEntry) -> Result<()> {
-        match self.backends.get(entry.scheme) {
-            Some(first) => Err(taken(entry.scheme, first.origin, entry.origin)),
+    pub fn register_backend(&mut self, backend: impl Into<RegisteredBackend>) -> Result<()> {
+        let backend = backend.into();
+        match self.backends.get(backend.scheme()) {
+            Some(first) => Err(taken(backend.scheme(), first.origin(), backend.origin())),
             None => {
-                self.backends.insert(entry.scheme, entry);
+                self.backends.insert(backend.scheme().to_owned(), backend);
                 Ok(())
             }
         }
     }
 
     /// Adds a transport. Errors: [`ErrorKind::AlreadyExists`], naming both origins; the first one stays.
-    pub fn register_transport(&mut self, entry: TransportEntry) -> Result<()> {
-        match self.transports.get(entry.scheme) {
-            Some(first) => Err(taken(entry.scheme, first.origin, entry.origin)),
+    pub fn register_transport(&mut self, transport: impl Into<RegisteredTransport>) -> Result<()> {
+        let transport = transport.into();
+        match self.transports.get(transport.scheme()) {
+            Some(first) => Err(taken(transport.scheme(), first.origin(), transport.origin())),
             None => {
-                self.transports.insert(entry.scheme, entry);
+                self.transports.insert(transport.scheme().to_owned(), transport);
                 Ok(())
             }
         }
     }
 
     /// The backends, by scheme.
-    pub fn backends(&self) -> impl Iterator<Item = &BackendEntry> {
+    pub fn backends(&self) -> impl Iterator<Item = &RegisteredBackend> {
         self.backends.values()
     }
 
     /// The transports, by scheme.
-    pub fn transports(&self) -> impl Iterator<Item = &TransportEntry> {
+    pub fn transports(&self) -> impl Iterator<Item = &RegisteredTransport> {
         self.transports.values()
     }
 
     /// The transport of a scheme. Errors: [`ErrorKind::NotFound`], listing the schemes there are.
-    pub fn transport(&self, scheme: &str) -> Result<&TransportEntry> {
+    pub fn transport(&self, scheme: &str) -> Result<&RegisteredTransport> {
         self.transports.get(scheme).ok_or_else(|| unknown("transport", scheme, self.transports.keys()))
     }
 
@@ -150,8 +244,8 @@ fn taken(scheme: &str, first: &str, second: &str) -> Error {
         .with("second", second)
 }
 
-fn unknown<'a>(what: &str, scheme: &str, known: impl Iterator<Item = &'a &'static str>) -> Error {
-    let known: Vec<&str> = known.copied().collect();
+fn unknown<'a>(what: &str, scheme: &str, known: impl Iterator<Item = &'a String>) -> Error {
+    let known: Vec<&str> = known.map(String::as_str).collect();
     let message = format!("no {what} for this scheme is part of this program");
     Error::new(ErrorKind::NotFound, message).with("scheme", scheme).with("known", known.join(", "))
 }

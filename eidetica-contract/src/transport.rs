@@ -48,7 +48,8 @@ pub trait Transport: Send + Sync + 'static {
     /// [`ErrorKind::Locked`]: crate::ErrorKind::Locked
     async fn listen(&self, service: Arc<dyn Service>) -> Result<()>;
 
-    /// Stops accepting, waits at most `grace` for requests under way, then drops them. The port is free on return.
+    /// Stops accepting, waits at most `grace` for requests under way, then drops them. On return no further request reaches
+    /// the service, and a port that was open for listening alone is free.
     ///
     /// Succeeds at once if it does not listen. Returns at most one second after the grace period.
     async fn stop_listening(&self, grace: Duration) -> Result<()>;

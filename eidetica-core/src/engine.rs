@@ -21,7 +21,7 @@ use crate::entry::{Header, Origin, RawEntry, VerifiedEntry, verify};
 use crate::error::{closed, damaged, invalid};
 use crate::id::Id;
 use crate::key::SecretKey;
-use crate::layout::{DatabaseNumber, LOCAL, META, database_key};
+use crate::layout::{DatabaseNumber, LOCAL, META, database_key, epoch_key};
 use crate::storage::Storage;
 use crate::store::applier::scan_all;
 
@@ -285,9 +285,9 @@ impl Engine {
         }
         drop(empty);
         let mut copied = 0;
-        // The meta rows come last, so that a copy that was cut off is not taken for a whole one.
-        let order = eidetica_contract::Keyspace::all().collect::<Vec<_>>();
-        for keyspace in order.into_iter().rev() {
+        // The first row of the store comes last, so that a copy that was cut off is not taken for a whole one.
+        let mut last = WriteBatch::new();
+        for keyspace in eidetica_contract::Keyspace::all() {
             let mut next = Some(Scan::new(keyspace).bytes(BATCH).rows(65_536));
             while let Some(scan) = next.take() {
                 let page = from.scan(scan.clone()).await?;
@@ -296,10 +296,15 @@ impl Engine {
                 }
                 let mut batch = WriteBatch::new();
                 copied += page.rows.len() as u64;
-                page.rows.into_iter().for_each(|(key, value)| batch.put(keyspace, key, value));
+                for (key, value) in page.rows {
+                    let is_first_row = keyspace == META && key == epoch_key();
+                    if is_first_row { &mut last } else { &mut batch }.put(keyspace, key, value);
+                }
                 target.commit(batch).await?;
             }
         }
+        target.flush().await?;
+        target.commit(last).await?;
         target.close().await?;
         Ok(copied)
     }

@@ -14,6 +14,12 @@ pub(crate) struct Overlay {
     bytes: usize,
 }
 
+/// The changes of an overlay at a moment.
+pub(crate) struct Saved {
+    changes: BTreeMap<(Keyspace, Bytes), Option<Bytes>>,
+    bytes: usize,
+}
+
 impl Overlay {
     pub fn new(base: Box<dyn Snapshot>) -> Overlay {
         Overlay { base, changes: BTreeMap::new(), bytes: 0 }
@@ -28,6 +34,17 @@ impl Overlay {
     pub fn delete(&mut self, keyspace: Keyspace, key: Bytes) {
         self.bytes += key.len();
         self.changes.insert((keyspace, key), None);
+    }
+
+    /// What is changed so far, to come back to.
+    pub fn save(&self) -> Saved {
+        Saved { changes: self.changes.clone(), bytes: self.bytes }
+    }
+
+    /// Comes back to what was changed by then.
+    pub fn restore(&mut self, saved: Saved) {
+        self.changes = saved.changes;
+        self.bytes = saved.bytes;
     }
 
     /// About how much would be written.

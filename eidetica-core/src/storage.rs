@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use eidetica_contract::{Backend, Error, ErrorKind, Result, Snapshot, WriteBatch};
+use eidetica_contract::{Backend, Error, ErrorKind, Keyspace, Result, Scan, Snapshot, WriteBatch};
 use tokio::task::JoinHandle;
 
 use crate::cbor::{Reader, Writer};
@@ -102,6 +102,7 @@ async fn begin_epoch(backend: &dyn Backend) -> Result<u64> {
                 parse_epoch(row)? + 1
             }
             None => {
+                refuse_remains(backend).await?;
                 batch.expect_absent(META, epoch_key());
                 1
             }
@@ -118,6 +119,18 @@ async fn begin_epoch(backend: &dyn Backend) -> Result<u64> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// A store begins with its first row. Others without it are what is left of a copy that was cut off.
+async fn refuse_remains(backend: &dyn Backend) -> Result<()> {
+    let rows = backend.snapshot().await?;
+    for keyspace in Keyspace::all() {
+        if !rows.scan(Scan::new(keyspace).rows(1)).await?.rows.is_empty() && rows.get(META, &epoch_key()).await?.is_none() {
+            let message = "the store is incomplete, as a backup is that was cut off; it was left as it is; copy it again";
+            return Err(Error::new(ErrorKind::Corrupted, message).with("location", backend.info().location));
+        }
+    }
+    Ok(())
 }
 
 fn parse_epoch(row: &Bytes) -> Result<u64> {

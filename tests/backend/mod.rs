@@ -1,11 +1,11 @@
 //! Backends: one model for all of them, and what only SQLite can get wrong.
 
-mod children;
+pub(crate) mod children;
 mod crash;
-mod durability;
+pub(crate) mod durability;
 mod model;
 mod redb_sketch;
-mod sqlite_errors;
+pub(crate) mod sqlite_errors;
 mod steps;
 mod subject;
 mod two_processes;

@@ -140,6 +140,10 @@ async fn a_damaged_file_is_found_out() {
     batch.put(intact, "key 2", "value");
     assert_eq!(store.commit(batch).await.unwrap_err().kind(), ErrorKind::Corrupted);
     assert_eq!(store.snapshot().await.unwrap().get(intact, b"key").await.unwrap(), None, "half of a batch is there");
+    let mut batch = WriteBatch::new();
+    batch.put(intact, "key 3", "value");
+    store.commit(batch).await.expect("what is not damaged can be used on");
+    assert_eq!(store.snapshot().await.unwrap().get(intact, b"key").await.unwrap(), None, "half of a batch came later");
     drop(store);
 
     for length in [whole.len() / 2, 4096, 1000, 10] {
@@ -274,11 +278,11 @@ async fn urls_open_stores() {
 }
 
 /// A small disk.
-struct Disk(TempDir);
+pub(crate) struct Disk(TempDir);
 
 impl Disk {
     /// `None` where disks cannot be mounted and somebody has said so openly.
-    fn new(megabytes: u32) -> Option<Disk> {
+    pub(crate) fn new(megabytes: u32) -> Option<Disk> {
         let directory = tempfile::tempdir().unwrap();
         let size = format!("size={megabytes}m");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(directory.path()).status();
@@ -292,7 +296,7 @@ impl Disk {
         panic!("a small disk cannot be mounted (it takes root); set EIDETICA_NO_TMPFS=1 to do without: {mounted:?}");
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 

@@ -1,2 +1,147 @@
-//! To be written.
-fn main() {}
+//! The long proofs, run by hand before a larger change is called done.
+//!
+//! `cargo xtask list` names the steps, `cargo xtask full` runs all of them, `cargo xtask NAME…` some.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    /// The arguments of cargo.
+    cargo: &'static str,
+    variables: &'static [(&'static str, &'static str)],
+    /// True if it runs tests: then at least one must have run, or a name has changed and nothing was proven.
+    tests: bool,
+}
+
+const STEPS: [Step; 5] = [
+    Step {
+        name: "properties",
+        about: "random histories against the oracle, 100,000 for each property",
+        cargo: "test --release --workspace --test main -- oracle::",
+        variables: &[("EIDETICA_CASES", "100000")],
+        tests: true,
+    },
+    Step {
+        name: "crashes",
+        about: "processes that are killed while they write, a thousand times",
+        cargo: "test --release --workspace --test main -- crash",
+        variables: &[("EIDETICA_CRASHES", "1000")],
+        tests: true,
+    },
+    Step {
+        name: "memory",
+        about: "the resident memory of a process that opens and reads a long history",
+        cargo: "test --release --workspace --test main -- resident_memory --include-ignored",
+        variables: &[],
+        tests: true,
+    },
+    Step {
+        name: "release",
+        about: "everything, built as it is shipped",
+        cargo: "build --release --workspace",
+        variables: &[],
+        tests: false,
+    },
+    Step {
+        name: "benches",
+        about: "what work costs, beside what limits it",
+        cargo: "run --release --package eidetica-benches --bin table",
+        variables: &[],
+        tests: false,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let named = |name: &str| STEPS.iter().find(|step| step.name == name);
+    let chosen: Vec<&Step> = match &arguments[..] {
+        [one] if one == "full" => STEPS.iter().collect(),
+        [one] if one == "list" => {
+            STEPS.iter().for_each(|step| println!("{:12} {}", step.name, step.about));
+            return ExitCode::SUCCESS;
+        }
+        [] => Vec::new(),
+        names => names.iter().filter_map(|name| named(name)).collect(),
+    };
+    if chosen.is_empty() || (chosen.len() != arguments.len() && arguments != ["full"]) {
+        let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+        eprintln!("usage: cargo xtask list | full | NAME…\nwith NAME one of: {}", names.join(", "));
+        return ExitCode::from(2);
+    }
+    let mut failed = 0;
+    let mut summary = Vec::new();
+    for step in chosen {
+        println!("==> {}: {}", step.name, step.about);
+        let began = Instant::now();
+        let outcome = run(step);
+        let time = seconds(began.elapsed());
+        let line = match &outcome {
+            Ok(done) => format!("{:12} {time:>9}  {done}", step.name),
+            Err(reason) => format!("{:12} {time:>9}  FAILED: {reason}", step.name),
+        };
+        println!("{line}");
+        failed += usize::from(outcome.is_err());
+        summary.push(line);
+    }
+    println!("\n{}", summary.join("\n"));
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+/// Runs a step, shows what it prints, and says what was done.
+fn run(step: &Step) -> Result<String, String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(step.cargo.split(' '))
+        .envs(step.variables.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("cargo cannot be started: {error}"))?;
+    let output = child.stdout.take().ok_or("the output of cargo is not there")?;
+    let mut passed = 0;
+    for line in BufReader::new(output).lines() {
+        let line = line.map_err(|error| format!("the output of cargo cannot be read: {error}"))?;
+        println!("{line}");
+        passed += passed_in(&line);
+    }
+    let status = child.wait().map_err(|error| format!("cargo is lost: {error}"))?;
+    match (status.success(), step.tests, passed) {
+        (false, ..) => Err(format!("{status}; the step was: cargo {}", step.cargo)),
+        (true, true, 0) => Err("no test has such a name, so nothing was proven".into()),
+        (true, true, passed) => Ok(format!("{passed} tests passed")),
+        (true, false, _) => Ok("done".into()),
+    }
+}
+
+/// The number in a line such as `test result: ok. 6 passed; 0 failed; …`.
+fn passed_in(line: &str) -> u64 {
+    let passed = line.strip_prefix("test result: ok. ").and_then(|rest| rest.split_once(" passed"));
+    passed.and_then(|(number, _)| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_tests_is_found() {
+        assert_eq!(passed_in("test result: ok. 6 passed; 0 failed; 0 ignored"), 6);
+        assert_eq!(passed_in("test result: FAILED. 6 passed; 1 failed"), 0);
+        assert_eq!(passed_in("running 6 tests"), 0);
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        for (at, step) in STEPS.iter().enumerate() {
+            assert!(!["list", "full"].contains(&step.name));
+            assert!(STEPS[..at].iter().all(|other| other.name != step.name), "{}", step.name);
+        }
+    }
+}

@@ -62,7 +62,11 @@ impl SettingsDelta {
         let delta = SettingsDelta::read(bytes).map_err(|_| "not the form of a settings delta")?;
         let ascending = delta.rights.windows(2).all(|pair| pair[0].0 < pair[1].0);
         let nothing_granted = delta.rights.iter().any(|(_, setting)| *setting == Setting::Grant(Right::NONE));
+        let everybody = |(subject, setting): &(Subject, Setting)| {
+            *subject == Subject::Everybody && matches!(setting, Setting::Grant(right) if *right > Right::WRITE)
+        };
         let rules = [
+            (!delta.rights.iter().any(everybody), "everybody can have at most the right to write"),
             (delta.rights.len() <= MAX_RIGHTS, "more operations on rights than a delta may hold"),
             (ascending, "the subjects are not in strictly ascending order"),
             (!nothing_granted, "a grant must give something"),

@@ -139,11 +139,10 @@ impl Transaction {
             (std::mem::take(&mut stage.stores), std::mem::take(&mut stage.used))
         };
         let limits = stores.values().any(Staged::limits_rights);
-        let deltas: Vec<(String, String, Bytes)> = stores
-            .into_iter()
-            .filter(|(_, staged)| !staged.is_empty())
-            .map(|((name, kind), staged)| (name, kind, staged.into_bytes()))
-            .collect();
+        let mut deltas: Vec<(String, String, Bytes)> = Vec::new();
+        for ((name, kind), staged) in stores.into_iter().filter(|(_, staged)| !staged.is_empty()) {
+            deltas.push((name, kind, staged.into_bytes()?));
+        }
         if deltas.is_empty() {
             let newest = self.state.heads.iter().max_by_key(|head| (head.time, head.id));
             let id = newest.map_or(self.state.core.id, |head| head.id);
@@ -227,8 +226,24 @@ impl Intent {
 
     /// Becomes an entry. `untouched` says that nothing it has used was touched since its snapshot.
     pub async fn happen(&self, work: &mut Work<'_>, untouched: bool) -> Result<Commitment> {
-        let mut parents = if self.fixed || !untouched { self.heads.clone() } else { work.state.meta.tips.clone() };
-        // With more heads than an entry may have parents, entries without a change bring them together first.
+        let parents = if self.fixed || !untouched { self.heads.clone() } else { work.state.meta.tips.clone() };
+        if parents.len() <= MAX_PARENTS {
+            return Ok(match self.write(work, &parents, self.deltas.clone()).await? {
+                Ok(tip) => Commitment::Done(Committed { id: tip.id, written: true }),
+                Err(error) => Commitment::Refused(error),
+            });
+        }
+        let before = work.save();
+        let commitment = self.merge_and_write(work, parents).await?;
+        if matches!(commitment, Commitment::Refused(_)) {
+            // What was merged for it goes, too.
+            work.restore(before);
+        }
+        Ok(commitment)
+    }
+
+    /// With more heads than an entry may have parents, entries without a change bring them together first.
+    async fn merge_and_write(&self, work: &mut Work<'_>, mut parents: Vec<Tip>) -> Result<Commitment> {
         while parents.len() > MAX_PARENTS {
             let some: Vec<Tip> = parents.drain(..MAX_PARENTS).collect();
             match self.write(work, &some, Vec::new()).await? {

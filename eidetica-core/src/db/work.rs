@@ -19,7 +19,7 @@ use crate::id::Id;
 use crate::layout::{
     CATALOG, ENTRIES, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, StoreNumber, TOUCHED, trailing_number,
 };
-use crate::overlay::Overlay;
+use crate::overlay::{Overlay, Saved};
 use crate::storage::Storage;
 use crate::store::applier::{Applier, scan_all};
 use crate::store::cell::Cell;
@@ -37,6 +37,13 @@ pub(crate) struct Work<'a> {
     first: u64,
     /// What was admitted, in order.
     pub admitted: Vec<Admitted>,
+}
+
+/// A group at a moment.
+pub(crate) struct Savepoint {
+    rows: Saved,
+    state: State,
+    admitted: usize,
 }
 
 /// An entry that has come in.
@@ -96,6 +103,19 @@ impl<'a> Work<'a> {
         let mut batch = rows.into_batch();
         batch.expect_value(META, key, before);
         Some((batch, bytes, state, admitted))
+    }
+
+    /// What is here so far, to come back to.
+    pub fn save(&self) -> Savepoint {
+        Savepoint { rows: self.rows.save(), state: self.state.clone(), admitted: self.admitted.len() }
+    }
+
+    /// Comes back to a savepoint.
+    pub fn restore(&mut self, savepoint: Savepoint) {
+        self.rows.restore(savepoint.rows);
+        self.state = savepoint.state;
+        self.admitted.truncate(savepoint.admitted);
+        self.core.graph.forget_from(self.state.meta.next);
     }
 
     /// Gives up: what was remembered of the numbers of this group is wrong from now on.

@@ -37,7 +37,7 @@ const GROUP_BYTES: usize = 8 << 20;
 /// How often a group is tried again when another process was faster.
 const ATTEMPTS: usize = 64;
 /// How many heads a database may have here before further branches wait.
-const MAX_HEADS: usize = 65_536;
+const MAX_HEADS: usize = 16_384;
 /// How many touched cells are remembered, to tell transactions whether something they used has changed.
 const RECENT_CELLS: usize = 65_536;
 

@@ -75,12 +75,13 @@ impl std::error::Error for Rejected {}
 /// A body whose hash or length is not the one in the header is left out, as if it had not been sent: the header stands by
 /// itself. A settings body that is there must parse, since settings decide what is admitted.
 pub fn verify(raw: RawEntry) -> Result<VerifiedEntry, Rejected> {
-    if raw.header.len() > MAX_HEADER {
-        return Err(Rejected::TooLong);
-    }
+    // First: the limits of a newer version may be other ones.
     let version = Header::version(&raw.header).map_err(|_| Rejected::NotCanonical)?;
     if version > FORMAT_VERSION.into() {
         return Err(Rejected::NewerVersion(version));
+    }
+    if raw.header.len() > MAX_HEADER {
+        return Err(Rejected::TooLong);
     }
     let header = Header::read(&raw.header).map_err(|_| Rejected::NotCanonical)?;
     if header.to_bytes() != raw.header {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use eidetica_contract::{Error, ErrorKind, Result};
 
 use super::cells::CellsDelta;
 use super::doc::{Action, DocDelta, Path};
@@ -52,14 +53,21 @@ impl Staged {
         matches!(self, Staged::Settings { rights, .. } if rights.values().any(|s| matches!(s, Setting::Limit(_))))
     }
 
-    pub fn into_bytes(self) -> Bytes {
+    /// The bytes of the delta. What peers could not read is an error here and not a loss there.
+    pub fn into_bytes(self) -> Result<Bytes> {
+        let unreadable = || Error::new(ErrorKind::Internal, "the transaction makes a delta that could not be read");
         match self {
-            Staged::Doc(doc) => doc.into_delta().to_bytes(),
-            Staged::Settings { rights, values } => {
-                SettingsDelta { rights: rights.into_iter().collect(), values: values.into_delta() }.to_bytes()
+            Staged::Doc(doc) => {
+                let bytes = doc.into_delta().to_bytes();
+                DocDelta::parse(&bytes).ok_or_else(unreadable)?;
+                Ok(bytes)
             }
-            Staged::Table(rows) => TableDelta(rows.into_iter().collect()).to_bytes(),
-            Staged::Cells(cells) => CellsDelta(cells.into_iter().collect()).to_bytes(),
+            // Signing checks this one.
+            Staged::Settings { rights, values } => {
+                Ok(SettingsDelta { rights: rights.into_iter().collect(), values: values.into_delta() }.to_bytes())
+            }
+            Staged::Table(rows) => Ok(TableDelta(rows.into_iter().collect()).to_bytes()),
+            Staged::Cells(cells) => Ok(CellsDelta(cells.into_iter().collect()).to_bytes()),
         }
     }
 

@@ -1,7 +1,6 @@
 //! The delta of a document store: what one entry does to it.
 
 use bytes::Bytes;
-use fractional_index::FractionalIndex;
 
 use super::path::{Path, Step};
 use crate::cbor::{Malformed, Read, Reader, Writer};
@@ -125,9 +124,9 @@ impl Action {
     }
 }
 
-/// Positions are those of the crate `fractional_index`, so that there is one between any two.
+/// A position ends with the byte 128, so that there is another one between any two.
 fn is_position(bytes: &[u8]) -> bool {
-    bytes.len() <= MAX_POSITION && FractionalIndex::from_bytes(bytes.to_vec()).is_ok()
+    bytes.len() <= MAX_POSITION && bytes.last() == Some(&128)
 }
 
 fn write_operation(out: &mut Writer, path: &Path, action: &Action) {

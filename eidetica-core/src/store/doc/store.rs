@@ -313,12 +313,27 @@ impl DocStore {
             FractionalIndex::new(left, right.as_ref()).ok_or_else(|| damaged("the order of positions"))
         };
         let position = between(left.as_ref())?;
+        if position.as_bytes().len() > LONG_POSITION {
+            return self.spread(path, list, index);
+        }
         let mut last = position.clone();
         for element in &list[index..index + same] {
             last = between(Some(&last))?;
             self.write_element(path, element.name, Some(last.as_bytes().to_vec()), None)?;
         }
         Ok(position.as_bytes().to_vec())
+    }
+
+    /// Gives all elements new, short positions, and returns the one that is left free before the element with this index.
+    /// Inserting at one place again and again makes positions longer; this happens once in many such inserts.
+    fn spread(&self, path: &Path, list: &[Element], index: usize) -> Result<Vec<u8>> {
+        let mut positions = Vec::with_capacity(list.len() + 1);
+        halve(None, None, list.len() + 1, &mut positions).ok_or_else(|| damaged("the order of positions"))?;
+        let free = positions.remove(index);
+        for (element, position) in list.iter().zip(positions) {
+            self.write_element(path, element.name, Some(position), None)?;
+        }
+        Ok(free)
     }
 
     fn write_element(
@@ -376,6 +391,26 @@ impl DocStore {
         self.handle.touch(Touched::Path(path.prefix(Stamp::PENDING.id)));
         DocView::load(&self.handle, path).await
     }
+}
+
+/// Positions get longer where elements are inserted at one place again and again; from this length on the list is spread.
+const LONG_POSITION: usize = 64;
+
+/// As many positions as are asked for, in order, between two others, as short as they can be.
+fn halve(
+    left: Option<&FractionalIndex>,
+    right: Option<&FractionalIndex>,
+    count: usize,
+    out: &mut Vec<Vec<u8>>,
+) -> Option<()> {
+    if count == 0 {
+        return Some(());
+    }
+    let middle = FractionalIndex::new(left, right)?;
+    let before = count / 2;
+    halve(left, Some(&middle), before, out)?;
+    out.push(middle.as_bytes().to_vec());
+    halve(Some(&middle), right, count - before - 1, out)
 }
 
 /// A part of a value that is set.

@@ -1,0 +1,215 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::condition::Condition;
+
+const AFTER: &str = "\
+Exit codes:
+  0    done
+  1    failed; the error says why
+  2    the command line makes no sense
+  3    the store, database, table, row, field or file is not there
+  4    `verify` has found problems
+  130  stopped by Ctrl-C; what was done before is kept
+
+With --json an error is one JSON object on standard error: {\"error\": {\"kind\", \"message\", \"context\", \"causes\", \
+\"retryable\"}}.
+There is no network yet: everything here works on one store on this machine.";
+
+/// Eidetica: tables with a signed, verifiable history.
+#[derive(Debug, Parser)]
+#[command(name = "eidetica", version, after_help = AFTER, after_long_help = AFTER)]
+pub struct Arguments {
+    /// The store, such as `sqlite:notes.db` or `memory:`. Default: a SQLite file in the data directory of this user.
+    #[arg(long, global = true, env = "EIDETICA_STORE", hide_env_values = true, value_name = "URL")]
+    pub store: Option<String>,
+
+    /// Write JSON: one document, or one for each line; errors as JSON on standard error.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Say what happens inside, on standard error; twice for more.
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Import a CSV or JSON Lines file into a table; again: write only what differs.
+    Import(Import),
+    /// Show a row, or one field of it.
+    Get(Get),
+    /// Change fields of a row; a row that is not there is made.
+    Set(Set),
+    /// Show the rows of a table: as a table on a terminal, else as lines with tabs.
+    Rows(Rows),
+    /// Delete rows.
+    Delete {
+        database: String,
+        table: String,
+        /// The keys of the rows.
+        #[arg(required = true)]
+        keys: Vec<String>,
+    },
+    /// Make or drop the index of a field, which makes `rows --where FIELD=VALUE` fast.
+    #[command(subcommand)]
+    Index(Index),
+    /// Show the entries of a database, latest first.
+    Log {
+        database: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Look at a database as it was.
+    At {
+        database: String,
+        /// Ids of entries as `log` prints them, with commas between, or `~N`: N entries before the newest.
+        snapshot: String,
+        #[command(subcommand)]
+        look: Look,
+    },
+    /// Write a database with its whole history to a file.
+    Export {
+        database: String,
+        /// A file that does not exist yet.
+        file: PathBuf,
+    },
+    /// Read a database with its whole history from a file that `export` has written.
+    Restore {
+        file: PathBuf,
+        /// How to call it here. Default: the name in its settings, with a number if that is taken.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Copy the whole store into a new SQLite file, while it is in use.
+    Backup {
+        /// A file that does not exist yet.
+        file: PathBuf,
+    },
+    /// Check every signature, every right and every record, of one database or of all.
+    Verify { database: Option<String> },
+    /// Rebuild what follows from the entries, for one database or for all.
+    Reindex { database: Option<String> },
+    /// Tell about the store, or about a database.
+    Info { database: Option<String> },
+    /// List the databases.
+    List,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// A CSV file with a header line, or JSON Lines.
+    pub file: PathBuf,
+    /// The database; it is created if it is new.
+    #[arg(long, value_name = "NAME")]
+    pub database: String,
+    /// The table.
+    #[arg(long, value_name = "NAME")]
+    pub table: String,
+    /// The column that becomes the key of the row.
+    #[arg(long, value_name = "COLUMN")]
+    pub key: String,
+    /// The format. Default: by the ending of the file.
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// Keep all cells of a CSV file as text, and do not look for numbers.
+    #[arg(long)]
+    pub text: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Comma-separated values with a header line (`.csv`).
+    Csv,
+    /// One JSON object on each line (`.jsonl`, `.ndjson`).
+    Jsonl,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Get {
+    pub database: String,
+    #[command(flatten)]
+    pub row: GetRow,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct GetRow {
+    pub table: String,
+    pub key: String,
+    pub field: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Set {
+    pub database: String,
+    pub table: String,
+    pub key: String,
+    /// `FIELD=VALUE`: int, float, bool, `null`, else text. `FIELD:=JSON` for anything else, such as `zip:='\"7\"'`.
+    #[arg(required = true, value_name = "FIELD=VALUE")]
+    pub fields: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Rows {
+    pub database: String,
+    #[command(flatten)]
+    pub rows: RowsOf,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RowsOf {
+    pub table: String,
+    /// Only rows of which this holds, such as `state=WA` or `latitude>60`; several must hold all. Signs: = != < <= > >=.
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub conditions: Vec<Condition>,
+    /// In the order of a field.
+    #[arg(long, value_name = "FIELD")]
+    pub sort: Option<String>,
+    /// Greatest first.
+    #[arg(long)]
+    pub desc: bool,
+    /// At most so many.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Only rows whose keys begin so.
+    #[arg(long)]
+    pub prefix: Option<String>,
+    /// Only these fields, in this order.
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub fields: Option<Vec<String>>,
+    /// Only rows that were changed apart in different ways, with the values that do not show.
+    #[arg(long)]
+    pub conflicts: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Look {
+    /// The rows of a table.
+    Rows(RowsOf),
+    /// A row, or one field of it.
+    Get(GetRow),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Index {
+    /// Make the index of a field.
+    Add { database: String, table: String, field: String },
+    /// Drop it.
+    Drop { database: String, table: String, field: String },
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,106 @@
+//! What there is: `list`, `info`.
+
+use eidetica::Id;
+
+use crate::failure::Failure;
+use crate::names;
+use crate::output::Output;
+use crate::session::Session;
+use crate::snapshot::short;
+
+/// Lists the databases.
+pub async fn list(session: &Session, output: &mut Output) -> Result<(), Failure> {
+    let mut lines = Vec::new();
+    for named in names::all(session).await? {
+        let database = session.read(&named.id).await?;
+        let entries = database.entry_count().await?;
+        if output.json {
+            output.document(&serde_json::json!({
+                "name": named.name, "id": named.id.to_string(), "entries": entries,
+            }))?;
+        } else {
+            lines.push(vec![named.name, short(&named.id), entries.to_string()]);
+        }
+    }
+    if output.json {
+        return Ok(());
+    }
+    output.table(&["name", "id", "entries"].map(str::to_owned), &lines)
+}
+
+/// Tells about the store.
+pub async fn store(session: &Session, output: &mut Output) -> Result<(), Failure> {
+    let info = session.instance.backend_info();
+    let databases = session.instance.databases().await?.len();
+    let author = session.key()?.map(|key| key.public().to_string());
+    let key_file = session.key_file().map(|file| file.path().display().to_string());
+    let durable = info.capabilities.durable;
+    if output.json {
+        return output.document(&serde_json::json!({
+            "store": session.url, "location": info.location, "durable": durable, "databases": databases,
+            "author": author, "key_file": key_file,
+        }));
+    }
+    let none = || "none yet".to_owned();
+    lines(
+        output,
+        &[
+            ("store", session.url.clone()),
+            ("databases", databases.to_string()),
+            ("author", author.unwrap_or_else(none)),
+            ("key file", key_file.unwrap_or_else(|| "none; the key is gone with the store".to_owned())),
+        ],
+    )
+}
+
+/// Tells about a database.
+pub async fn database(session: &Session, name: &str, output: &mut Output) -> Result<(), Failure> {
+    let id: Id = names::find(session, name).await?;
+    let database = session.read(&id).await?;
+    let stores = database.stores().await?;
+    let (entries, tips) = (database.entry_count().await?, database.get_tips().await?);
+    let right = match session.key()? {
+        Some(key) => format!("{:?}", database.now().right_of(key.public()).await?),
+        None => "none".to_owned(),
+    };
+    if output.json {
+        let tips: Vec<String> = tips.iter().map(ToString::to_string).collect();
+        let stores: Vec<_> = stores
+            .iter()
+            .map(|store| {
+                serde_json::json!({
+                    "name": store.name, "kind": store.kind, "known": store.known, "partial": store.partial,
+                    "indexes": store.indexes,
+                })
+            })
+            .collect();
+        return output.document(&serde_json::json!({
+            "name": name, "id": id.to_string(), "entries": entries, "heads": tips, "right": right, "stores": stores,
+        }));
+    }
+    let tips: Vec<String> = tips.iter().map(short).collect();
+    let mut about = vec![
+        ("name", name.to_owned()),
+        ("id", id.to_string()),
+        ("entries", entries.to_string()),
+        ("heads", tips.join(", ")),
+        ("right of this store", right),
+    ];
+    for store in &stores {
+        let mut text = format!("{} ({})", store.name, store.kind);
+        if !store.indexes.is_empty() {
+            text.push_str(&format!(", indexes: {}", store.indexes.join(", ")));
+        }
+        if !store.known {
+            text.push_str(", of a kind that is not known here");
+        }
+        about.push(("store", text));
+    }
+    lines(output, &about)
+}
+
+/// Names and values, one on each line, uncut.
+fn lines(output: &mut Output, lines: &[(&str, String)]) -> Result<(), Failure> {
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    lines.iter().try_for_each(|(name, value)| output.line(&format!("{name:width$}  {}", crate::text::escaped(value))))
+}

@@ -1,0 +1,115 @@
+//! Looking after a store: `verify`, `reindex`, `index`.
+
+use std::time::Instant;
+
+use eidetica::{Database, Report};
+
+use crate::arguments::Index;
+use crate::failure::Failure;
+use crate::names;
+use crate::output::Output;
+use crate::session::Session;
+
+/// The databases that a command is about: one, or all.
+async fn chosen(session: &Session, name: Option<&str>) -> Result<Vec<(String, Database)>, Failure> {
+    let mut chosen = Vec::new();
+    match name {
+        Some(name) => chosen.push((name.to_owned(), super::database(session, name).await?)),
+        None => {
+            for named in names::all(session).await? {
+                chosen.push((named.name, session.read(&named.id).await?));
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+/// Checks databases. True if nothing is wrong.
+pub async fn verify(session: &Session, name: Option<&str>, output: &mut Output) -> Result<bool, Failure> {
+    let mut clean = true;
+    for (name, database) in chosen(session, name).await? {
+        let begin = Instant::now();
+        let report = database.verify().await?;
+        clean &= report.is_clean();
+        if output.json {
+            output.document(&json(&name, &report))?;
+            continue;
+        }
+        let verdict = if report.is_clean() { "no problems" } else { "PROBLEMS" };
+        output.line(&format!(
+            "{name}: {verdict}; {} entries, {} cells and {} index rows checked in {:.2} s",
+            report.entries,
+            report.cells,
+            report.index_rows,
+            begin.elapsed().as_secs_f64(),
+        ))?;
+        for (what, times) in report.summary() {
+            output.line(&format!("  {times} × {what}"))?;
+        }
+        if !report.is_clean() {
+            output.line(match report.problems.iter().all(|problem| problem.reindex_mends) {
+                true => "  the entries are sound; `eidetica reindex` mends this",
+                false => "  entries themselves are damaged; restore the store from a backup",
+            })?;
+        }
+        for kind in &report.unknown_kinds {
+            output.line(&format!("  not checked: stores of the kind {kind}, which is not known here"))?;
+        }
+    }
+    Ok(clean)
+}
+
+fn json(name: &str, report: &Report) -> serde_json::Value {
+    let problem = |problem: &eidetica::Problem| {
+        let entry = problem.entry.map(|id| id.to_string());
+        serde_json::json!({ "what": problem.what, "entry": entry, "reindex_mends": problem.reindex_mends })
+    };
+    let problems: Vec<_> = report.problems.iter().map(problem).collect();
+    let unreadable: Vec<_> = report
+        .unreadable
+        .iter()
+        .map(|(entry, store)| serde_json::json!({ "entry": entry.to_string(), "store": store }))
+        .collect();
+    serde_json::json!({
+        "database": name, "clean": report.is_clean(), "entries": report.entries, "cells": report.cells,
+        "index_rows": report.index_rows, "problems": problems, "unreadable": unreadable,
+        "unknown_kinds": report.unknown_kinds,
+    })
+}
+
+/// Rebuilds databases from their entries.
+pub async fn reindex(session: &Session, name: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+    for (name, database) in chosen(session, name).await? {
+        let begin = Instant::now();
+        database.reindex().await?;
+        let (entries, seconds) = (database.entry_count().await?, begin.elapsed().as_secs_f64());
+        output.say(
+            &format!("{name}: rebuilt from {entries} entries in {seconds:.2} s"),
+            || serde_json::json!({ "database": name, "entries": entries, "seconds": seconds }),
+        )?;
+    }
+    Ok(())
+}
+
+/// Makes or drops an index.
+pub async fn index(session: &Session, index: &Index, output: &mut Output) -> Result<(), Failure> {
+    let (Index::Add { database: name, table, field } | Index::Drop { database: name, table, field }) = index;
+    let database = super::database(session, name).await?;
+    super::check_table(&database, table).await?;
+    let done = match index {
+        Index::Add { .. } => {
+            database.ensure_index(table, field).await?;
+            "has an index now"
+        }
+        Index::Drop { .. } => {
+            database.drop_index(table, field).await?;
+            "has no index now"
+        }
+    };
+    database.flush().await?;
+    let has = matches!(index, Index::Add { .. });
+    output.say(
+        &format!("the field {field} of {table} {done}"),
+        || serde_json::json!({ "table": table, "field": field, "index": has }),
+    )
+}

@@ -1,0 +1,63 @@
+//! `log`: the entries of a database.
+
+use std::time::{Duration, SystemTime};
+
+use eidetica::{Database, LogEntry, Time};
+
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::snapshot::short;
+
+/// How many entries are read at once.
+const PAGE: usize = 256;
+
+/// Shows the latest entries.
+pub async fn log(database: &Database, limit: usize, output: &mut Output) -> Result<(), Failure> {
+    let mut lines = Vec::new();
+    let (mut left, mut at) = (limit, None);
+    while left > 0 {
+        let page = database.log(at, left.min(PAGE)).await?;
+        let Some(last) = page.last() else { break };
+        (at, left) = (Some(last.number), left - page.len());
+        for entry in &page {
+            if output.json {
+                output.document(&json(entry))?;
+            } else {
+                lines.push(line(entry));
+            }
+        }
+    }
+    if output.json {
+        return Ok(());
+    }
+    output.table(&["entry", "time", "author", "below it", "stores"].map(str::to_owned), &lines)
+}
+
+fn line(entry: &LogEntry) -> Vec<String> {
+    let stores: Vec<&str> = entry.stores.iter().map(|(name, _)| name.as_str()).collect();
+    let parents: Vec<String> = entry.parents.iter().map(short).collect();
+    let mut author = entry.author.to_string();
+    author.truncate(16);
+    vec![short(&entry.id), time(entry.time), author, parents.join(","), stores.join(", ")]
+}
+
+fn json(entry: &LogEntry) -> serde_json::Value {
+    let stores: Vec<_> =
+        entry.stores.iter().map(|(name, kind)| serde_json::json!({ "name": name, "kind": kind })).collect();
+    let parents: Vec<String> = entry.parents.iter().map(ToString::to_string).collect();
+    serde_json::json!({
+        "id": entry.id.to_string(), "number": entry.number, "height": entry.height, "parents": parents,
+        "time": time(entry.time), "author": entry.author.to_string(), "local": entry.local, "stores": stores,
+    })
+}
+
+/// As in RFC 3339, in UTC. A time that no calendar has is shown as its number.
+fn time(time: Time) -> String {
+    let far = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(time.millis()));
+    // The calendar of the crate ends with the year 9999.
+    let last = Duration::from_secs(253_402_300_799);
+    match far.filter(|_| Duration::from_millis(time.millis()) < last) {
+        Some(at) => humantime::format_rfc3339_millis(at).to_string(),
+        None => time.to_string(),
+    }
+}

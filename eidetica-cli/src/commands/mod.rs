@@ -1,0 +1,113 @@
+//! The commands, but for `import`.
+
+mod about;
+mod care;
+mod history;
+mod row;
+mod rows;
+mod transfer;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use eidetica::{Error, ErrorKind};
+
+use crate::arguments::{Arguments, Command, Look};
+use crate::failure::{Failure, PROBLEMS};
+use crate::interrupt::Interrupt;
+use crate::output::{Output, remark};
+use crate::session::{Intent, Session};
+use crate::{import, names, snapshot};
+
+/// How long an interrupted command may take to close the store. What it has committed is kept in any case.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Runs a command; the exit code is that of a command that has not failed.
+pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrupt) -> Result<ExitCode, Failure> {
+    let store = arguments.store.as_deref();
+    if let Command::Import(import) = &arguments.command {
+        import::run(store, import, output, interrupt).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let intent = if matches!(arguments.command, Command::Restore { .. }) { Intent::Create } else { Intent::Use };
+    let session = interrupt.guard(async { Ok(Session::open(store, intent).await?) }).await?;
+    let result = interrupt.guard(on(&session, &arguments.command, output)).await;
+    if matches!(result, Err(Failure::Interrupted)) {
+        let _ = tokio::time::timeout(CLOSING, session.instance.close()).await;
+        remark("stopped");
+    } else {
+        let closed = session.instance.close().await;
+        // The error of the command itself says more.
+        if result.is_ok() {
+            closed?;
+        }
+    }
+    result
+}
+
+async fn on(session: &Session, command: &Command, output: &mut Output) -> Result<ExitCode, Failure> {
+    let mut code = ExitCode::SUCCESS;
+    match command {
+        Command::Import(_) => {
+            return Err(Error::new(ErrorKind::Internal, "an import runs on its own").into());
+        }
+        Command::Get(get) => {
+            let database = database(session, &get.database).await?;
+            row::get(&database.now(), &get.row, output).await?;
+        }
+        Command::Set(set) => row::set(session, set, output).await?,
+        Command::Rows(rows) => {
+            let database = database(session, &rows.database).await?;
+            rows::show(&database, None, &rows.rows, output).await?;
+        }
+        Command::Delete { database, table, keys } => row::delete(session, database, table, keys, output).await?,
+        Command::Index(index) => care::index(session, index, output).await?,
+        Command::Log { database: name, limit } => {
+            history::log(&database(session, name).await?, *limit, output).await?;
+        }
+        Command::At { database: name, snapshot, look } => {
+            let database = database(session, name).await?;
+            let snapshot = snapshot::parse(&database, snapshot).await?;
+            match look {
+                Look::Rows(rows) => rows::show(&database, Some(snapshot), rows, output).await?,
+                Look::Get(get) => row::get(&database.at(&snapshot).await?, get, output).await?,
+            }
+        }
+        Command::Export { database: name, file } => {
+            transfer::export(&database(session, name).await?, file, output).await?;
+        }
+        Command::Restore { file, name } => transfer::restore(session, file, name.as_deref(), output).await?,
+        Command::Backup { file } => transfer::backup(session, file, output).await?,
+        Command::Verify { database } => {
+            if !care::verify(session, database.as_deref(), output).await? {
+                code = ExitCode::from(PROBLEMS);
+            }
+        }
+        Command::Reindex { database } => care::reindex(session, database.as_deref(), output).await?,
+        Command::Info { database: None } => about::store(session, output).await?,
+        Command::Info { database: Some(name) } => about::database(session, name, output).await?,
+        Command::List => about::list(session, output).await?,
+    }
+    output.flush()?;
+    Ok(code)
+}
+
+/// A database to read.
+async fn database(session: &Session, name: &str) -> Result<eidetica::Database, Error> {
+    session.read(&names::find(session, name).await?).await
+}
+
+/// Refuses the name of a table that is not there, with the names there are: one that is read would just be empty.
+async fn check_table(database: &eidetica::Database, table: &str) -> Result<(), Error> {
+    let stores = database.stores().await?;
+    let tables: Vec<&str> = stores
+        .iter()
+        .filter(|store| store.kind == eidetica::store::table::KIND)
+        .map(|store| store.name.as_str())
+        .collect();
+    if tables.contains(&table) {
+        return Ok(());
+    }
+    let message = "the database has no such table; see `there_are` for those it has";
+    Err(Error::new(ErrorKind::NotFound, message).with("table", table).with("there_are", tables.join(", ")))
+}

@@ -1,0 +1,90 @@
+//! `rows`: what a table holds.
+
+mod cells;
+mod sink;
+
+use std::collections::BTreeMap;
+
+use eidetica::crdt::Doc;
+use eidetica::store::Table;
+use eidetica::store::table::RowRange;
+use eidetica::{Database, Snapshot};
+
+use crate::arguments::RowsOf;
+use crate::failure::Failure;
+use crate::output::Output;
+use sink::Sink;
+
+/// How many rows are read at once: with the one that tells that there are more, a page of the store.
+const PAGE: usize = 1023;
+
+/// Shows the rows that are asked for, now or at a snapshot.
+pub async fn show(
+    database: &Database,
+    snapshot: Option<Snapshot>,
+    wanted: &RowsOf,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let now = snapshot.is_none();
+    if now {
+        super::check_table(database, &wanted.table).await?;
+    }
+    // Pages of one snapshot fit together even when somebody writes meanwhile.
+    let snapshot = match snapshot {
+        Some(snapshot) => snapshot,
+        None => database.snapshot().await?,
+    };
+    let view = database.at(&snapshot).await?;
+    let table = view.get_store_viewer::<Table<Doc>>(&wanted.table).await?;
+    let mut sink = Sink::new(wanted, &table);
+    let found = if now { indexed(database, wanted).await? } else { None };
+    match found {
+        Some(rows) => {
+            for (key, row) in rows {
+                if !sink.take(key, row, output).await? {
+                    break;
+                }
+            }
+        }
+        None => {
+            let prefix = wanted.prefix.as_deref().unwrap_or_default();
+            let mut start = prefix.to_owned();
+            'pages: loop {
+                let page = table.scan(RowRange::from(&start).limit(PAGE)).await?;
+                // The next key there can be.
+                let Some(next) = page.last().map(|(key, _)| format!("{key}\0")) else { break };
+                let last = page.len() < PAGE;
+                for (key, row) in page {
+                    if !key.starts_with(prefix) || !sink.take(key, row, output).await? {
+                        break 'pages;
+                    }
+                }
+                if last {
+                    break;
+                }
+                start = next;
+            }
+        }
+    }
+    sink.end(output)
+}
+
+/// The rows that an index gives; `None` if no index helps.
+async fn indexed(database: &Database, wanted: &RowsOf) -> Result<Option<Vec<(String, Doc)>>, Failure> {
+    let stores = database.stores().await?;
+    let is_table = |store: &&eidetica::StoreSummary| store.name == wanted.table;
+    let Some(store) = stores.iter().find(is_table) else { return Ok(None) };
+    for condition in &wanted.conditions {
+        if !store.indexes.contains(&condition.field) {
+            continue;
+        }
+        let Some(values) = condition.indexed_values() else { continue };
+        let table = database.get_store_viewer::<Table<Doc>>(&wanted.table).await?;
+        let mut found = BTreeMap::new();
+        for value in values {
+            found.extend(table.find(&condition.field, value).await?);
+        }
+        return Ok(Some(found.into_iter().collect()));
+    }
+    Ok(None)
+}

@@ -1,0 +1,138 @@
+//! Whole databases and stores on their way: `export`, `restore`, `backup`.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter};
+use std::path::Path;
+
+use eidetica::backend::database::Sqlite;
+use eidetica::{Database, Error, ErrorKind, Id};
+
+use crate::failure::Failure;
+use crate::names;
+use crate::output::Output;
+use crate::session::Session;
+
+/// Writes the history of a database to a new file.
+pub async fn export(database: &Database, file: &Path, output: &mut Output) -> Result<(), Failure> {
+    check_new(file)?;
+    let failed = |error| not_written(file, error);
+    // It gets its name when it is whole, so that an interrupted export is not taken for one.
+    let temporary = tempfile::NamedTempFile::new_in(directory_of(file)).map_err(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 18, temporary);
+    let exported = database.export(&mut out).await?;
+    let temporary = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    temporary.as_file().sync_all().map_err(failed)?;
+    temporary.persist_noclobber(file).map_err(|error| failed(error.error))?;
+    let text = format!("exported {} entries, {} bytes, to {}", exported.entries, exported.bytes, file.display());
+    output.say(&text, || serde_json::json!({ "entries": exported.entries, "bytes": exported.bytes }))
+}
+
+/// Reads a database from a file, and gives it a name.
+pub async fn restore(session: &Session, file: &Path, name: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+    if let Some(name) = name
+        && session.instance.engine().local(&format!("db-name/{name}")).await?.is_some()
+    {
+        let message = "a database of this store has this name; choose another one with --name";
+        return Err(Error::new(ErrorKind::AlreadyExists, message).with("name", name).into());
+    }
+    let input = File::open(file).map_err(|error| {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Io,
+        };
+        Error::new(kind, "the file cannot be opened; check the path").with("file", file.display()).caused_by(error)
+    })?;
+    let mut input = BufReader::with_capacity(1 << 18, input);
+    let restored = session.instance.import(&mut input, session.key()?).await;
+    let (database, moved) = restored.map_err(|error| error.with("file", file.display()))?;
+    let name = call(session, &database, name).await?;
+    let writable = match session.key()? {
+        Some(_) => database.current_permission().await?.permission() >= Some(eidetica::auth::Permission::Write),
+        None => false,
+    };
+    let mut text = format!("restored {} entries as {name}", moved.entries);
+    if !writable {
+        text.push_str("\nthe key of this store has no right to write to it: it can be read");
+    }
+    output.say(&text, || {
+        let id = database.root_id().to_string();
+        serde_json::json!({ "entries": moved.entries, "name": name, "id": id, "writable": writable })
+    })
+}
+
+/// Sees to it that a database has a name here, and returns it.
+async fn call(session: &Session, database: &Database, wanted: Option<&str>) -> Result<String, Error> {
+    let id: Id = *database.root_id();
+    if let Some(wanted) = wanted {
+        names::give(session, wanted, &id).await?;
+        return Ok(wanted.to_owned());
+    }
+    let known = names::all(session).await?;
+    if let Some(known) = known.into_iter().find(|known| known.id == id && known.local) {
+        return Ok(known.name);
+    }
+    let own = match database.get_name().await {
+        Ok(name) => name,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WrongType) => "restored".to_owned(),
+        Err(error) => return Err(error),
+    };
+    let mut number = 1u64;
+    loop {
+        let name = if number == 1 { own.clone() } else { format!("{own}-{number}") };
+        match names::give(session, &name, &id).await {
+            Ok(()) => return Ok(name),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Copies the whole store into a new SQLite file.
+pub async fn backup(session: &Session, file: &Path, output: &mut Output) -> Result<(), Failure> {
+    check_new(file)?;
+    let target = Sqlite::open(file).await?;
+    let rows = match session.instance.backup(Box::new(target)).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            // What is left is no store; it was made here, so it is taken away again.
+            let _ = std::fs::remove_file(file);
+            return Err(error.into());
+        }
+    };
+    let mut text = format!("copied {rows} records to {}", file.display());
+    if let Some(key) = session.key_file().filter(|key| key.path().exists()) {
+        text.push_str(&format!(
+            "\nthe key to write with is not among them; keep a copy of {}, too",
+            key.path().display()
+        ));
+    }
+    output.say(&text, || serde_json::json!({ "records": rows, "file": file.display().to_string() }))
+}
+
+fn check_new(file: &Path) -> Result<(), Error> {
+    if file.symlink_metadata().is_ok() {
+        let message = "there is something by this name already, and it is left as it is; name a new file";
+        return Err(Error::new(ErrorKind::AlreadyExists, message).with("file", file.display()));
+    }
+    Ok(())
+}
+
+fn directory_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn not_written(file: &Path, error: io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+        io::ErrorKind::StorageFull => ErrorKind::Full,
+        _ => ErrorKind::Io,
+    };
+    let message = "the file cannot be written; check that its directory is there and has room";
+    Error::new(kind, message).with("file", file.display()).caused_by(error)
+}

@@ -1,0 +1,89 @@
+//! `import`: a file becomes the rows of a table.
+//!
+//! The file is read twice. The first pass writes nothing: it finds the types of the columns and everything that is wrong
+//! with the keys. The second one writes, while it reads on.
+
+mod check;
+mod columns;
+mod csv_source;
+mod duplicates;
+mod jsonl_source;
+mod progress;
+mod source;
+mod write;
+
+use std::time::Instant;
+
+use eidetica::Database;
+
+use crate::arguments::Import;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::names;
+use crate::output::{Output, remark};
+use crate::session::{Intent, Session};
+use check::Plan;
+use progress::Progress;
+use write::Counts;
+
+/// Imports a file.
+pub async fn run(
+    store: Option<&str>,
+    arguments: &Import,
+    output: &mut Output,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let progress = Progress::new(output.json);
+    // What is wrong with the file shows before a store is touched.
+    let plan = Plan::make(arguments, &progress, interrupt).await?;
+    let session = Session::open(store, Intent::Create).await?;
+    let result = into_store(&session, arguments, &plan, &progress, interrupt).await;
+    progress.finish();
+    let closed = session.instance.close().await;
+    let (database, created, counts) = result?;
+    closed?;
+    if created && !output.json {
+        remark(&format!("created the database {} in {}", arguments.database, session.url));
+    }
+    report(arguments, &plan, &database, &counts, begin.elapsed().as_secs_f64(), output)?;
+    if counts.complete { Ok(()) } else { Err(Failure::Interrupted) }
+}
+
+async fn into_store(
+    session: &Session,
+    arguments: &Import,
+    plan: &Plan,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<(Database, bool, Counts), Failure> {
+    let (database, created) = names::find_or_create(session, &arguments.database).await?;
+    let counts = write::all(&database, &arguments.table, plan, progress, interrupt).await?;
+    Ok((database, created, counts))
+}
+
+fn report(
+    arguments: &Import,
+    plan: &Plan,
+    database: &Database,
+    counts: &Counts,
+    seconds: f64,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let rate = counts.rows as f64 / seconds.max(1e-9);
+    let Counts { rows, written, unchanged, complete } = counts;
+    let (table, name) = (&arguments.table, &arguments.database);
+    let mut text = format!("imported {rows} rows into {table} of {name} in {seconds:.2} s ({rate:.0} rows/s): ");
+    text.push_str(&format!("{written} written, {unchanged} unchanged"));
+    if !complete {
+        text.push_str(&format!("\nstopped after row {rows} of {}; import again to complete it", plan.rows));
+    }
+    output.say(&text, || {
+        serde_json::json!({
+            "database": name, "id": database.root_id().to_string(), "table": table, "complete": complete,
+            "rows": rows, "written": written, "unchanged": unchanged, "rows_in_file": plan.rows,
+            "seconds": seconds, "rows_per_second": rate, "columns": plan.columns_as_json(),
+        })
+    })?;
+    output.flush()
+}

@@ -1,0 +1,65 @@
+//! Ctrl-C.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::failure::{Failure, INTERRUPTED};
+
+/// Tells whether somebody wants the command to stop. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Interrupt {
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    raised: AtomicBool,
+    news: Notify,
+}
+
+impl Interrupt {
+    /// Listens from now on. The first Ctrl-C asks the command to stop cleanly, the second one ends it at once.
+    pub fn listen() -> Result<Interrupt, Failure> {
+        let interrupt = Interrupt::default();
+        #[cfg(unix)]
+        let mut signals = {
+            use tokio::signal::unix::{SignalKind, signal};
+            signal(SignalKind::interrupt()).map_err(Failure::starting)?
+        };
+        #[cfg(not(unix))]
+        let mut signals = tokio::signal::windows::ctrl_c().map_err(Failure::starting)?;
+        let raised = interrupt.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                if raised.state.raised.swap(true, Ordering::AcqRel) {
+                    std::process::exit(INTERRUPTED.into());
+                }
+                raised.state.news.notify_waiters();
+            }
+        });
+        Ok(interrupt)
+    }
+
+    /// True once it has been asked to stop.
+    pub fn is_raised(&self) -> bool {
+        self.state.raised.load(Ordering::Acquire)
+    }
+
+    /// Does some work, or gives it up when it is asked to stop. For work that may be given up anywhere.
+    pub async fn guard<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let news = self.state.news.notified();
+        tokio::pin!(news);
+        // Registered before the flag is looked at, so that no Ctrl-C falls between the two.
+        news.as_mut().enable();
+        if self.is_raised() {
+            return Err(Failure::Interrupted);
+        }
+        tokio::select! {
+            result = work => result,
+            () = news => Err(Failure::Interrupted),
+        }
+    }
+}

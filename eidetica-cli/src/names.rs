@@ -1,0 +1,126 @@
+//! Names of databases.
+//!
+//! Until there are users, each store keeps its own names: the value `db-name/NAME` of the node holds an id. The name in the
+//! settings of a database, which travels with it, is where they come from.
+
+use eidetica::crdt::Doc;
+use eidetica::{Database, Error, ErrorKind, Id};
+
+use crate::session::Session;
+
+const PREFIX: &str = "db-name/";
+/// How many names a hint lists.
+const HINTS: usize = 20;
+
+/// A database in a list.
+pub struct Named {
+    pub name: String,
+    pub id: Id,
+    /// False for a database that is called by its settings alone, because a name of this store was never written: a
+    /// command was interrupted in between.
+    pub local: bool,
+}
+
+/// All databases of the store, by name. One without any name goes by its id.
+pub async fn all(session: &Session) -> Result<Vec<Named>, Error> {
+    let engine = session.instance.engine();
+    let mut ids = engine.databases().await?;
+    let mut named = Vec::new();
+    for (name, value) in engine.locals(PREFIX).await? {
+        let id = parse(&value)?;
+        ids.retain(|other| *other != id);
+        named.push(Named { name: name[PREFIX.len()..].to_owned(), id, local: true });
+    }
+    for id in ids {
+        let name = match session.read(&id).await?.get_name().await {
+            Ok(name) => name,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WrongType) => id.to_string(),
+            Err(error) => return Err(error),
+        };
+        named.push(Named { name, id, local: false });
+    }
+    named.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(named)
+}
+
+/// The database with this name, or this id. Errors: `NotFound`, with the names there are.
+pub async fn find(session: &Session, name: &str) -> Result<Id, Error> {
+    if let Some(value) = session.instance.engine().local(&format!("{PREFIX}{name}")).await? {
+        return parse(&value);
+    }
+    let all = all(session).await?;
+    let id: Option<Id> = name.parse().ok();
+    let found: Vec<&Named> = all.iter().filter(|other| other.name == name || Some(other.id) == id).collect();
+    match found[..] {
+        [one] => Ok(one.id),
+        [] => {
+            let names: Vec<&str> = all.iter().take(HINTS).map(|named| named.name.as_str()).collect();
+            let more = if all.len() > HINTS { ", …" } else { "" };
+            let message = "this store has no such database; see `there_are` for those it has";
+            let error = Error::new(ErrorKind::NotFound, message).with("database", name);
+            let error = error.with("there_are", format!("{}{more}", names.join(", ")));
+            Err(error.with("store", &session.url))
+        }
+        _ => {
+            let message = "several databases go by this name; use an id from `list --json`";
+            Err(Error::new(ErrorKind::InvalidInput, message).with("database", name))
+        }
+    }
+}
+
+/// The database with this name to write, created if it is new. True: it is.
+pub async fn find_or_create(session: &Session, name: &str) -> Result<(Database, bool), Error> {
+    let found = match find(session, name).await {
+        Ok(id) => Some(id),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(id) = found {
+        return Ok((session.write(&id).await?, false));
+    }
+    check(name)?;
+    let key = session.make_key()?;
+    // Another process may be about to create the same database.
+    let lock = match session.key_file() {
+        Some(file) => Some(file.lock().await?),
+        None => None,
+    };
+    match find(session, name).await {
+        Ok(id) => return Ok((session.write(&id).await?, false)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let settings: Doc = [("name", name)].into_iter().collect();
+    let database = session.instance.create_database_with_key(settings, &key).await?;
+    give(session, name, database.root_id()).await?;
+    drop(lock);
+    Ok((database, true))
+}
+
+/// Gives a database a name in this store. Errors: `AlreadyExists` if another one has it.
+pub async fn give(session: &Session, name: &str, id: &Id) -> Result<(), Error> {
+    check(name)?;
+    match session.instance.engine().set_local(&format!("{PREFIX}{name}"), None, id.to_string()).await {
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            let message = "another database of this store has this name; choose another one with --name";
+            Err(Error::new(ErrorKind::AlreadyExists, message).with("name", name))
+        }
+        result => result,
+    }
+}
+
+/// Refuses names that no command line takes well.
+fn check(name: &str) -> Result<(), Error> {
+    let message = match name {
+        "" => "the name of a database must not be empty",
+        _ if name.len() > 128 => "the name of a database has at most 128 bytes",
+        _ if name.chars().any(char::is_control) => "the name of a database must not hold control characters",
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::InvalidInput, message).with("name", name))
+}
+
+fn parse(value: &[u8]) -> Result<Id, Error> {
+    let id = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    id.ok_or_else(|| Error::new(ErrorKind::Corrupted, "the id of a named database is damaged; run `verify`"))
+}

@@ -1,0 +1,68 @@
+use serde_json::json;
+
+use crate::kit::{Place, airports, import_of};
+
+#[test]
+fn a_sound_store_verifies_and_can_be_rebuilt() {
+    let place = Place::with_airports();
+    place.run(&["index", "add", "travel", "airports", "state"]).ok();
+    let report = place.json(&["verify"]).remove(0);
+    assert_eq!((&report["clean"], &report["entries"], &report["index_rows"]), (&json!(true), &json!(5), &json!(3376)));
+    let before = place.lines(&["rows", "travel", "airports"]);
+    place.run(&["reindex", "travel"]).ok();
+    assert_eq!(place.lines(&["rows", "travel", "airports"]), before);
+    assert_eq!(place.json(&["verify", "travel"])[0], report);
+}
+
+/// Changes one byte in the middle of the greatest value of each keyspace, below everything that checks what it writes.
+fn damage(place: &Place) {
+    let file = rusqlite::Connection::open(place.path("store.db")).unwrap();
+    let tables: Vec<String> = file
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'k[0-9]*'")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let mut damaged = 0;
+    for table in tables {
+        let found = file.query_row(
+            &format!("SELECT k, v FROM {table} WHERE length(v) > 100 ORDER BY length(v) DESC LIMIT 1"),
+            [],
+            |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)),
+        );
+        if let Ok((key, mut value)) = found {
+            let middle = value.len() / 2;
+            value[middle] ^= 1;
+            damaged += file.execute(&format!("UPDATE {table} SET v = ?2 WHERE k = ?1"), (key, value)).unwrap();
+        }
+    }
+    assert!(damaged > 0);
+}
+
+#[test]
+fn damage_is_found() {
+    let place = Place::with_airports();
+    damage(&place);
+    let ended = place.run(&["--json", "verify"]);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(report["clean"], false);
+    assert!(report["problems"][0]["what"].is_string());
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_and_left_alone() {
+    let place = Place::with_airports();
+    let whole = std::fs::read(place.path("store.db")).unwrap();
+    let mut torn = whole.clone();
+    torn[..4096].fill(0x5a);
+    for (bytes, kind) in [(&torn[..], "Corrupted"), (&b"some text, which is no store of anything"[..], "Corrupted")] {
+        std::fs::write(place.path("store.db"), bytes).unwrap();
+        for arguments in [&["list"][..], &["verify"], &import_of(&airports())] {
+            let (code, error) = place.error(arguments);
+            assert_eq!((code, &error["kind"]), (1, &json!(kind)), "{arguments:?}: {error}");
+        }
+        assert_eq!(std::fs::read(place.path("store.db")).unwrap(), bytes);
+    }
+}

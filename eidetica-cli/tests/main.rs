@@ -1,0 +1,11 @@
+//! The command as its users run it: as a process, on the table of airports.
+
+mod care;
+mod errors;
+mod history;
+mod import;
+mod interrupt;
+mod kit;
+mod processes;
+mod rows;
+mod transfer;
