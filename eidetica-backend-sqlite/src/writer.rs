@@ -18,7 +18,7 @@ pub(crate) struct Writer {
     site: Site,
     // `None` once it is closed. Only the writing thread waits for the lock, or holds it for long.
     connection: Mutex<Option<Connection>>,
-    /// How many operations have been written since the WAL was moved into the file.
+    /// About how many pages have been written since the WAL was moved into the file.
     since_checkpoint: AtomicU64,
 }
 
@@ -32,8 +32,8 @@ pub(crate) enum Attempt {
 /// What is written where it is called.
 const INLINE_BYTES: usize = 256 << 10;
 const INLINE_OPERATIONS: usize = 1024;
-/// How many operations the WAL may hold, about a page of 4 KiB each, before it is moved into the file.
-const CHECKPOINT_OPERATIONS: u64 = 16_384;
+/// About how many pages of 4 KiB the WAL may hold before it is moved into the file.
+const CHECKPOINT_PAGES: u64 = 16_384;
 
 fn size(operation: &Operation) -> usize {
     match operation {
@@ -52,7 +52,8 @@ impl Writer {
     /// Applies a small batch right here, if that needs no waiting: neither for this process, nor for another one, nor for
     /// the disk, since a commit under NORMAL syncs nothing. Waking the writing thread would cost more than the work.
     pub(crate) fn try_commit(&self, batch: WriteBatch) -> Attempt {
-        let bytes: usize = batch.operations.iter().map(size).sum();
+        let expected = batch.expectations.iter().filter_map(|expectation| expectation.value.as_ref());
+        let bytes = batch.operations.iter().map(size).chain(expected.map(|value| value.len())).sum::<usize>();
         if bytes > INLINE_BYTES || batch.operations.len() > INLINE_OPERATIONS {
             return Attempt::Busy(batch);
         }
@@ -86,7 +87,8 @@ impl Writer {
         let done = self
             .apply(connection, batch)
             .and_then(|()| execute(connection, "COMMIT").map_err(|error| self.site.translate(error)));
-        self.since_checkpoint.fetch_add(batch.operations.len() as u64, Ordering::Relaxed);
+        let pages: usize = batch.operations.iter().map(|operation| size(operation) / 4096 + 1).sum();
+        self.since_checkpoint.fetch_add(pages as u64, Ordering::Relaxed);
         // After some errors SQLite has rolled back by itself.
         if done.is_err() && !connection.is_autocommit() {
             execute(connection, "ROLLBACK").map_err(|error| self.site.translate(error))?;
@@ -109,16 +111,20 @@ impl Writer {
         Ok(())
     }
 
-    /// True once after each so many operations: each changes about a page of the WAL.
+    /// True while the WAL is long.
     pub(crate) fn is_checkpoint_due(&self) -> bool {
-        let due = self.since_checkpoint.load(Ordering::Relaxed) >= CHECKPOINT_OPERATIONS;
-        due && self.since_checkpoint.swap(0, Ordering::Relaxed) >= CHECKPOINT_OPERATIONS
+        self.since_checkpoint.load(Ordering::Relaxed) >= CHECKPOINT_PAGES
     }
 
     /// Moves what it can of the WAL into the file, so that the WAL can start over. For the writing thread: no commit runs
     /// meanwhile, so that nothing is left over but what snapshots still need.
     pub(crate) fn checkpoint(&self) {
+        if !self.is_checkpoint_due() {
+            // Ordered twice; the first one has done it.
+            return;
+        }
         let _span = tracing::debug_span!("sqlite checkpoint").entered();
+        self.since_checkpoint.store(0, Ordering::Relaxed);
         if let Some(connection) = self.lock().as_ref()
             && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
         {

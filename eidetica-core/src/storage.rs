@@ -125,8 +125,11 @@ async fn begin_epoch(backend: &dyn Backend) -> Result<u64> {
 async fn refuse_remains(backend: &dyn Backend) -> Result<()> {
     let rows = backend.snapshot().await?;
     for keyspace in Keyspace::all() {
-        if !rows.scan(Scan::new(keyspace).rows(1)).await?.rows.is_empty() && rows.get(META, &epoch_key()).await?.is_none() {
-            let message = "the store is incomplete, as a backup is that was cut off; it was left as it is; copy it again";
+        if !rows.scan(Scan::new(keyspace).rows(1)).await?.rows.is_empty()
+            && rows.get(META, &epoch_key()).await?.is_none()
+        {
+            let message =
+                "the store is incomplete, as a backup is that was cut off; it was left as it is; copy it again";
             return Err(Error::new(ErrorKind::Corrupted, message).with("location", backend.info().location));
         }
     }

@@ -82,7 +82,8 @@ const POLL: Duration = Duration::from_millis(50);
 impl Database {
     /// The place behind everything that is here.
     pub async fn cursor(&self) -> Result<Cursor> {
-        let meta = self.core.current().await?.meta;
+        let state = self.core.current().await?;
+        let meta = &state.meta;
         Ok(Cursor { epoch: meta.epoch, next: meta.next })
     }
 
@@ -92,7 +93,8 @@ impl Database {
     /// holds the cursor to go on with, behind what both still share.
     pub async fn changes_since(&self, cursor: Cursor, most: usize) -> Result<(Vec<Change>, Cursor)> {
         let rows = self.core.storage.snapshot().await?;
-        let meta = self.core.at(&*rows).await?.meta;
+        let state = self.core.at(&*rows).await?;
+        let meta = &state.meta;
         // What was there when the next epoch began is what the epoch of the cursor has kept.
         let (after, end) =
             (self.core.number.epoch_key(cursor.epoch.saturating_add(1)), self.core.number.epoch_key(u64::MAX));
@@ -253,7 +255,7 @@ pub(crate) async fn begin_epoch(core: &Core) -> Result<()> {
         if before.meta.epoch >= core.storage.epoch {
             return Ok(());
         }
-        let mut after = before.clone();
+        let mut after = (*before).clone();
         after.meta.epoch = core.storage.epoch;
         let mut batch = eidetica_contract::WriteBatch::new();
         batch.expect_value(META, core.number.meta_key(), before.meta.to_bytes());

@@ -35,7 +35,7 @@ pub(crate) struct Core {
 
 /// What is known, and how current it is.
 struct Known {
-    state: State,
+    state: Arc<State>,
     /// What [`Backend::changed`](eidetica_contract::Backend::changed) answered before the state was read.
     generation: u64,
 }
@@ -62,12 +62,13 @@ impl Core {
     pub fn new(storage: Arc<Storage>, id: Id, number: DatabaseNumber, state: State, generation: u64) -> Core {
         let (arrivals, _) = watch::channel(state.meta.next);
         let (graph, callbacks) = (Graph::new(number), Callbacks::default());
-        let (known, unpublished) = (RwLock::new(Known { state, generation }), AtomicU64::new(0));
+        let known = RwLock::new(Known { state: Arc::new(state), generation });
+        let unpublished = AtomicU64::new(0);
         Core { id, number, storage, graph, known, unpublished, arrivals, callbacks }
     }
 
     /// What was known last. Where other processes write, too, [`current`](Core::current) is more exact.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> Arc<State> {
         self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner).state.clone()
     }
 
@@ -87,6 +88,7 @@ impl Core {
     /// Makes known what was committed here, or, with a generation, what another process has committed.
     fn publish(&self, state: State, generation: Option<u64>) {
         let next = state.meta.next;
+        let state = Arc::new(state);
         {
             let mut known = self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             match generation {
@@ -104,7 +106,7 @@ impl Core {
     }
 
     /// What is known, if it is certain that a snapshot shows no more than that.
-    async fn known_to_cover_a_snapshot(&self) -> Result<Option<State>> {
+    async fn known_to_cover_a_snapshot(&self) -> Result<Option<Arc<State>>> {
         if self.unpublished.load(Ordering::Acquire) > 0 {
             return Ok(None);
         }
@@ -117,7 +119,7 @@ impl Core {
     }
 
     /// At least what a snapshot shows; it may know of more. Mostly without a read.
-    pub async fn covering(&self, snapshot: &dyn Snapshot) -> Result<State> {
+    pub async fn covering(&self, snapshot: &dyn Snapshot) -> Result<Arc<State>> {
         match self.known_to_cover_a_snapshot().await? {
             Some(state) => Ok(state),
             None => self.at(snapshot).await,
@@ -125,7 +127,7 @@ impl Core {
     }
 
     /// Exactly what a snapshot shows. Costs one read, and more only if another process has written.
-    pub async fn at(&self, snapshot: &dyn Snapshot) -> Result<State> {
+    pub async fn at(&self, snapshot: &dyn Snapshot) -> Result<Arc<State>> {
         let known = self.state();
         let row = snapshot.get(META, &self.number.meta_key()).await?.ok_or_else(|| damaged("the row of a database"))?;
         let meta = Meta::parse(&row)?;
@@ -133,13 +135,13 @@ impl Core {
             return Ok(known);
         }
         if meta.catalog == known.catalog_version() && meta.next <= known.meta.next {
-            return Ok(State { meta, ..known });
+            return Ok(Arc::new(State { meta, ..(*known).clone() }));
         }
-        known.follow(snapshot, self, meta).await
+        (*known).clone().follow(snapshot, self, meta).await.map(Arc::new)
     }
 
     /// What is true now.
-    pub async fn current(&self) -> Result<State> {
+    pub async fn current(&self) -> Result<Arc<State>> {
         if let Some(state) = self.known_to_cover_a_snapshot().await? {
             return Ok(state);
         }
@@ -147,7 +149,7 @@ impl Core {
         let snapshot = self.storage.snapshot().await?;
         let state = self.at(&*snapshot).await?;
         if self.storage.shared {
-            self.publish(state.clone(), Some(generation));
+            self.publish((*state).clone(), Some(generation));
         }
         Ok(state)
     }

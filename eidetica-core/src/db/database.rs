@@ -83,8 +83,8 @@ impl Database {
 
     /// Begins a transaction on what is here now.
     pub async fn new_transaction(&self) -> Result<Transaction> {
-        let meta = self.core.current().await?.meta;
-        self.begin(meta.tips, Seen::all_before(meta.next), false)
+        let state = self.core.current().await?;
+        self.begin(state.meta.tips.clone(), Seen::all_before(state.meta.next), false)
     }
 
     /// Begins a transaction on given entries, which become the parents of its entry whatever has come since.

@@ -51,7 +51,8 @@ pub(crate) async fn rebuild(core: &Core) -> Result<()> {
     let rows = core.storage.snapshot().await?;
     let before = core.at(&*rows).await?;
     drop(rows);
-    let mut state = super::core::State { catalog: Catalog::default(), rights: Arc::default(), ..before.clone() };
+    let meta = before.meta.clone();
+    let mut state = super::core::State { meta, catalog: Catalog::default(), rights: Arc::default() };
     state.meta.rebuilding = true;
     state.meta.tips.clear();
     state.meta.catalog += 1;
@@ -122,7 +123,7 @@ impl Work<'_> {
             }
         }
         let known = lineage == stored.lineage;
-        self.store_entry(StoredEntry { lineage, ..stored }, &below, !known).await
+        self.store_entry(StoredEntry { lineage, ..stored }, &below, !known, &[]).await
     }
 
     /// Adds an index to a table, from the rows that are there.

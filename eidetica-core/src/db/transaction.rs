@@ -19,6 +19,7 @@ use crate::id::Id;
 use crate::key::SecretKey;
 use crate::layout::StoreNumber;
 use crate::limits::MAX_PARENTS;
+use crate::store::algebra::Delta;
 use crate::store::cell::Cell;
 use crate::store::stage::Staged;
 use crate::store::{StoreHandle, StoreType};
@@ -139,16 +140,17 @@ impl Transaction {
             (std::mem::take(&mut stage.stores), std::mem::take(&mut stage.used))
         };
         let limits = stores.values().any(Staged::limits_rights);
-        let mut deltas: Vec<(String, String, Bytes)> = Vec::new();
+        let mut deltas = Vec::new();
         for ((name, kind), staged) in stores.into_iter().filter(|(_, staged)| !staged.is_empty()) {
-            deltas.push((name, kind, staged.into_bytes()?));
+            let (delta, body) = staged.into_delta()?;
+            deltas.push(NewDelta { name, kind, body, delta });
         }
         if deltas.is_empty() {
             let newest = self.state.heads.iter().max_by_key(|head| (head.time, head.id));
             let id = newest.map_or(self.state.core.id, |head| head.id);
             return Ok(Committed { id, written: false });
         }
-        let size: usize = deltas.iter().map(|(_, _, body)| body.len()).sum();
+        let size: usize = deltas.iter().map(|new: &NewDelta| new.body.len()).sum();
         if size > crate::limits::MAX_BODIES {
             let message = "the transaction is larger than one entry may be; split it";
             let error = Error::new(ErrorKind::TooLarge, message).with("bytes", size);
@@ -196,12 +198,20 @@ fn no_key() -> Error {
 
 /// A transaction on its way to become an entry.
 pub(crate) struct Intent {
-    deltas: Vec<(String, String, Bytes)>,
+    deltas: Vec<NewDelta>,
     heads: Vec<Tip>,
     pub seen: Seen,
     fixed: bool,
     used: Vec<Touch>,
     key: SecretKey,
+}
+
+/// What a transaction does to one store: the delta, and the bytes that it becomes.
+pub(crate) struct NewDelta {
+    pub name: String,
+    pub kind: String,
+    pub body: Bytes,
+    pub delta: Delta,
 }
 
 /// What became of an intent.
@@ -228,7 +238,7 @@ impl Intent {
     pub async fn happen(&self, work: &mut Work<'_>, untouched: bool) -> Result<Commitment> {
         let parents = if self.fixed || !untouched { self.heads.clone() } else { work.state.meta.tips.clone() };
         if parents.len() <= MAX_PARENTS {
-            return Ok(match self.write(work, &parents, self.deltas.clone()).await? {
+            return Ok(match self.write(work, &parents, &self.deltas).await? {
                 Ok(tip) => Commitment::Done(Committed { id: tip.id, written: true }),
                 Err(error) => Commitment::Refused(error),
             });
@@ -246,23 +256,18 @@ impl Intent {
     async fn merge_and_write(&self, work: &mut Work<'_>, mut parents: Vec<Tip>) -> Result<Commitment> {
         while parents.len() > MAX_PARENTS {
             let some: Vec<Tip> = parents.drain(..MAX_PARENTS).collect();
-            match self.write(work, &some, Vec::new()).await? {
+            match self.write(work, &some, &[]).await? {
                 Ok(merge) => parents.push(merge),
                 Err(error) => return Ok(Commitment::Refused(error)),
             }
         }
-        Ok(match self.write(work, &parents, self.deltas.clone()).await? {
+        Ok(match self.write(work, &parents, &self.deltas).await? {
             Ok(tip) => Commitment::Done(Committed { id: tip.id, written: true }),
             Err(error) => Commitment::Refused(error),
         })
     }
 
-    async fn write(
-        &self,
-        work: &mut Work<'_>,
-        parents: &[Tip],
-        deltas: Vec<(String, String, Bytes)>,
-    ) -> Result<Result<Tip, Error>> {
+    async fn write(&self, work: &mut Work<'_>, parents: &[Tip], deltas: &[NewDelta]) -> Result<Result<Tip, Error>> {
         let Some(time) = work.time_after(&work.core.storage, parents) else {
             return Ok(Err(Error::new(ErrorKind::Internal, "the clock has reached the end of its range")));
         };
@@ -276,12 +281,13 @@ impl Intent {
             stores: Vec::new(),
             signature: [0; 64],
         };
-        let entry = match VerifiedEntry::sign(header, deltas, &self.key) {
+        let bodies = deltas.iter().map(|new| (new.name.clone(), new.kind.clone(), new.body.clone())).collect();
+        let entry = match VerifiedEntry::sign(header, bodies, &self.key) {
             Ok(entry) => entry,
             Err(rejected) => return Ok(Err(not_an_entry(&rejected))),
         };
         let id = entry.id();
-        Ok(match work.admit(entry, true).await? {
+        Ok(match work.admit_local(entry, deltas).await? {
             Verdict::Admitted(number) => Ok(Tip { id, number, height, time }),
             Verdict::Refused(Refused::Denied(denied)) => {
                 let error =

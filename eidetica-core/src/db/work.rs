@@ -10,6 +10,7 @@ use super::core::{Core, State};
 use super::entries::{Place, StoredEntry, entry_at, places};
 use super::ingest::Refused;
 use super::meta::Tip;
+use super::transaction::NewDelta;
 use crate::auth::{self, SettingsDelta};
 use crate::clock::Time;
 use crate::dag::Seen;
@@ -21,6 +22,7 @@ use crate::layout::{
 };
 use crate::overlay::{Overlay, Saved};
 use crate::storage::Storage;
+use crate::store::algebra::Delta;
 use crate::store::applier::{Applier, scan_all};
 use crate::store::cell::Cell;
 use crate::store::stamp::Stamp;
@@ -72,12 +74,10 @@ pub(crate) enum Verdict {
 impl<'a> Work<'a> {
     /// Begins on what is known. If that proves to be out of date, the batch is refused, and the next attempt must look.
     pub async fn begin(core: &'a Core, attempt: usize) -> Result<Work<'a>> {
-        let known = if attempt == 0 { Some(core.current().await?) } else { None };
+        let known = core.state();
         let snapshot = core.storage.snapshot().await?;
-        let state = match known {
-            Some(state) => state,
-            None => core.at(&*snapshot).await?,
-        };
+        let state = if attempt == 0 { known } else { core.at(&*snapshot).await? };
+        let state = Arc::unwrap_or_clone(state);
         let before = Bytes::from(state.meta.to_bytes());
         let first = state.meta.next;
         Ok(Work { core, rows: Overlay::new(snapshot), state, before, first, admitted: Vec::new() })
@@ -123,8 +123,17 @@ impl<'a> Work<'a> {
         self.core.graph.forget_from(self.first);
     }
 
+    /// Judges an entry that was committed here, whose deltas need not be read again.
+    pub async fn admit_local(&mut self, entry: VerifiedEntry, deltas: &[NewDelta]) -> Result<Verdict> {
+        self.judge(entry, true, deltas).await
+    }
+
     /// Judges an entry, and applies it if it passes. Nothing is changed if it does not.
     pub async fn admit(&mut self, entry: VerifiedEntry, local: bool) -> Result<Verdict> {
+        self.judge(entry, local, &[]).await
+    }
+
+    async fn judge(&mut self, entry: VerifiedEntry, local: bool, deltas: &[NewDelta]) -> Result<Verdict> {
         let header = entry.header();
         if entry.database() != self.core.id {
             return Ok(Verdict::Refused(Refused::ForeignDatabase));
@@ -165,12 +174,18 @@ impl<'a> Work<'a> {
             change.apply(Arc::make_mut(&mut self.state.rights), number, &below);
         }
         let lineage = self.core.graph.lineage(&self.rows, number, &numbers, &below).await?;
-        self.store_entry(StoredEntry { number, lineage, local, entry }, &below, true).await?;
+        self.store_entry(StoredEntry { number, lineage, local, entry }, &below, true, deltas).await?;
         Ok(Verdict::Admitted(number))
     }
 
     /// Writes the rows of an admitted entry and applies its deltas. `new` says that its own row must be written, too.
-    pub(crate) async fn store_entry(&mut self, stored: StoredEntry, below: &Seen, new: bool) -> Result<()> {
+    pub(crate) async fn store_entry(
+        &mut self,
+        stored: StoredEntry,
+        below: &Seen,
+        new: bool,
+        deltas: &[NewDelta],
+    ) -> Result<()> {
         let database = self.core.number;
         let (number, id) = (stored.number, stored.entry.id());
         let header = stored.entry.header();
@@ -181,13 +196,18 @@ impl<'a> Work<'a> {
         self.rows.put(IDS, database.id_key(&id), place.to_bytes());
         self.rows.put(HEIGHTS, database.height_key(header.height, &id), number.to_be_bytes().to_vec());
         self.state.meta.add(Tip { id, number, height: header.height, time: header.time }, &header.parents);
-        let touched = self.apply_stores(&stored, below).await?;
+        let touched = self.apply_stores(&stored, below, deltas).await?;
         self.admitted.push(Admitted { number, id, local: stored.local, touched });
         Ok(())
     }
 
     /// Applies an entry to the state of its stores, and to their indexes of entries.
-    pub async fn apply_stores(&mut self, stored: &StoredEntry, below: &Seen) -> Result<Vec<(StoreNumber, Cell)>> {
+    async fn apply_stores(
+        &mut self,
+        stored: &StoredEntry,
+        below: &Seen,
+        deltas: &[NewDelta],
+    ) -> Result<Vec<(StoreNumber, Cell)>> {
         let mut touched = Vec::new();
         let bodies: Vec<_> =
             stored.entry.deltas().map(|(d, b)| (d.name.clone(), d.kind.clone(), b.is_some())).collect();
@@ -198,7 +218,8 @@ impl<'a> Work<'a> {
             if !here {
                 self.change_store(StoreInfo { partial: true, ..(*info).clone() });
             } else if info.applied_below.is_none() {
-                self.apply_delta(&info, stored, below, &mut touched).await?;
+                let new = deltas.iter().find(|new| new.name == name && new.kind == kind).map(|new| &new.delta);
+                self.apply_delta(&info, stored, below, &mut touched, new).await?;
             }
         }
         Ok(touched)
@@ -210,10 +231,12 @@ impl<'a> Work<'a> {
         stored: &StoredEntry,
         below: &Seen,
         touched: &mut Vec<(StoreNumber, Cell)>,
+        new: Option<&Delta>,
     ) -> Result<()> {
         let Some(algebra) = self.core.algebra(&info.kind) else { return Ok(()) };
         // A delta that its kind cannot read is admitted without effect; `verify` shows it.
-        let Some(delta) = algebra.delta_of(&stored.entry, &info.name, &info.kind) else { return Ok(()) };
+        let read = if new.is_none() { algebra.delta_of(&stored.entry, &info.name, &info.kind) } else { None };
+        let Some(delta) = new.or(read.as_ref()) else { return Ok(()) };
         let stamp = Stamp { number: stored.number, time: stored.entry.header().time, id: stored.entry.id() };
         let store = info.at(self.core.number);
         let mut applier = Applier { rows: &mut self.rows, store, stamp, seen: below, touched };
@@ -257,7 +280,7 @@ impl<'a> Work<'a> {
         for (key, _) in &page.rows {
             let stored = entry_at(&self.rows, self.core.number, trailing_number(key)).await?;
             let below = self.below(&stored.entry).await?;
-            self.apply_delta(&info, &stored, &below, &mut Vec::new()).await?;
+            self.apply_delta(&info, &stored, &below, &mut Vec::new(), None).await?;
         }
         let last = page.rows.last().map_or(from, |(key, _)| trailing_number(key) + 1);
         self.change_store(StoreInfo { applied_below: page.more.then_some(last), ..(*info).clone() });
@@ -309,7 +332,7 @@ impl<'a> Work<'a> {
             partial |= stored.entry.deltas().any(|(d, body)| d.name == name && d.kind == kind && body.is_none());
             if number < applied_below {
                 let below = self.below(&stored.entry).await?;
-                self.apply_delta(&info, &stored, &below, &mut Vec::new()).await?;
+                self.apply_delta(&info, &stored, &below, &mut Vec::new(), None).await?;
             }
         }
         self.change_store(StoreInfo { partial, ..(*info).clone() });

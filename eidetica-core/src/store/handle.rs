@@ -12,7 +12,7 @@ use super::live;
 use super::stage::Staged;
 use crate::auth;
 use crate::dag::Seen;
-use crate::db::core::{Core, State};
+use crate::db::core::Core;
 use crate::db::{Touch, Touched, TransactionState, WriterHandle};
 use crate::error::invalid;
 use crate::layout::{PAST, STATE, StoreNumber, past_parts, within_store};
@@ -108,7 +108,11 @@ impl StoreHandle {
     ) -> Result<StoreHandle> {
         check_name(name, kind)?;
         let algebra = core.know(kind);
-        let state = core.current().await?;
+        let state = match scope {
+            // It has just begun on what is current.
+            Scope::Transaction(_) => core.state(),
+            _ => core.current().await?,
+        };
         match state.catalog.get(name, kind) {
             Some(info) if info.applied_below.is_some() => writer.catch_up(name, kind).await?,
             Some(_) => {}
@@ -184,12 +188,17 @@ impl StoreHandle {
 
     /// A snapshot to read from, held for one call.
     pub(crate) async fn open(&self) -> Result<Option<Opened<'_>>> {
+        self.open_for(false).await
+    }
+
+    /// The same; with indexes, it is made sure that they are those of the snapshot.
+    pub(crate) async fn open_for(&self, uses_indexes: bool) -> Result<Option<Opened<'_>>> {
         let rows = self.core.storage.snapshot().await?;
         let mut set = self.set();
         let known = self.core.state();
         let mut info = known.catalog.get(&self.name, &self.kind).cloned();
-        if set.is_some() || info.is_none() || self.core.storage.shared {
-            let state: State = self.core.covering(&*rows).await?;
+        if set.is_some() || info.is_none() || uses_indexes {
+            let state = self.core.covering(&*rows).await?;
             info = state.catalog.get(&self.name, &self.kind).cloned();
             // Where nothing has come since, the past is the present.
             set = set.filter(|set| !set.is_all_before(state.meta.next));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use eidetica_contract::{Error, ErrorKind, Result};
 
+use super::algebra::Delta;
 use super::cells::CellsDelta;
 use super::doc::{Action, DocDelta, Path};
 use super::table::{RowAction, TableDelta};
@@ -53,22 +54,31 @@ impl Staged {
         matches!(self, Staged::Settings { rights, .. } if rights.values().any(|s| matches!(s, Setting::Limit(_))))
     }
 
-    /// The bytes of the delta. What peers could not read is an error here and not a loss there.
-    pub fn into_bytes(self) -> Result<Bytes> {
+    /// The delta and its bytes. What peers could not read is an error here and not a loss there.
+    pub fn into_delta(self) -> Result<(Delta, Bytes)> {
         let unreadable = || Error::new(ErrorKind::Internal, "the transaction makes a delta that could not be read");
-        match self {
+        Ok(match self {
             Staged::Doc(doc) => {
                 let bytes = doc.into_delta().to_bytes();
-                DocDelta::parse(&bytes).ok_or_else(unreadable)?;
-                Ok(bytes)
+                (Delta::Doc(DocDelta::parse(&bytes).ok_or_else(unreadable)?), bytes)
             }
             // Signing checks this one.
             Staged::Settings { rights, values } => {
-                Ok(SettingsDelta { rights: rights.into_iter().collect(), values: values.into_delta() }.to_bytes())
+                let delta = SettingsDelta { rights: rights.into_iter().collect(), values: values.into_delta() };
+                let bytes = delta.to_bytes();
+                (Delta::Doc(delta.values), bytes)
             }
-            Staged::Table(rows) => Ok(TableDelta(rows.into_iter().collect()).to_bytes()),
-            Staged::Cells(cells) => Ok(CellsDelta(cells.into_iter().collect()).to_bytes()),
-        }
+            Staged::Table(rows) => {
+                let delta = TableDelta(rows.into_iter().collect());
+                let bytes = delta.to_bytes();
+                (Delta::Table(delta), bytes)
+            }
+            Staged::Cells(cells) => {
+                let delta = CellsDelta(cells.into_iter().collect());
+                let bytes = delta.to_bytes();
+                (Delta::Cells(delta), bytes)
+            }
+        })
     }
 
     /// The document in it. Document stores and settings have one.

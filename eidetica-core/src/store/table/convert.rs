@@ -1,11 +1,13 @@
 //! Rows as types of the application, through serde.
 
+use bytes::Bytes;
 use eidetica_contract::{Error, ErrorKind, Result};
+use minicbor::data::Type;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::delta::Fields;
-use crate::cbor::{Malformed, Read, Reader, Writer};
+use crate::cbor::{Malformed, Read, Reader, Writer, share};
 use crate::error::invalid;
 use crate::store::row::Identity;
 use crate::value::{Value, write_map};
@@ -17,22 +19,33 @@ pub(super) fn to_fields<T: Serialize>(row: &T) -> Result<Fields> {
     let refused =
         || invalid("a row is a struct or a map with text as keys; its numbers are finite and fit into 64 bits");
     let bytes = minicbor_serde::to_vec(row).map_err(|error| refused().caused_by(error))?;
-    read_fields(&bytes).map_err(|_| refused())
+    read_fields(&bytes.into()).map_err(|_| refused())
 }
 
-fn read_fields(bytes: &[u8]) -> Read<Fields> {
+fn read_fields(bytes: &Bytes) -> Read<Fields> {
     let mut input = Reader::new(bytes);
     let mut fields = Fields::new();
     // A struct whose length serde does not know in advance is written with a break at its end.
     let len = input.map_or_open()?;
     while len.map_or_else(|| !input.at_break(), |len| fields.len() < len) {
         let name = input.text()?.to_owned();
-        let value = Value::read(&mut input)?;
-        if !value.is_storable() || fields.insert(name, value.to_bytes().into()).is_some() {
+        if fields.insert(name, read_value(&mut input, bytes)?).is_some() {
             return Err(Malformed);
         }
     }
     Ok(fields)
+}
+
+/// The canonical bytes of the value that is next.
+fn read_value(input: &mut Reader<'_>, whole: &Bytes) -> Read<Bytes> {
+    match input.kind()? {
+        // Of these serde writes the canonical form already.
+        Type::Null | Type::Bool | Type::String => input.skip().map(|bytes| share(whole, bytes)),
+        _ => {
+            let value = Value::read(input)?;
+            if value.is_storable() { Ok(value.to_bytes().into()) } else { Err(Malformed) }
+        }
+    }
 }
 
 /// A row from the fields that show. Unknown fields are passed over, missing ones are for serde's defaults.

@@ -48,6 +48,11 @@ async fn apply_row(
     action: &RowAction,
     indexes: &mut IndexWriter<'_>,
 ) -> Result<()> {
+    if let (None, RowAction::Insert(fields), []) = (&record, action, indexes.indexes) {
+        applier.put_record(&cell, None, Some(RowCell::bytes_of_one(&applier.stamp, fields)));
+        applier.touch(cell);
+        return Ok(());
+    }
     let before = parse(record.as_ref())?;
     let mut after = before.clone();
     let ended = match action {

@@ -335,7 +335,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
         if self.handle.staged(|staged| !staged.is_empty()) == Some(true) {
             return Ok(None);
         }
-        let Some(opened) = self.handle.open().await? else { return Ok(Some(Vec::new())) };
+        let Some(opened) = self.handle.open_for(true).await? else { return Ok(Some(Vec::new())) };
         let definition = opened.indexes.iter().find(|index| index.field == field);
         let (Some(definition), Some(ordered), true) = (definition, index::ordered(value), opened.is_now()) else {
             return Ok(None);
