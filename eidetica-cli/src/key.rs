@@ -64,7 +64,7 @@ impl KeyFile {
         };
         // Such a file is made with mode 0600, and gets its name when it is whole, unless the name is taken.
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-        let text = Zeroizing::new(format!("{MARK}{}\n", *Zeroizing::new(STANDARD.encode(&*key.seed()))));
+        let text = Zeroizing::new(format!("{MARK}{}\n", *Zeroizing::new(STANDARD.encode(*key.seed()))));
         file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
         match file.persist_noclobber(&self.0) {
             Ok(_) => {}

@@ -35,3 +35,22 @@ fn many_processes_change_one_row_and_nothing_is_lost() {
     assert_eq!(row.as_object().unwrap().len(), 6 + 18, "{row}");
     place.run(&["verify"]).ok();
 }
+
+#[test]
+fn a_database_is_created_by_one_process_at_a_time() {
+    let place = Place::with_airports();
+    let key = std::fs::File::open(place.path("store.db.key")).unwrap();
+    key.lock().unwrap();
+    let file = airports();
+    let mut import = import_of(&file);
+    import[3] = "other";
+    let mut child = place.start(&import);
+    // Long enough to create it, were it not for the lock; an import into a database that is there does not wait.
+    place.import(&file).ok();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(child.try_wait().unwrap().is_none(), "it does not wait for the lock");
+    assert_eq!(place.json(&["list"]).len(), 1);
+    key.unlock().unwrap();
+    wait(child).ok();
+    assert_eq!(place.json(&["list"]).len(), 2);
+}

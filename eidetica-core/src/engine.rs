@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -330,6 +331,7 @@ impl Engine {
             for (_, (core, writer)) in open.databases.drain() {
                 writer.close().await;
                 // Those who wait for news learn that there will be none.
+                core.closed.store(true, Ordering::Release);
                 core.arrivals.send_modify(|_| {});
             }
             std::mem::take(&mut open.writers)

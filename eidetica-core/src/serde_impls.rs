@@ -11,7 +11,7 @@ use crate::value::Value;
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Value::Null => serializer.serialize_unit(),
+            Value::Null => serializer.serialize_none(),
             Value::Bool(value) => serializer.serialize_bool(*value),
             Value::Int(value) | Value::Counter(value) => serializer.serialize_i64(*value),
             Value::Float(value) => serializer.serialize_f64(*value),

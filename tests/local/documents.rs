@@ -1,9 +1,10 @@
 //! Documents: what a transaction sees of its own changes, and what concurrent ones leave.
 
+use eidetica::auth::{Permission, Right, Setting, Subject};
 use eidetica::backend::database::{Memory, Sqlite};
 use eidetica::crdt::{Doc, Value};
-use eidetica::store::DocStore;
 use eidetica::store::doc::Path;
+use eidetica::store::{DocStore, SettingsStore};
 use eidetica::{Database, Durability, ErrorKind, Instance, Result, Transaction};
 
 pub async fn fresh() -> Result<(Instance, Database)> {
@@ -185,6 +186,57 @@ async fn misuse_is_answered_and_changes_nothing() -> Result<()> {
     assert!(database.new_transaction_with_tips(&[]).await.is_err());
     instance.close().await?;
     assert_eq!(view.get("y").await.unwrap_err().kind(), ErrorKind::Closed);
+    Ok(())
+}
+
+/// Positions get longer with each insert at one place; the list is spread before they get too long.
+#[tokio::test]
+async fn a_list_takes_any_number_of_inserts_at_one_place() -> Result<()> {
+    let (_instance, database) = fresh().await?;
+    let view = database.get_store_viewer::<DocStore>("d").await?;
+    let mut expected: Vec<Value> = Vec::new();
+    for round in 0..12 {
+        let transaction = database.new_transaction().await?;
+        let store = doc(&transaction).await?;
+        for index in 0..50 {
+            let value = Value::Int(round * 50 + index);
+            store.list_insert("l", expected.len() / 2, value.clone()).await?;
+            expected.insert(expected.len() / 2, value);
+        }
+        transaction.commit_with(Durability::Buffered).await?;
+        assert_eq!(view.get("l").await?, Value::List(expected.clone()), "round {round}");
+    }
+    let report = database.verify().await?;
+    assert!(report.is_clean() && report.unreadable.is_empty(), "{report:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn everybody_cannot_be_an_admin_and_a_refused_commit_leaves_nothing() -> Result<()> {
+    let (instance, database) = fresh().await?;
+    let engine = instance.engine();
+    let key = instance.generate_key()?;
+    let rights = vec![(Subject::Everybody, Setting::Grant(Right::admin(5)))];
+    let refused = engine.create_database_with_rights(Doc::new(), rights, &key).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+
+    let root = database.get_tips().await?;
+    for index in 0..70i64 {
+        let transaction = database.new_transaction_with_tips(&root).await?;
+        doc(&transaction).await?.set("k", index).await?;
+        transaction.commit_with(Durability::Buffered).await?;
+    }
+    let transaction = database.new_transaction().await?;
+    let settings = transaction.get_store::<SettingsStore>("_settings").await?;
+    // Nobody can give more than what is below the own right.
+    settings.set_auth_key(&key.public(), Permission::Admin, u32::MAX).await?;
+    assert_eq!(transaction.commit().await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!((database.entry_count().await?, database.get_tips().await?.len()), (71, 70));
+    let transaction = database.new_transaction().await?;
+    doc(&transaction).await?.set("k", 1i64).await?;
+    transaction.commit().await?;
+    assert_eq!((database.entry_count().await?, database.get_tips().await?.len()), (73, 1));
+    assert!(database.verify().await?.is_clean());
     Ok(())
 }
 

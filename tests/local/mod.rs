@@ -1,4 +1,20 @@
 //! The local database, end to end.
 
+mod bad_bytes;
+mod bad_place;
+mod big;
+mod bodies;
+mod counting;
+mod counts;
+mod disk;
 mod documents;
+mod follow;
+mod fuzz;
+mod growth;
+mod kill;
+mod kit;
+mod rebuild;
+mod shapes;
+mod share;
 mod smoke;
+mod transactions;

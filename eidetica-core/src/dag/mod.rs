@@ -24,8 +24,14 @@ const REMEMBERED: usize = 512;
 const REMEMBERED_RANGES: usize = 1 << 18;
 /// How long a statement in full may be at any time without a look at the way down to the last one.
 const SHORT: usize = 8;
+/// How long the way down to a statement in full may be, so that an answer costs a few rows.
+const STEPS: u64 = 16;
 
-/// What entries have seen, with a bounded memory of recent answers.
+/// Answers about entries that are not committed yet, and whose numbers may yet become those of others.
+#[derive(Debug, Default)]
+pub(crate) struct Fresh(HashMap<u64, (Seen, u64)>);
+
+/// What entries have seen, with a bounded memory of recent answers about committed ones.
 #[derive(Debug)]
 pub(crate) struct Graph {
     database: DatabaseNumber,
@@ -46,10 +52,13 @@ impl Graph {
 
     /// The entry with this number and everything below it.
     pub async fn seen_by(&self, rows: &dyn Snapshot, number: u64) -> Result<Seen> {
-        Ok(self.seen_and_steps(rows, number).await?.0)
+        Ok(self.seen_and_steps(rows, &Fresh::default(), number).await?.0)
     }
 
-    async fn seen_and_steps(&self, rows: &dyn Snapshot, number: u64) -> Result<(Seen, u64)> {
+    async fn seen_and_steps(&self, rows: &dyn Snapshot, fresh: &Fresh, number: u64) -> Result<(Seen, u64)> {
+        if let Some(answer) = fresh.0.get(&number) {
+            return Ok(answer.clone());
+        }
         if let Some(answer) = self.recall(number) {
             return Ok(answer);
         }
@@ -59,6 +68,9 @@ impl Graph {
         let mut answer = loop {
             if let Some(answer) = self.recall(at) {
                 break answer;
+            }
+            if let Some(answer) = fresh.0.get(&at) {
+                break answer.clone();
             }
             let row = rows.get(ENTRIES, &self.database.entry_key(at)).await?;
             match Lineage::of_row(&row.ok_or_else(|| damaged("an entry is missing"))?)? {
@@ -73,43 +85,57 @@ impl Graph {
         for above in chain.into_iter().rev() {
             answer = (answer.0.with(above), answer.1 + 1);
         }
-        self.remember(number, &answer.0, answer.1);
+        if fresh.0.is_empty() {
+            self.remember(number, &answer.0, answer.1);
+        }
         Ok(answer)
     }
 
     /// The entries with these numbers and everything below them.
     pub async fn seen_by_all(&self, rows: &dyn Snapshot, heads: &[u64]) -> Result<Seen> {
+        self.seen_by_fresh(rows, &Fresh::default(), heads).await
+    }
+
+    /// The same, where some of the entries may not be committed yet.
+    pub async fn seen_by_fresh(&self, rows: &dyn Snapshot, fresh: &Fresh, heads: &[u64]) -> Result<Seen> {
         let mut all = Seen::nothing();
         for head in heads {
-            all = all.union(&self.seen_by(rows, *head).await?);
+            all = all.union(&self.seen_and_steps(rows, fresh, *head).await?.0);
         }
         Ok(all)
     }
 
     /// How a new entry is to state what is hidden from it. `below` is what its parents have seen together.
-    pub async fn lineage(&self, rows: &dyn Snapshot, number: u64, parents: &[u64], below: &Seen) -> Result<Lineage> {
+    pub async fn lineage(
+        &self,
+        rows: &dyn Snapshot,
+        fresh: &mut Fresh,
+        number: u64,
+        parents: &[u64],
+        below: &Seen,
+    ) -> Result<Lineage> {
         let hidden = below.missing_before(number);
-        let mut steps = 0;
         if let [parent] = parents
             && hidden.ranges().len() > SHORT
         {
-            steps = self.seen_and_steps(rows, *parent).await?.1 + 1;
-            if steps < hidden.ranges().len() as u64 {
-                self.remember(number, &below.with(number), steps);
+            let steps = self.seen_and_steps(rows, fresh, *parent).await?.1 + 1;
+            if steps < (hidden.ranges().len() as u64).min(STEPS) {
+                fresh.0.insert(number, (below.with(number), steps));
                 return Ok(Lineage::Follows { parent: *parent, steps });
             }
-            steps = 0;
         }
-        self.remember(number, &below.with(number), steps);
+        fresh.0.insert(number, (below.with(number), 0));
         Ok(Lineage::Hidden(hidden))
     }
 
-    /// Forgets what was remembered of numbers from this one on: they were never stored after all.
-    pub fn forget_from(&self, number: u64) {
-        let mut memory = self.memory();
-        memory.answers.retain(|known, _| *known < number);
-        memory.order.retain(|known| *known < number);
-        memory.ranges = memory.answers.values().map(|(seen, _)| seen.hidden().ranges().len()).sum();
+    /// Remembers what has been committed.
+    pub fn remember_all(&self, fresh: Fresh) {
+        fresh.0.into_iter().for_each(|(number, (seen, steps))| self.remember(number, &seen, steps));
+    }
+
+    /// Forgets everything: the entries are being looked at anew.
+    pub fn forget(&self) {
+        *self.memory() = Memory::default();
     }
 
     fn recall(&self, number: u64) -> Option<(Seen, u64)> {

@@ -160,6 +160,9 @@ impl Watch {
     }
 
     async fn wait(&mut self) -> Result<()> {
+        if self.database.core.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
         if !self.database.core.storage.shared {
             return self.arrivals.changed().await.map_err(|_| closed());
         }

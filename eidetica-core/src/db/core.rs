@@ -1,6 +1,6 @@
 //! What all handles of one open database share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use eidetica_contract::{ErrorKind, Result, Snapshot, WriteBatch};
@@ -31,6 +31,8 @@ pub(crate) struct Core {
     /// The number of the next entry, for those who wait for more.
     pub arrivals: watch::Sender<u64>,
     pub callbacks: Callbacks,
+    /// True once the store is being closed.
+    pub closed: AtomicBool,
 }
 
 /// What is known, and how current it is.
@@ -64,7 +66,8 @@ impl Core {
         let (graph, callbacks) = (Graph::new(number), Callbacks::default());
         let known = RwLock::new(Known { state: Arc::new(state), generation });
         let unpublished = AtomicU64::new(0);
-        Core { id, number, storage, graph, known, unpublished, arrivals, callbacks }
+        let closed = AtomicBool::new(false);
+        Core { id, number, storage, graph, known, unpublished, arrivals, callbacks, closed }
     }
 
     /// What was known last. Where other processes write, too, [`current`](Core::current) is more exact.

@@ -32,11 +32,11 @@ pub enum Parked {
     Parents(Vec<Id>),
     /// The clock here: its time is further ahead than is allowed.
     Future,
-    /// The body of its settings delta.
+    /// The body of its settings delta. It is not kept; offer it again with the body.
     Settings,
     /// A program that knows its format version. It is not kept; update and ask for it again.
     NewerVersion(u64),
-    /// Fewer heads: more concurrent branches are open than this node carries.
+    /// Fewer heads: more concurrent branches are open than this node carries. It is not kept; offer it again later.
     Heads,
 }
 

@@ -35,7 +35,14 @@ pub(crate) struct Parking {
 struct Waiting {
     entry: VerifiedEntry,
     source: Arc<str>,
-    parent: Option<Id>,
+    /// For a parent, or for the clock.
+    awaits: Awaits,
+}
+
+#[derive(Clone, Copy)]
+enum Awaits {
+    Parent(Id),
+    Time(Time),
 }
 
 fn size(entry: &VerifiedEntry) -> usize {
@@ -43,13 +50,28 @@ fn size(entry: &VerifiedEntry) -> usize {
 }
 
 impl Parking {
-    /// Keeps an entry until its parent comes, or (without a parent to wait for) until the clock reaches its time. False if
-    /// there is no room.
-    pub fn keep(&mut self, entry: VerifiedEntry, source: &Arc<str>, parent: Option<Id>, now: Time) -> bool {
+    /// Keeps an entry until this parent comes. False if there is no room.
+    pub fn keep_for(&mut self, entry: VerifiedEntry, source: &Arc<str>, parent: Id, now: Time) -> bool {
+        self.keep(entry, source, Awaits::Parent(parent), now)
+    }
+
+    /// Keeps an entry until the clock allows this time. False if there is no room.
+    pub fn keep_until(&mut self, entry: VerifiedEntry, source: &Arc<str>, due: Time, now: Time) -> bool {
+        self.keep(entry, source, Awaits::Time(due), now)
+    }
+
+    fn keep(&mut self, mut entry: VerifiedEntry, source: &Arc<str>, awaits: Awaits, now: Time) -> bool {
         self.forget_old(now);
         let id = entry.id();
-        if self.entries.contains_key(&id) {
-            return true;
+        if let Some(known) = self.entries.get(&id) {
+            // A second copy may bring bodies that the first one lacks.
+            match known.entry.completed_by(&entry) {
+                None => return true,
+                Some(whole) => {
+                    entry = whole;
+                    self.take(&id);
+                }
+            }
         }
         let size = size(&entry);
         let of_source = self.bytes_of.get(source).copied().unwrap_or(0);
@@ -58,12 +80,12 @@ impl Parking {
         }
         self.bytes += size;
         *self.bytes_of.entry(source.clone()).or_default() += size;
-        match parent {
-            Some(parent) => drop(self.by_parent.entry(parent).or_default().insert(id)),
-            None => drop(self.by_time.insert((entry.header().time, id))),
+        match awaits {
+            Awaits::Parent(parent) => drop(self.by_parent.entry(parent).or_default().insert(id)),
+            Awaits::Time(due) => drop(self.by_time.insert((due, id))),
         }
         self.arrived.push_back((now, id));
-        self.entries.insert(id, Waiting { entry, source: source.clone(), parent });
+        self.entries.insert(id, Waiting { entry, source: source.clone(), awaits });
         true
     }
 
@@ -115,19 +137,26 @@ impl Parking {
                 self.bytes_of.remove(&waiting.source);
             }
         }
-        self.by_time.remove(&(waiting.entry.header().time, *id));
-        if let Some(parent) = waiting.parent
-            && let Some(siblings) = self.by_parent.get_mut(&parent)
-        {
-            siblings.remove(id);
-            if siblings.is_empty() {
-                self.by_parent.remove(&parent);
+        match waiting.awaits {
+            Awaits::Time(due) => drop(self.by_time.remove(&(due, *id))),
+            Awaits::Parent(parent) => {
+                if let Some(siblings) = self.by_parent.get_mut(&parent) {
+                    siblings.remove(id);
+                    if siblings.is_empty() {
+                        self.by_parent.remove(&parent);
+                    }
+                }
             }
         }
         Some((waiting.entry, waiting.source))
     }
 
     fn forget_old(&mut self, now: Time) {
+        // Those that have left stand in the order of arrival until they come to its front, or are too many.
+        if self.arrived.len() > 2 * self.entries.len() + 64 {
+            let Parking { arrived, entries, .. } = self;
+            arrived.retain(|(_, id)| entries.contains_key(id));
+        }
         while let Some((since, id)) = self.arrived.front().copied() {
             let old = since.plus(MAX_AGE) < now;
             if !old && self.entries.contains_key(&id) {

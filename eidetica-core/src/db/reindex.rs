@@ -69,7 +69,7 @@ pub(crate) async fn rebuild(core: &Core) -> Result<()> {
     for info in &indexed {
         batch.put(CATALOG, info.at(core.number).catalog_key(), info.to_bytes());
     }
-    core.graph.forget_from(0);
+    core.graph.forget();
     commit(core, batch, 0, &state).await?;
     let mut at = 0;
     while at < state.meta.next {
@@ -85,8 +85,9 @@ pub(crate) async fn rebuild(core: &Core) -> Result<()> {
         if at >= state.meta.next {
             work.state.meta.rebuilding = false;
         }
-        let Some((batch, bytes, after, _)) = work.into_batch() else { continue };
+        let Some((batch, bytes, after, _, fresh)) = work.into_batch() else { continue };
         commit(core, batch, bytes, &after).await?;
+        core.graph.remember_all(fresh);
         state = after;
     }
     Ok(())
@@ -114,11 +115,13 @@ impl Work<'_> {
         if let Some(change) = change.map_err(|_| damaged("an entry without the right for it"))? {
             change.apply(Arc::make_mut(&mut self.state.rights), stored.number, &below);
         }
-        let lineage = self.core.graph.lineage(&self.rows, stored.number, &parents, &below).await?;
+        let lineage = self.core.graph.lineage(&self.rows, &mut self.fresh, stored.number, &parents, &below).await?;
         for (delta, _) in stored.entry.deltas() {
+            // In this order, so that each store gets the number that it had.
+            let is_new = self.state.catalog.get(&delta.name, &delta.kind).is_none();
+            let info = self.store_info(&delta.name, &delta.kind, stored.number);
             let indexes = indexed.iter().find(|info| info.name == delta.name && info.kind == delta.kind);
-            if let (Some(indexes), None) = (indexes, self.state.catalog.get(&delta.name, &delta.kind)) {
-                let info = self.store_info(&delta.name, &delta.kind, stored.number);
+            if let (Some(indexes), true) = (indexes, is_new) {
                 self.change_store(StoreInfo { indexes: indexes.indexes.clone(), ..(*info).clone() });
             }
         }

@@ -6,21 +6,18 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use eidetica_contract::{Error, ErrorKind, Result};
 
-use super::catalog::Catalog;
 use super::core::Core;
 use super::ingest::Refused;
 use super::meta::Tip;
+use super::used::{Touch, Used};
 use super::work::{Verdict, Work};
 use super::writer::WriterHandle;
-use crate::auth;
 use crate::dag::Seen;
 use crate::entry::{Header, Origin, Rejected, VerifiedEntry};
 use crate::id::Id;
 use crate::key::SecretKey;
-use crate::layout::StoreNumber;
 use crate::limits::MAX_PARENTS;
 use crate::store::algebra::Delta;
-use crate::store::cell::Cell;
 use crate::store::stage::Staged;
 use crate::store::{StoreHandle, StoreType};
 
@@ -75,23 +72,6 @@ struct Stage {
     stores: BTreeMap<(String, String), Staged>,
     used: Vec<Touch>,
     done: bool,
-}
-
-/// Something that a transaction has read or written.
-#[derive(Clone, Debug)]
-pub(crate) struct Touch {
-    pub name: Arc<str>,
-    pub kind: Arc<str>,
-    pub what: Touched,
-}
-
-/// A part of a store.
-#[derive(Clone, Debug)]
-pub(crate) enum Touched {
-    /// A path of a document: the cells at, below and above it.
-    Path(Vec<u8>),
-    /// Cells from the first key up to, not including, the second.
-    Range(Bytes, Option<Bytes>),
 }
 
 impl Transaction {
@@ -159,6 +139,7 @@ impl Transaction {
         let key = self.state.key.clone().ok_or_else(no_key)?;
         let state = &self.state;
         let fixed = state.fixed || limits;
+        let used = Used::new(used);
         let intent = Intent { deltas, heads: state.heads.clone(), seen: (*state.seen).clone(), fixed, used, key };
         let committed = state.writer.commit(intent).await?;
         if durability == Durability::Flushed {
@@ -202,7 +183,7 @@ pub(crate) struct Intent {
     heads: Vec<Tip>,
     pub seen: Seen,
     fixed: bool,
-    used: Vec<Touch>,
+    pub used: Used,
     key: SecretKey,
 }
 
@@ -221,19 +202,6 @@ pub(crate) enum Commitment {
 }
 
 impl Intent {
-    /// True if none of the touched cells belongs to something the transaction has used. Settings count as used always.
-    pub fn is_left_alone_by(&self, touched: &[(StoreNumber, Cell)], catalog: &Catalog) -> bool {
-        let number = |name: &str, kind: &str| catalog.get(name, kind).map(|info| info.number);
-        let settings = number(auth::STORE, auth::KIND);
-        if touched.iter().any(|(store, _)| Some(store.store) == settings) {
-            return false;
-        }
-        self.used.iter().all(|used| {
-            let store = number(&used.name, &used.kind);
-            !touched.iter().any(|(at, cell)| Some(at.store) == store && used.what.meets(cell))
-        })
-    }
-
     /// Becomes an entry. `untouched` says that nothing it has used was touched since its snapshot.
     pub async fn happen(&self, work: &mut Work<'_>, untouched: bool) -> Result<Commitment> {
         let parents = if self.fixed || !untouched { self.heads.clone() } else { work.state.meta.tips.clone() };
@@ -305,16 +273,4 @@ impl Intent {
 pub(crate) fn not_an_entry(rejected: &Rejected) -> Error {
     let kind = if *rejected == Rejected::TooLong { ErrorKind::TooLarge } else { ErrorKind::InvalidInput };
     Error::new(kind, "the transaction makes no valid entry").with("reason", rejected)
-}
-
-impl Touched {
-    fn meets(&self, cell: &Cell) -> bool {
-        match self {
-            Touched::Path(prefix) => {
-                let above = &cell[..cell.len().saturating_sub(crate::store::cell::END.len())];
-                cell.starts_with(prefix) || prefix.starts_with(above)
-            }
-            Touched::Range(start, end) => cell >= start && end.as_ref().is_none_or(|end| cell < end),
-        }
-    }
 }

@@ -13,7 +13,7 @@ use super::meta::Tip;
 use super::transaction::NewDelta;
 use crate::auth::{self, SettingsDelta};
 use crate::clock::Time;
-use crate::dag::Seen;
+use crate::dag::{Fresh, Seen};
 use crate::entry::VerifiedEntry;
 use crate::error::damaged;
 use crate::id::Id;
@@ -35,8 +35,8 @@ pub(crate) struct Work<'a> {
     pub state: State,
     /// The row of the database as it was read; the batch expects it unchanged.
     before: Bytes,
-    /// Where the numbers of this group begin.
-    first: u64,
+    /// What the entries of this group have seen.
+    pub fresh: Fresh,
     /// What was admitted, in order.
     pub admitted: Vec<Admitted>,
 }
@@ -79,20 +79,18 @@ impl<'a> Work<'a> {
         let state = if attempt == 0 { known } else { core.at(&*snapshot).await? };
         let state = Arc::unwrap_or_clone(state);
         let before = Bytes::from(state.meta.to_bytes());
-        let first = state.meta.next;
-        Ok(Work { core, rows: Overlay::new(snapshot), state, before, first, admitted: Vec::new() })
+        Ok(Work { core, rows: Overlay::new(snapshot), state, before, fresh: Fresh::default(), admitted: Vec::new() })
     }
 
     /// Goes on with rows that are being rebuilt.
     pub fn resume(core: &'a Core, rows: Box<dyn Snapshot>, state: State) -> Work<'a> {
         let before = Bytes::from(state.meta.to_bytes());
-        let first = state.meta.next;
-        Work { core, rows: Overlay::new(rows), state, before, first, admitted: Vec::new() }
+        Work { core, rows: Overlay::new(rows), state, before, fresh: Fresh::default(), admitted: Vec::new() }
     }
 
     /// What is to be committed, and about how many bytes. `None` if nothing has changed.
-    pub fn into_batch(self) -> Option<(WriteBatch, usize, State, Vec<Admitted>)> {
-        let Work { core, mut rows, state, before, admitted, .. } = self;
+    pub fn into_batch(self) -> Option<(WriteBatch, usize, State, Vec<Admitted>, Fresh)> {
+        let Work { core, mut rows, state, before, admitted, fresh } = self;
         if rows.is_unchanged() {
             return None;
         }
@@ -102,7 +100,7 @@ impl<'a> Work<'a> {
         let bytes = rows.bytes();
         let mut batch = rows.into_batch();
         batch.expect_value(META, key, before);
-        Some((batch, bytes, state, admitted))
+        Some((batch, bytes, state, admitted, fresh))
     }
 
     /// What is here so far, to come back to.
@@ -115,12 +113,6 @@ impl<'a> Work<'a> {
         self.rows.restore(savepoint.rows);
         self.state = savepoint.state;
         self.admitted.truncate(savepoint.admitted);
-        self.core.graph.forget_from(self.state.meta.next);
-    }
-
-    /// Gives up: what was remembered of the numbers of this group is wrong from now on.
-    pub fn abandon(&self) {
-        self.core.graph.forget_from(self.first);
     }
 
     /// Judges an entry that was committed here, whose deltas need not be read again.
@@ -131,6 +123,11 @@ impl<'a> Work<'a> {
     /// Judges an entry, and applies it if it passes. Nothing is changed if it does not.
     pub async fn admit(&mut self, entry: VerifiedEntry, local: bool) -> Result<Verdict> {
         self.judge(entry, local, &[]).await
+    }
+
+    /// True if the entry is here.
+    pub async fn knows(&self, id: &Id) -> Result<bool> {
+        Ok(places(&self.rows, self.core.number, &[*id]).await?[0].is_some())
     }
 
     async fn judge(&mut self, entry: VerifiedEntry, local: bool, deltas: &[NewDelta]) -> Result<Verdict> {
@@ -161,7 +158,7 @@ impl<'a> Work<'a> {
             return Ok(Verdict::MissingSettings);
         }
         let numbers: Vec<u64> = parents.iter().map(|parent| parent.number).collect();
-        let below = self.core.graph.seen_by_all(&self.rows, &numbers).await?;
+        let below = self.core.graph.seen_by_fresh(&self.rows, &self.fresh, &numbers).await?;
         // The delta parses: that was part of proving the entry.
         let settings = entry.settings().and_then(|body| SettingsDelta::parse(body).ok());
         let rights = &self.state.rights;
@@ -173,7 +170,7 @@ impl<'a> Work<'a> {
         if let Some(change) = change {
             change.apply(Arc::make_mut(&mut self.state.rights), number, &below);
         }
-        let lineage = self.core.graph.lineage(&self.rows, number, &numbers, &below).await?;
+        let lineage = self.core.graph.lineage(&self.rows, &mut self.fresh, number, &numbers, &below).await?;
         self.store_entry(StoredEntry { number, lineage, local, entry }, &below, true, deltas).await?;
         Ok(Verdict::Admitted(number))
     }
@@ -291,7 +288,7 @@ impl<'a> Work<'a> {
     pub async fn below(&self, entry: &VerifiedEntry) -> Result<Seen> {
         let parents = super::entries::require(&self.rows, self.core.number, &entry.header().parents).await?;
         let parents: Vec<u64> = parents.iter().map(|place| place.number).collect();
-        self.core.graph.seen_by_all(&self.rows, &parents).await
+        self.core.graph.seen_by_fresh(&self.rows, &self.fresh, &parents).await
     }
 
     /// Fills in bodies of a known entry that were missing. Their operations come late, after those of entries above them,

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use eidetica_contract::{Error, ErrorKind, Result};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -38,6 +39,8 @@ const GROUP_BYTES: usize = 8 << 20;
 const ATTEMPTS: usize = 64;
 /// How many heads a database may have here before further branches wait.
 const MAX_HEADS: usize = 16_384;
+/// How soon what could not be stored is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// How many touched cells are remembered, to tell transactions whether something they used has changed.
 const RECENT_CELLS: usize = 65_536;
 
@@ -162,6 +165,9 @@ struct Page {
     reply: oneshot::Sender<Result<Vec<Outcome>>>,
 }
 
+/// An entry of a page, and what became of it.
+type Judged = (Option<usize>, VerifiedEntry, Arc<str>, Outcome);
+
 /// What the latest entries have touched.
 #[derive(Default)]
 struct Recent {
@@ -229,10 +235,10 @@ impl Writer {
     }
 
     /// How long until an entry that waits for the clock is due.
-    fn until_due(&self) -> Option<std::time::Duration> {
+    fn until_due(&self) -> Option<Duration> {
         let due = self.parking.next_due()?.millis();
         let allowed = self.allowed_time().millis();
-        Some(std::time::Duration::from_millis(due.saturating_sub(allowed).clamp(10, 1_000)))
+        Some(Duration::from_millis(due.saturating_sub(allowed).clamp(10, 1_000)))
     }
 
     fn allowed_time(&self) -> Time {
@@ -243,15 +249,14 @@ impl Writer {
     /// Commits what a group has done. `Ok(None)`: another process was faster, do it again.
     async fn finish(&mut self, work: Work<'_>) -> Result<Option<Vec<Admitted>>> {
         let previous = self.core.state().meta.tip_ids();
-        let first = work.state.meta.next - work.admitted.len() as u64;
         let core = self.core.clone();
-        let Some((batch, bytes, state, admitted)) = work.into_batch() else { return Ok(Some(Vec::new())) };
+        let Some((batch, bytes, state, admitted, fresh)) = work.into_batch() else { return Ok(Some(Vec::new())) };
         let tips = state.meta.tip_ids();
         let committed = core.commit(batch, bytes, state).await;
         if !matches!(committed, Ok(true)) {
-            core.graph.forget_from(first);
             return committed.map(|_| None);
         }
+        core.graph.remember_all(fresh);
         for entry in &admitted {
             self.recent.add(entry);
         }
@@ -304,10 +309,7 @@ impl Writer {
             let result = match intent.happen(&mut work, untouched).await {
                 Ok(Commitment::Done(committed)) => Ok(committed),
                 Ok(Commitment::Refused(error)) => Err(error),
-                Err(error) => {
-                    work.abandon();
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             };
             results.push(result);
         }
@@ -353,7 +355,15 @@ impl Writer {
         match self.try_page(&mut page).await {
             Ok(()) if page.todo.is_empty() => drop(page.reply.send(Ok(page.arrivals.outcomes))),
             Ok(()) => self.pages.push_front(page),
-            Err(error) => drop(page.reply.send(Err(error))),
+            Err(error) => {
+                // What had been waiting goes on waiting, and is tried again soon.
+                let now = self.core.storage.environment().now();
+                let again = self.allowed_time().plus(RETRY);
+                for (_, entry, source) in page.todo.into_iter().filter(|(place, ..)| place.is_none()) {
+                    self.parking.keep_until(entry, &source, again, now);
+                }
+                drop(page.reply.send(Err(error)));
+            }
         }
     }
 
@@ -367,7 +377,8 @@ impl Writer {
                 let outcome = match self.judge(&mut work, &entry, &source).await {
                     Ok(outcome) => outcome,
                     Err(error) => {
-                        work.abandon();
+                        page.todo.push((place, entry, source));
+                        page.put_back(judged);
                         return Err(error);
                     }
                 };
@@ -381,16 +392,22 @@ impl Writer {
                 }
                 judged.push((place, entry, source, outcome));
             }
-            if self.finish(work).await?.is_some() {
-                for (place, _, _, outcome) in judged {
-                    if let Some(place) = place {
-                        page.arrivals.outcomes[place] = outcome;
+            match self.finish(work).await {
+                Ok(Some(_)) => {
+                    for (place, _, _, outcome) in judged {
+                        if let Some(place) = place {
+                            page.arrivals.outcomes[place] = outcome;
+                        }
                     }
+                    return Ok(());
                 }
-                return Ok(());
+                // Another process was faster: judge the same ones again.
+                Ok(None) => page.put_back(judged),
+                Err(error) => {
+                    page.put_back(judged);
+                    return Err(error);
+                }
             }
-            // Another process was faster: judge the same ones again. What they brought out of the parking comes along.
-            page.todo.extend(judged.into_iter().rev().map(|(place, entry, source, _)| (place, entry, source)));
         }
         Err(faster())
     }
@@ -401,12 +418,12 @@ impl Writer {
             self.parking.refuse(entry.id());
             return Ok(Outcome::Refused(Refused::AboveRefused(*refused)));
         }
-        let mut park = |parent: Option<Id>, reason| match self.parking.keep(entry.clone(), source, parent, now) {
-            true => Outcome::Parked(reason),
-            false => Outcome::Deferred,
-        };
-        if entry.header().time > now.plus(self.core.storage.options.allowed_skew) {
-            return Ok(park(None, Parked::Future));
+        let future = entry.header().time > self.allowed_time();
+        if future && !work.knows(&entry.id()).await? {
+            return Ok(match self.parking.keep_until(entry.clone(), source, entry.header().time, now) {
+                true => Outcome::Parked(Parked::Future),
+                false => Outcome::Deferred,
+            });
         }
         let adds_a_head =
             entry.header().parents.iter().all(|id| work.state.meta.tips.binary_search_by_key(id, |t| t.id).is_err());
@@ -417,7 +434,10 @@ impl Writer {
             Verdict::Admitted(_) => Outcome::Accepted,
             Verdict::Known => Outcome::Known,
             Verdict::Completed => Outcome::Completed,
-            Verdict::MissingParents(missing) => park(missing.first().copied(), Parked::Parents(missing)),
+            Verdict::MissingParents(missing) => match self.parking.keep_for(entry.clone(), source, missing[0], now) {
+                true => Outcome::Parked(Parked::Parents(missing)),
+                false => Outcome::Deferred,
+            },
             Verdict::MissingSettings => Outcome::Parked(Parked::Settings),
             Verdict::Refused(reason) => {
                 self.parking.refuse(entry.id());
@@ -428,6 +448,11 @@ impl Writer {
 }
 
 impl Page {
+    /// Makes undone what was judged. What it brought out of the parking comes along.
+    fn put_back(&mut self, judged: Vec<Judged>) {
+        self.todo.extend(judged.into_iter().rev().map(|(place, entry, source, _)| (place, entry, source)));
+    }
+
     /// Orders what arrived so that each chain is taken up in one go where possible: entries that share what they have not
     /// seen are cheap to apply one after the other.
     fn new(arrivals: Arrivals, reply: oneshot::Sender<Result<Vec<Outcome>>>) -> Page {
@@ -490,7 +515,7 @@ impl Recent {
                 Ok(at) => Some(&self.entries[at].1),
                 Err(_) => work.admitted.iter().find(|entry| entry.number == number).map(|entry| &entry.touched),
             };
-            touched.is_some_and(|touched| intent.is_left_alone_by(touched, &work.state.catalog))
+            touched.is_some_and(|touched| intent.used.is_left_alone_by(touched, &work.state.catalog))
         })
     }
 }

@@ -11,6 +11,8 @@ pub(crate) type Cell = Bytes;
 
 pub(crate) const END: [u8; 2] = [0, 0];
 pub(crate) const ELEMENT: u8 = 0xf8;
+/// What sorts behind the end of a path, and not behind anything below it.
+pub(crate) const FIRST_BELOW: [u8; 2] = [0, 1];
 const END_OF_PART: [u8; 2] = [0, 1];
 
 /// Appends a part.

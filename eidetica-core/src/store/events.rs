@@ -99,7 +99,10 @@ impl Moment<'_> {
     ) -> Result<Vec<u64>> {
         let mut numbers = Vec::new();
         for (keyspace, is_past) in [(STATE, false), (PAST, true)] {
-            let mut next = Some(Scan::prefix(keyspace, &self.store.key(prefix)));
+            // The rows of the path itself come first, and may be many; what is below begins with a part.
+            let end = Scan::prefix(keyspace, &self.store.key(prefix)).end;
+            let start = [&self.store.key(prefix)[..], &super::cell::FIRST_BELOW].concat();
+            let mut next = Some(Scan::range(keyspace, start, end));
             while let Some(scan) = next.take() {
                 let page = self.rows.scan(scan.clone()).await?;
                 if let (true, Some((last, _))) = (page.more, page.rows.last()) {

@@ -1,0 +1,126 @@
+//! Following a database: streams without loss, callbacks in order.
+
+use std::sync::{Arc, Mutex};
+
+use eidetica::store::DocStore;
+use eidetica::{Database, Durability, ErrorKind, Id, Outcome, WriteEvent};
+
+use super::kit::{Forge, PATIENCE, hand_in, hand_in_all, memory};
+
+async fn commit(database: &Database, key: &str) -> Id {
+    let transaction = database.new_transaction().await.unwrap();
+    transaction.get_store::<DocStore>("notes").await.unwrap().set(key, 1i64).await.unwrap();
+    transaction.commit_with(Durability::Buffered).await.unwrap().id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_misses_nothing() {
+    const COMMITTERS: usize = 50;
+    const EACH: usize = 200;
+    let instance = memory().await;
+    let key = instance.generate_key().unwrap();
+    let database = instance.create_database_with_key(Default::default(), &key).await.unwrap();
+    let mut watch = database.watch().await.unwrap();
+    let mut committers = tokio::task::JoinSet::new();
+    for committer in 0..COMMITTERS {
+        let database = database.clone();
+        committers.spawn(async move {
+            let mut ids = Vec::new();
+            for _ in 0..EACH {
+                ids.push(commit(&database, &format!("key {committer}")).await);
+            }
+            ids
+        });
+    }
+    let mine = committers.join_all().await;
+    // Only now does it read.
+    let mut seen = Vec::new();
+    for number in 1..=(COMMITTERS * EACH) as u64 {
+        let change = tokio::time::timeout(PATIENCE, watch.next()).await.expect("something is missing").unwrap();
+        assert_eq!((change.log.number, change.log.id), (number, change.entry.id()));
+        assert!(change.log.local);
+        assert_eq!(watch.cursor(), change.cursor);
+        seen.push(change.log.id);
+    }
+    let none = tokio::time::timeout(std::time::Duration::from_millis(100), watch.next()).await;
+    assert!(none.is_err(), "there is more than was written");
+    // Each writer finds its own in its own order.
+    for ids in mine {
+        let places: Vec<_> = ids.iter().map(|id| seen.iter().position(|other| other == id).unwrap()).collect();
+        assert!(places.is_sorted());
+    }
+    // One that was waiting gets what comes next, and one that starts at a cursor gets the rest.
+    let cursor = watch.cursor();
+    let next = tokio::spawn(async move { watch.next().await });
+    let id = commit(&database, "last").await;
+    assert_eq!(tokio::time::timeout(PATIENCE, next).await.unwrap().unwrap().unwrap().log.id, id);
+    let again = tokio::time::timeout(PATIENCE, database.watch_from(cursor).next()).await.unwrap().unwrap();
+    assert_eq!(again.log.id, id);
+    instance.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_ends_a_stream_that_waits() {
+    for _ in 0..20 {
+        let instance = memory().await;
+        let key = instance.generate_key().unwrap();
+        let database = instance.create_database_with_key(Default::default(), &key).await.unwrap();
+        let mut watch = database.watch().await.unwrap();
+        let waiting = tokio::spawn(async move { watch.next().await });
+        tokio::task::yield_now().await;
+        instance.close().await.unwrap();
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(5), waiting).await;
+        let error = ended.expect("the stream waits for ever").unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callbacks_come_in_order_and_end_with_their_guard() {
+    let forge = Forge::new(1);
+    let (instance, database) = forge.database().await;
+    let events: Arc<Mutex<Vec<(&str, WriteEvent)>>> = Arc::default();
+    let note = |name: &'static str| {
+        let events = events.clone();
+        move |event: &WriteEvent| events.lock().unwrap().push((name, event.clone()))
+    };
+    let _panics = database.on_local_write(|_| panic!("as a test"));
+    let local = database.on_local_write(note("local"));
+    let remote = database.on_remote_write(note("remote"));
+
+    let mut expected = vec![];
+    for round in 0..20 {
+        let id = commit(&database, &format!("key {round}")).await;
+        expected.push(("local", vec![id]));
+        if round % 5 == 0 {
+            let entry = forge.entry(&[&database.get_entry(&id).await.unwrap()], "foreign", round as i64);
+            assert_eq!(hand_in(&database, entry.to_raw()).await, Outcome::Accepted);
+            assert_eq!(hand_in(&database, entry.to_raw()).await, Outcome::Known);
+            expected.push(("remote", vec![entry.id()]));
+        }
+    }
+    let page = forge.chain(&forge.root, 10, |n| format!("branch {n}"));
+    hand_in_all(&database, &page).await;
+    expected.push(("remote", page.iter().map(|entry| entry.id()).collect()));
+    {
+        let events = events.lock().unwrap();
+        let got: Vec<_> = events.iter().map(|(name, event)| (*name, event.entries.clone())).collect();
+        assert_eq!(got, expected);
+        let mut tips = vec![forge.root.id()];
+        for (name, event) in events.iter() {
+            assert_eq!((event.local, &event.previous), (*name == "local", &tips), "each begins where the last ended");
+            tips = event.tips.clone();
+        }
+        assert_eq!(tips.len(), 2);
+    }
+    drop(local);
+    commit(&database, "unseen").await;
+    let tip = database.get_entry(&database.get_tips().await.unwrap()[0]).await.unwrap();
+    hand_in(&database, forge.entry(&[&tip], "seen", 1i64).to_raw()).await;
+    drop(remote);
+    hand_in(&database, forge.entry(&[&tip], "unseen", 1i64).to_raw()).await;
+    let events = events.lock().unwrap().clone();
+    assert_eq!(events.len(), expected.len() + 1);
+    assert_eq!(events.last().unwrap().0, "remote");
+    instance.close().await.unwrap();
+}

@@ -1,0 +1,166 @@
+//! What transactions see, and what they stand on.
+
+use eidetica::crdt::Value;
+use eidetica::store::DocStore;
+use eidetica::store::doc::{Path, Step};
+use eidetica::{Database, ErrorKind, Id, Retry, Transaction};
+
+use super::kit::{Forge, check};
+
+async fn notes(transaction: &Transaction) -> DocStore {
+    transaction.get_store::<DocStore>("notes").await.unwrap()
+}
+
+async fn parents(database: &Database, id: Id) -> Vec<Id> {
+    database.get_entry(&id).await.unwrap().header().parents.clone()
+}
+
+async fn commit(database: &Database, key: &str, value: i64) -> Id {
+    let transaction = database.new_transaction().await.unwrap();
+    notes(&transaction).await.set(key, value).await.unwrap();
+    transaction.commit().await.unwrap()
+}
+
+#[tokio::test]
+async fn an_empty_commit_writes_nothing() {
+    let (_instance, database) = Forge::new(1).database().await;
+    let id = commit(&database, "key", 1).await;
+    let transaction = database.new_transaction().await.unwrap();
+    let committed = transaction.commit_with(Default::default()).await.unwrap();
+    assert_eq!((committed.id, committed.written), (id, false));
+    // Reading, and deleting what is not there, changes nothing either.
+    let transaction = database.new_transaction().await.unwrap();
+    notes(&transaction).await.get("key").await.unwrap();
+    assert!(!notes(&transaction).await.delete("absent").await.unwrap());
+    assert_eq!(transaction.commit().await.unwrap(), id);
+    // Without a key, too: nothing has to be signed.
+    let transaction = database.with_key(None).new_transaction().await.unwrap();
+    assert_eq!(transaction.commit().await.unwrap(), id);
+    assert_eq!(database.entry_count().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_transaction_is_committed_once() {
+    let (_instance, database) = Forge::new(1).database().await;
+    let transaction = database.new_transaction().await.unwrap();
+    let store = notes(&transaction).await;
+    store.set("key", 1i64).await.unwrap();
+    let again = transaction.clone();
+    transaction.commit().await.unwrap();
+    assert_eq!(store.set("key", 2i64).await.unwrap_err().kind(), ErrorKind::Closed);
+    let error = again.commit().await.unwrap_err();
+    assert_eq!((error.kind(), error.retry_hint()), (ErrorKind::Conflict, Retry::Never));
+    assert_eq!(database.entry_count().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_is_written() {
+    let (_instance, database) = Forge::new(1).database().await;
+    for key in [None, Some(super::kit::key(9))] {
+        let reader = database.with_key(key);
+        let transaction = reader.new_transaction().await.unwrap();
+        notes(&transaction).await.set("key", 1i64).await.unwrap();
+        let error = transaction.commit().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+    }
+    assert_eq!(database.entry_count().await.unwrap(), 1);
+    check(&database).await;
+}
+
+#[tokio::test]
+async fn given_tips_become_the_parents() {
+    let forge = Forge::new(1);
+    let (_instance, database) = forge.database().await;
+    let first = commit(&database, "key", 1).await;
+    let second = commit(&database, "key", 2).await;
+    let transaction = database.new_transaction_with_tips(&[first]).await.unwrap();
+    assert_eq!(notes(&transaction).await.get("key").await.unwrap(), Value::Int(1), "it sees what it stands on");
+    notes(&transaction).await.set("other", 3i64).await.unwrap();
+    let branch = transaction.commit().await.unwrap();
+    assert_eq!(parents(&database, branch).await, [first]);
+    let mut both = vec![second, branch];
+    both.sort_unstable();
+    assert_eq!(database.get_tips().await.unwrap(), both);
+    let transaction = database.new_transaction_with_tips(&[branch, second, branch]).await.unwrap();
+    assert_eq!(notes(&transaction).await.get("key").await.unwrap(), Value::Int(2));
+    notes(&transaction).await.set("key", 4i64).await.unwrap();
+    let merge = transaction.commit().await.unwrap();
+    assert_eq!(parents(&database, merge).await, both);
+    let error = database.new_transaction_with_tips(&[]).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let unknown = Forge::new(2).root.id();
+    let error = database.new_transaction_with_tips(&[first, unknown]).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains(&unknown.to_string()));
+    check(&database).await;
+}
+
+/// Begins so many transactions at one moment, lets each do its thing, and commits them all at once.
+async fn at_once(database: &Database, count: usize, act: impl AsyncFn(usize, DocStore)) -> Vec<Id> {
+    let mut all = Vec::new();
+    for index in 0..count {
+        let transaction = database.new_transaction().await.unwrap();
+        act(index, notes(&transaction).await).await;
+        all.push(transaction);
+    }
+    let mut commits = tokio::task::JoinSet::new();
+    all.into_iter().for_each(|transaction| drop(commits.spawn(async move { transaction.commit().await.unwrap() })));
+    commits.join_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_that_do_not_touch_make_a_chain() {
+    let (_instance, database) = Forge::new(1).database().await;
+    commit(&database, "key 0", 0).await;
+    let ids = at_once(&database, 50, async |n, notes| notes.set(&format!("key {n}"), n as i64).await.unwrap()).await;
+    assert_eq!(database.get_tips().await.unwrap().len(), 1);
+    for id in ids {
+        assert_eq!(parents(&database, id).await.len(), 1);
+    }
+    let log = database.log(None, 100).await.unwrap();
+    assert!(log.windows(2).all(|pair| pair[0].parents == [pair[1].id]), "it is one line");
+    check(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_that_touch_are_concurrent() {
+    let (_instance, database) = Forge::new(1).database().await;
+    let before = commit(&database, "key", -1).await;
+    let ids = at_once(&database, 10, async |n, notes| notes.set("key", n as i64).await.unwrap()).await;
+    for id in &ids {
+        assert_eq!(parents(&database, *id).await, [before], "none has seen another");
+    }
+    let path = Path(vec![Step::Key("key".into())]);
+    let store = database.get_store_viewer::<DocStore>("notes").await.unwrap();
+    assert_eq!(store.conflicts(&path).await.unwrap().len(), 9);
+    commit(&database, "key", 100).await;
+    assert!(store.conflicts(&path).await.unwrap().is_empty());
+
+    // What was only read counts as well: the second has decided by a value that is no longer there.
+    let before = commit(&database, "balance", 10).await;
+    let [one, other] = [database.new_transaction().await.unwrap(), database.new_transaction().await.unwrap()];
+    for (transaction, key) in [(&one, "a"), (&other, "b")] {
+        let notes = notes(transaction).await;
+        assert_eq!(notes.get("balance").await.unwrap(), Value::Int(10));
+        notes.set(key, 1i64).await.unwrap();
+    }
+    notes(&one).await.set("balance", 0i64).await.unwrap();
+    one.commit().await.unwrap();
+    let id = other.commit().await.unwrap();
+    assert_eq!(parents(&database, id).await, [before]);
+    check(&database).await;
+}
+
+/// Increments add up, whoever has seen what; and a transaction shows its own changes before they are committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_add_up() {
+    let (_instance, database) = Forge::new(1).database().await;
+    let transaction = database.new_transaction().await.unwrap();
+    notes(&transaction).await.increment("count", 5).await.unwrap();
+    assert_eq!(notes(&transaction).await.get("count").await.unwrap(), Value::Counter(5));
+    transaction.commit().await.unwrap();
+    at_once(&database, 20, async |_, notes| notes.increment("count", 1).await.unwrap()).await;
+    let store = database.get_store_viewer::<DocStore>("notes").await.unwrap();
+    assert_eq!(store.get("count").await.unwrap(), Value::Counter(25));
+    check(&database).await;
+}
