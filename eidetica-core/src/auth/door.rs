@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use eidetica_contract::PublicKey;
-
 use super::delta::{Setting, SettingsDelta, Subject};
 use super::right::Right;
 use super::rights::{Rank, Rights};
 use crate::dag::Seen;
+use crate::entry::Header;
 
 /// What an admitted entry does to rights.
 #[derive(Debug)]
@@ -90,12 +89,12 @@ impl fmt::Display for Subject {
 pub(crate) fn admit(
     rights: &Rights,
     below: &Seen,
-    author: PublicKey,
+    header: &Header,
     settings: Option<&SettingsDelta>,
-    is_root: bool,
 ) -> Result<Option<SettingsChange>, Denied> {
     let operations = settings.map(|delta| delta.rights.clone()).unwrap_or_default();
-    if is_root {
+    let author = header.author;
+    if header.parents.is_empty() {
         return Ok(Some(SettingsChange { rank: Rank::AboveAll, rights: operations }));
     }
     let has = rights.of(author, below);
@@ -103,7 +102,8 @@ pub(crate) fn admit(
     if let Some((_, setting)) = operations.iter().find(|(subject, _)| *subject == own)
         && let Setting::Limit(to) = setting
     {
-        let alone = operations.len() == 1 && settings.is_some_and(|delta| delta.values.is_empty());
+        let alone =
+            operations.len() == 1 && header.stores.len() == 1 && settings.is_some_and(|delta| delta.values.is_empty());
         let lowers = *to < rights.own(own, below);
         return if alone && lowers {
             Ok(Some(SettingsChange { rank: Rank::AboveAll, rights: operations }))

@@ -241,8 +241,7 @@ impl State {
             };
             let body = stored.entry.settings().ok_or_else(|| damaged("a settings delta is missing"))?;
             let delta = SettingsDelta::parse(body).map_err(|_| damaged("a settings delta"))?;
-            let is_root = header.parents.is_empty();
-            let admitted = auth::admit(&self.rights, &below, header.author, Some(&delta), is_root);
+            let admitted = auth::admit(&self.rights, &below, header, Some(&delta));
             let change = admitted.map_err(|_| damaged("an entry without the right for it"))?;
             if let Some(change) = change {
                 change.apply(Arc::make_mut(&mut self.rights), number, &below);

@@ -110,8 +110,7 @@ impl Work<'_> {
         let parents = super::entries::require(&self.rows, self.core.number, &header.parents).await?;
         let parents: Vec<u64> = parents.iter().map(|place| place.number).collect();
         let settings = stored.entry.settings().and_then(|body| SettingsDelta::parse(body).ok());
-        let is_root = header.parents.is_empty();
-        let change = auth::admit(&self.state.rights, &below, header.author, settings.as_ref(), is_root);
+        let change = auth::admit(&self.state.rights, &below, header, settings.as_ref());
         if let Some(change) = change.map_err(|_| damaged("an entry without the right for it"))? {
             change.apply(Arc::make_mut(&mut self.state.rights), stored.number, &below);
         }

@@ -212,7 +212,7 @@ impl Check<'_> {
     fn rights(&mut self, stored: &StoredEntry, below: &Seen, rights: &mut Rights) {
         let header = stored.entry.header();
         let settings = stored.entry.settings().and_then(|body| SettingsDelta::parse(body).ok());
-        match auth::admit(rights, below, header.author, settings.as_ref(), header.parents.is_empty()) {
+        match auth::admit(rights, below, header, settings.as_ref()) {
             Ok(Some(change)) => change.apply(rights, stored.number, below),
             Ok(None) => {}
             Err(denied) => self.problem(denied.to_string(), Some(stored.entry.id()), false),

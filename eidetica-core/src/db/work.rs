@@ -162,7 +162,7 @@ impl<'a> Work<'a> {
         // The delta parses: that was part of proving the entry.
         let settings = entry.settings().and_then(|body| SettingsDelta::parse(body).ok());
         let rights = &self.state.rights;
-        let change = match auth::admit(rights, &below, header.author, settings.as_ref(), header.parents.is_empty()) {
+        let change = match auth::admit(rights, &below, header, settings.as_ref()) {
             Ok(change) => change,
             Err(denied) => return Ok(Verdict::Refused(Refused::Denied(denied))),
         };

@@ -4,7 +4,7 @@
 //! for durability then waits for a flush, while the next group is prepared. Foreign entries go in short groups,
 //! so that a local commit never waits for a whole page of them.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -181,7 +181,7 @@ async fn run(mut queue: mpsc::Receiver<Order>, writer: Arc<Mutex<Writer>>) {
     let mut closing = false;
     let mut busy = false;
     let mut due = None;
-    while !(closing && !busy) {
+    while busy || !closing {
         if busy {
             while orders.len() < GROUP_COMMITS {
                 match queue.try_recv() {
@@ -356,14 +356,22 @@ impl Writer {
             Ok(()) if page.todo.is_empty() => drop(page.reply.send(Ok(page.arrivals.outcomes))),
             Ok(()) => self.pages.push_front(page),
             Err(error) => {
-                // What had been waiting goes on waiting, and is tried again soon.
-                let now = self.core.storage.environment().now();
-                let again = self.allowed_time().plus(RETRY);
-                for (_, entry, source) in page.todo.into_iter().filter(|(place, ..)| place.is_none()) {
-                    self.parking.keep_until(entry, &source, again, now);
-                }
+                self.park_again(page.todo);
                 drop(page.reply.send(Err(error)));
             }
+        }
+    }
+
+    /// After an error: what had been waiting goes on waiting, for its parent if that is not in yet, else for a while.
+    fn park_again(&mut self, todo: Vec<(Option<usize>, VerifiedEntry, Arc<str>)>) {
+        let now = self.core.storage.environment().now();
+        let again = self.allowed_time().plus(RETRY);
+        let outside: HashSet<Id> = todo.iter().map(|(_, entry, _)| entry.id()).collect();
+        for (_, entry, source) in todo.into_iter().filter(|(place, ..)| place.is_none()) {
+            match entry.header().parents.iter().find(|parent| outside.contains(parent)).copied() {
+                Some(parent) => self.parking.keep_for(entry, &source, parent, now),
+                None => self.parking.keep_until(entry, &source, again, now),
+            };
         }
     }
 

@@ -109,7 +109,8 @@ impl<'a> Node<'a> {
             let again = is_counter && counted;
             counted |= is_counter;
             let shows = !below && strength == 0;
-            if !again && !shows && !(below && is_marker) {
+            let hides = !(again || shows || below && is_marker);
+            if hides {
                 conflicts.push((live.stamp.id, self.value_of(live)));
             }
         }

@@ -1,0 +1,24 @@
+//! A naive oracle for what a database shows, and property tests against it.
+//!
+//! The oracle is given a set of entries and answers by the definitions of the rules: it walks all pairs of operations and
+//! asks of each whether one saw the other. It shares with the core only the types of entries and deltas, and neither
+//! remembers nor orders anything, so that a mistake in the core's bookkeeping cannot be in it too.
+//!
+//! * [`model`]: ancestors, the door, rights; [`document`], [`rows`]: what the stores show.
+//! * [`plan`], [`draft`], [`history`]: random histories of a few authors. [`deliver`]: random ways for them to arrive.
+//! * [`check`]: a database against the oracle. [`witness`]: whether a history was worth it.
+//! * [`property`], [`vectors`]: the tests.
+//!
+//! `EIDETICA_CASES` sets how many histories each property sees (256), `EIDETICA_SEED` which ones.
+
+mod check;
+mod deliver;
+mod document;
+mod draft;
+mod history;
+mod model;
+mod plan;
+mod property;
+mod rows;
+mod vectors;
+mod witness;

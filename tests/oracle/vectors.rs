@@ -1,0 +1,244 @@
+//! The test vectors of the rules that need no void entries, word for word, and a few of the same form.
+//!
+//! They check the oracle as much as the core: here the expected answers come from the text.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use eidetica_core::auth::{self, Right, Setting, SettingsDelta, Subject};
+use eidetica_core::crdt::Value;
+use eidetica_core::entry::{Origin, VerifiedEntry};
+use eidetica_core::store::doc::{Action, Path, Plain, Step};
+use eidetica_core::store::table::{RowAction, TableDelta};
+use eidetica_core::{Id, SecretKey, Time};
+use proptest::prelude::*;
+use proptest::test_runner::TestError;
+
+use super::check::{self, Stores};
+use super::deliver::{Disk, Peer, arrival, describe, fail};
+use super::document::Document;
+use super::draft::doc_delta;
+use super::history::{self, TABLE};
+use super::model::{Model, Set};
+use super::property::{block_on, runner};
+use super::rows::Rows;
+
+/// From section 7 of the rules.
+const RULES: [&str; 4] = [
+    "V06 equals and seniors | a:A(r) -B=0; c:C(r) -A=0; b:B(r) +Z=A7; d:C(r) +A=A9 | refused={a,b,c,d} heads={r}",
+    "V17 counters | a:W(r) n+2; b:X(r) n+3; c:W(a,b) k:=10; d:X(c) k+1@c; e:W(c) k:=0; f:N(c) k+5@c; g:W(e) k+4@e \
+     | void={} heads={d,f,g} n=5 k=4",
+    "V19 rows; a name from elsewhere | a:W(r) t!1; b:X(a) t.2@a; c:N(a) t~@a; d:W(r) u!1; e:N(r) u.9@d; f:X(d) u.3@d \
+     | void={} t=- u=3",
+    "V20 scalar and map | a:W(r) p=1; b:X(r) p/q=2; c:N(a,b) ~p/q; d:W(r) o=1; e:X(r) o/q=2; f:R(d) o/s=4 \
+     | void={} heads={c,e,f} p=- p/q=- o=- o/q=2 o/s=4",
+];
+
+/// One for each sentence that a change of the core could break on its own.
+const OWN: [&str; 7] = [
+    "a write made in knowledge of another overtakes it | a:W(r) x=1; b:X(a) x=2; c:N(r) y=1 | heads={b,c} x=2 y=1",
+    "a delete leaves what it did not see | a:W(r) m/x=1; b:X(a) ~m; c:N(a) m/y=2; d:W(r) m/z=3 | m=- m/x=- m/y=2 m/z=3",
+    "a delete takes what it saw | a:W(r) m/x=1; b:X(a) ~m; c:N(b) y=1 | heads={c} m/x=- y=1",
+    "a counter that ends takes increments along | a:W(r) n:=1; b:X(a) n+2@a; c:N(a) ~n; d:W(b) n+4@a | heads={c,d} n=-",
+    "an increment from elsewhere counts nowhere | a:W(r) n:=1; b:X(r) n+2@a; c:N(a,b) y=1 | heads={c} n=1 y=1",
+    "a field written in knowledge of another write overtakes it | a:W(r) t!1; b:X(a) t.2@a; c:N(b) t.3@a; d:W(r) y=1 | t=3",
+    "a removed key is shut out | a:R(r) -W=0; w:W(a) x=1; b:X(w) y=1; c:W(r) z=1 | refused={b,w} heads={a,c} x=- z=1",
+];
+
+struct Vector {
+    model: Model,
+    names: BTreeMap<String, Id>,
+    /// What is expected, by name.
+    expected: Vec<(String, String)>,
+    keys: BTreeMap<char, SecretKey>,
+    rows: BTreeSet<String>,
+}
+
+/// What one entry does, operation by operation.
+#[derive(Default)]
+struct Operations {
+    rights: BTreeMap<Subject, Setting>,
+    doc: Vec<(Path, Action)>,
+    rows: BTreeMap<String, RowAction>,
+}
+
+impl Vector {
+    /// The vectors say nothing of time: `clocks` are eight numbers, by which the clocks of their entries run ahead.
+    fn parse(text: &str, clocks: u32) -> Vector {
+        let mut parts = text.split('|').map(str::trim);
+        let (_name, entries, expected) = (parts.next(), parts.next().unwrap(), parts.next().unwrap());
+        let keys: BTreeMap<char, SecretKey> =
+            "RABCMWXNQSZ".chars().map(|name| (name, SecretKey::from_seed(&[name as u8; 32]))).collect();
+        let rights = "R=A9 A=A7 B=A7 M=A6 C=A5 W=W X=W N=W Q=R".split(' ').map(|grant| {
+            let (key, right) = grant.split_once('=').unwrap();
+            (subject(&keys, key), parse_right(right))
+        });
+        let root = history::root(&keys[&'R'], &rights.collect());
+        let names = BTreeMap::from([("r".to_owned(), root.id())]);
+        let expected = expected.split(' ').map(|e| e.split_once('=').unwrap());
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut vector = Vector { model: Model::default(), names, expected, keys, rows: BTreeSet::new() };
+        vector.model.add(root).unwrap();
+        for (place, entry) in entries.split(';').enumerate() {
+            vector.entry(entry.trim(), u64::from(clocks >> (4 * (place % 8)) & 3));
+        }
+        vector
+    }
+
+    fn entry(&mut self, text: &str, ahead: u64) {
+        let (name, rest) = text.split_once(':').unwrap();
+        let (author, rest) = rest.split_once('(').unwrap();
+        let (parents, operations) = rest.split_once(')').unwrap();
+        let parents: Vec<Id> = parents.split(',').map(|parent| self.names[parent]).collect();
+        let mut done = Operations::default();
+        operations.split_whitespace().for_each(|operation| self.operation(operation, &mut done));
+        let headers = || parents.iter().map(|parent| self.model.entry(parent).header());
+        let height = headers().map(|parent| parent.height).max().unwrap() + 1;
+        let time = headers().map(|parent| parent.time.number()).max().unwrap() + 1 + ahead;
+        let author = &self.keys[&author.chars().next().unwrap()];
+        let origin = Origin::Database(self.model.root());
+        let header = history::header(origin, parents.clone(), height, Time::from_number(time), author);
+        let entry = VerifiedEntry::sign(header, done.deltas(), author).unwrap();
+        self.names.insert(name.to_owned(), entry.id());
+        let _ = self.model.add(entry);
+    }
+
+    fn operation(&mut self, text: &str, done: &mut Operations) {
+        let field = |value: &str| BTreeMap::from([("f".to_owned(), Bytes::from(vec![value.parse::<u8>().unwrap()]))]);
+        let number = |text: &str| text.parse::<i64>().unwrap();
+        if let Some((key, right)) = text.strip_prefix('+').and_then(|grant| grant.split_once('=')) {
+            done.rights.insert(subject(&self.keys, key), Setting::Grant(parse_right(right)));
+        } else if let Some((key, right)) = text.strip_prefix('-').and_then(|limit| limit.split_once('=')) {
+            done.rights.insert(subject(&self.keys, key), Setting::Limit(parse_right(right)));
+        } else if let Some(path) = text.strip_prefix('~') {
+            done.doc.push((parse_path(path), Action::Delete));
+        } else if let Some((row, value)) = text.split_once('!') {
+            self.rows.insert(row.to_owned());
+            done.rows.insert(row.to_owned(), RowAction::Insert(field(value)));
+        } else if let Some((row, _)) = text.split_once("~@") {
+            done.rows.insert(row.to_owned(), RowAction::Delete);
+        } else if let Some((row, (value, identity))) =
+            text.split_once('.').map(|(row, w)| (row, w.split_once('@').unwrap()))
+        {
+            let action = RowAction::Write { identity: self.names[identity], fields: field(value) };
+            done.rows.insert(row.to_owned(), action);
+        } else if let Some((path, base)) = text.split_once(":=") {
+            done.doc.push((parse_path(path), Action::Create(number(base))));
+        } else if let Some((path, by)) = text.split_once('+') {
+            let (by, epoch) = by.split_once('@').map_or((by, None), |(by, epoch)| (by, Some(self.names[epoch])));
+            done.doc.push((parse_path(path), Action::Increment { by: number(by), epoch }));
+        } else {
+            let (path, value) = text.split_once('=').unwrap();
+            done.doc.push((parse_path(path), Action::Set(Plain::Scalar(number(value).into()))));
+        }
+    }
+
+    fn set(&self, names: &str) -> BTreeSet<Id> {
+        let names = names.trim_matches(['{', '}']).split(',').filter(|name| !name.is_empty());
+        names.map(|name| self.names[name]).collect()
+    }
+
+    /// What the oracle answers, against what the vector says.
+    fn check_oracle(&self) {
+        let live: Set = self.model.admitted().map(VerifiedEntry::id).collect();
+        let document = Document::new(&self.model, "notes", "doc");
+        let rows = Rows::new(&self.model, TABLE);
+        let refused = self.model.entries().iter().map(VerifiedEntry::id).filter(|id| self.model.refused(id).is_some());
+        let expects_refused = self.expected.iter().find(|(name, _)| name == "refused");
+        assert_eq!(refused.collect::<BTreeSet<_>>(), self.set(expects_refused.map_or("", |(_, names)| names)));
+        for (name, value) in &self.expected {
+            let keys: Vec<String> = name.split('/').map(str::to_owned).collect();
+            let number = value.parse::<i64>().ok();
+            match name.as_str() {
+                "refused" | "void" => {}
+                "heads" => assert_eq!(self.model.tips(&live).into_iter().collect::<BTreeSet<_>>(), self.set(value)),
+                row if self.rows.contains(row) => {
+                    let shown = rows.all(&live).get(row).and_then(|row| row.get("f").cloned());
+                    assert_eq!(shown, number.map(Value::Int), "row {row}");
+                }
+                key if key.starts_with(|c: char| c.is_uppercase()) => {
+                    let key = self.keys[&key.chars().next().unwrap()].public();
+                    assert_eq!(self.model.right(key, &live), parse_right(value));
+                }
+                path => {
+                    let view = document.within(&live);
+                    // What lies below a path is not at it.
+                    let shown = view.get(&keys).filter(|value| value.as_map().is_none());
+                    assert_eq!(shown.and_then(|value| value.as_int()), number, "path {path}");
+                    assert!(view.conflicts(&keys).is_empty(), "conflicts at {path}");
+                }
+            }
+        }
+    }
+}
+
+impl Operations {
+    fn deltas(self) -> Vec<(String, String, Bytes)> {
+        let mut deltas = Vec::new();
+        if !self.rights.is_empty() {
+            let delta = SettingsDelta { rights: self.rights.into_iter().collect(), values: Default::default() };
+            deltas.push((auth::STORE.to_owned(), auth::KIND.to_owned(), delta.to_bytes()));
+        }
+        if !self.doc.is_empty() {
+            deltas.push(("notes".to_owned(), "doc".to_owned(), doc_delta(self.doc).to_bytes()));
+        }
+        if !self.rows.is_empty() {
+            let delta = TableDelta(self.rows.into_iter().collect());
+            deltas.push((TABLE.to_owned(), "table".to_owned(), delta.to_bytes()));
+        }
+        deltas
+    }
+}
+
+fn subject(keys: &BTreeMap<char, SecretKey>, name: &str) -> Subject {
+    let key = keys.get(&name.chars().next().unwrap());
+    key.map_or(Subject::Everybody, |key| Subject::Key(key.public()))
+}
+
+fn parse_right(text: &str) -> Right {
+    match text {
+        "0" => Right::NONE,
+        "R" => Right::READ,
+        "W" => Right::WRITE,
+        admin => Right::admin(admin.strip_prefix('A').unwrap().parse().unwrap()),
+    }
+}
+
+fn parse_path(text: &str) -> Path {
+    Path(text.split('/').map(|key| Step::Key(key.to_owned())).collect())
+}
+
+/// Every vector, with clocks that differ from case to case, arriving in any order.
+fn hold(vectors: &[&str]) {
+    for text in vectors {
+        let strategy = (arrival(), any::<u32>());
+        let outcome = runner(32).run(&strategy, |(arrival, seed)| {
+            let vector = Vector::parse(text, seed);
+            vector.check_oracle();
+            block_on(async {
+                let mut peer = Peer::new(Disk::memory(), &vector.model).await.map_err(fail)?;
+                peer.receive(&vector.model, &arrival).await?;
+                let keys: Vec<_> = vector.keys.values().map(SecretKey::public).collect();
+                check::now(&peer, &vector.model, &Stores::new(&vector.model), &keys).await
+            })
+        });
+        match outcome {
+            Ok(()) => {}
+            Err(TestError::Fail(reason, (arrival, seed))) => {
+                let arrived = describe(&Vector::parse(text, seed).model, &arrival);
+                panic!("{text}\n{reason}\nwith clocks {seed}, arriving as\n{arrived}");
+            }
+            Err(abort) => panic!("{text}\n{abort}"),
+        }
+    }
+}
+
+#[test]
+fn the_vectors_of_the_rules_hold() {
+    hold(&RULES);
+}
+
+#[test]
+fn the_sentences_behind_them_hold() {
+    hold(&OWN);
+}
