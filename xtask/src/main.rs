@@ -20,22 +20,22 @@ const STEPS: [Step; 5] = [
     Step {
         name: "properties",
         about: "random histories against the oracle, 100,000 for each property",
-        cargo: "test --release --workspace --test main -- oracle::",
+        cargo: "test --release --package eidetica --test main -- oracle:: --nocapture",
         variables: &[("EIDETICA_CASES", "100000")],
         tests: true,
     },
     Step {
         name: "crashes",
         about: "processes that are killed while they write, a thousand times",
-        cargo: "test --release --workspace --test main -- crash",
+        cargo: "test --release --package eidetica --test main -- local::kill --nocapture",
         variables: &[("EIDETICA_CRASHES", "1000")],
         tests: true,
     },
     Step {
         name: "memory",
         about: "the resident memory of a process that opens and reads a long history",
-        cargo: "test --release --workspace --test main -- resident_memory --include-ignored",
-        variables: &[],
+        cargo: "test --release --package eidetica --test main -- local::growth::memory --ignored --nocapture",
+        variables: &[("EIDETICA_GROWTH", "1000000")],
         tests: true,
     },
     Step {
