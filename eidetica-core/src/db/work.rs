@@ -76,7 +76,8 @@ impl<'a> Work<'a> {
     pub async fn begin(core: &'a Core, attempt: usize) -> Result<Work<'a>> {
         let known = core.state();
         let snapshot = core.storage.snapshot().await?;
-        let state = if attempt == 0 { known } else { core.at(&*snapshot).await? };
+        // Where others write, too, verdicts must not mix what is known with a snapshot that shows more.
+        let state = if attempt == 0 && !core.storage.shared { known } else { core.at(&*snapshot).await? };
         let state = Arc::unwrap_or_clone(state);
         let before = Bytes::from(state.meta.to_bytes());
         Ok(Work { core, rows: Overlay::new(snapshot), state, before, fresh: Fresh::default(), admitted: Vec::new() })
