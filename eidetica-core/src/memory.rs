@@ -165,11 +165,19 @@ impl Snapshot for View {
         if scan.is_empty_range() {
             return Ok(Page::default());
         }
-        let range = map(&self.0, scan.keyspace).range::<_, [u8]>(bounds(&scan.start, scan.end.as_deref()));
+        let map = map(&self.0, scan.keyspace);
         Ok(match scan.direction {
-            Direction::Forward => page(range, &scan),
-            Direction::Backward => page(range.rev(), &scan),
+            // Most scans read a row or two, and looking for the end would take as long as looking for the start.
+            Direction::Forward => {
+                let rows = map.range::<_, [u8]>((Bound::Included(&scan.start[..]), Bound::Unbounded));
+                page(rows.take_while(|(key, _)| scan.end.as_ref().is_none_or(|end| *key < end)), &scan)
+            }
+            Direction::Backward => page(map.range::<_, [u8]>(bounds(&scan.start, scan.end.as_deref())).rev(), &scan),
         })
+    }
+
+    async fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>> {
+        Ok(map(&self.0, keyspace).get(key).cloned())
     }
 }
 

@@ -10,30 +10,33 @@ use eidetica_contract::{Direction, Keyspace, Page, Result, Scan, Snapshot, Write
 /// A snapshot and the changes that are to follow it.
 pub(crate) struct Overlay {
     base: Box<dyn Snapshot>,
-    changes: BTreeMap<(Keyspace, Bytes), Option<Bytes>>,
+    changes: Changes,
     bytes: usize,
 }
 
+/// The changes in each keyspace; `None` deletes.
+type Changes = [BTreeMap<Bytes, Option<Bytes>>; Keyspace::COUNT as usize];
+
 /// The changes of an overlay at a moment.
 pub(crate) struct Saved {
-    changes: BTreeMap<(Keyspace, Bytes), Option<Bytes>>,
+    changes: Changes,
     bytes: usize,
 }
 
 impl Overlay {
     pub fn new(base: Box<dyn Snapshot>) -> Overlay {
-        Overlay { base, changes: BTreeMap::new(), bytes: 0 }
+        Overlay { base, changes: Changes::default(), bytes: 0 }
     }
 
     pub fn put(&mut self, keyspace: Keyspace, key: Bytes, value: impl Into<Bytes>) {
         let value = value.into();
         self.bytes += key.len() + value.len();
-        self.changes.insert((keyspace, key), Some(value));
+        self.changes[usize::from(keyspace.number())].insert(key, Some(value));
     }
 
     pub fn delete(&mut self, keyspace: Keyspace, key: Bytes) {
         self.bytes += key.len();
-        self.changes.insert((keyspace, key), None);
+        self.changes[usize::from(keyspace.number())].insert(key, None);
     }
 
     /// What is changed so far, to come back to.
@@ -53,41 +56,50 @@ impl Overlay {
     }
 
     pub fn is_unchanged(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.iter().all(BTreeMap::is_empty)
     }
 
     /// The changes, in the order of their keys.
     pub fn into_batch(self) -> WriteBatch {
         let mut batch = WriteBatch::new();
-        for ((keyspace, key), value) in self.changes {
-            match value {
-                Some(value) => batch.put(keyspace, key, value),
-                None => batch.delete(keyspace, key),
+        for (keyspace, changes) in Keyspace::all().zip(self.changes) {
+            for (key, value) in changes {
+                match value {
+                    Some(value) => batch.put(keyspace, key, value),
+                    None => batch.delete(keyspace, key),
+                }
             }
         }
         batch
     }
 
+    fn in_keyspace(&self, keyspace: Keyspace) -> &BTreeMap<Bytes, Option<Bytes>> {
+        &self.changes[usize::from(keyspace.number())]
+    }
+
     fn changed_in(&self, scan: &Scan) -> impl DoubleEndedIterator<Item = (&Bytes, Option<&Bytes>)> {
-        let start = (scan.keyspace, scan.start.clone());
-        let end = match &scan.end {
-            Some(end) => Bound::Excluded((scan.keyspace, end.clone())),
-            // Behind all keys of the keyspace: keys are at most 1,024 bytes of at most 255.
-            None => Bound::Excluded((scan.keyspace, Bytes::from_static(&[0xff; 1025]))),
-        };
-        let range = if scan.is_empty_range() { None } else { Some(self.changes.range((Bound::Included(start), end))) };
-        range.into_iter().flatten().map(|((_, key), value)| (key, value.as_ref()))
+        let end = scan.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let range = (!scan.is_empty_range())
+            .then(|| self.in_keyspace(scan.keyspace).range::<[u8], _>((Bound::Included(&scan.start[..]), end)));
+        range.into_iter().flatten().map(|(key, value)| (key, value.as_ref()))
+    }
+
+    /// True if something is changed in a range. Looks for its start alone.
+    fn changes_in(&self, scan: &Scan) -> bool {
+        let from = (Bound::Included(&scan.start[..]), Bound::Unbounded);
+        let first = self.in_keyspace(scan.keyspace).range::<[u8], _>(from).next();
+        first.is_some_and(|(key, _)| scan.end.as_ref().is_none_or(|end| key < end))
     }
 }
 
 #[async_trait]
 impl Snapshot for Overlay {
     async fn get_many(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
-        if self.changes.is_empty() {
+        let changes = self.in_keyspace(keyspace);
+        if changes.is_empty() {
             return self.base.get_many(keyspace, keys).await;
         }
-        let changed: Vec<Option<&Option<Bytes>>> =
-            keys.iter().map(|key| self.changes.get(&(keyspace, Bytes::copy_from_slice(key)))).collect();
+        let changed: Vec<Option<&Option<Bytes>>> = keys.iter().map(|key| changes.get(*key)).collect();
         let unchanged: Vec<&[u8]> =
             keys.iter().zip(&changed).filter(|(_, c)| c.is_none()).map(|(key, _)| *key).collect();
         let mut below = match unchanged.is_empty() {
@@ -98,9 +110,16 @@ impl Snapshot for Overlay {
         Ok(changed.into_iter().map(|change| change.map_or_else(|| below.next().flatten(), Clone::clone)).collect())
     }
 
+    async fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>> {
+        match self.in_keyspace(keyspace).get(key) {
+            Some(change) => Ok(change.clone()),
+            None => self.base.get(keyspace, key).await,
+        }
+    }
+
     async fn scan(&self, scan: Scan) -> Result<Page> {
         scan.check()?;
-        if self.changed_in(&scan).next().is_none() {
+        if !self.changes_in(&scan) {
             return self.base.scan(scan).await;
         }
         let mut rows: Vec<(Bytes, Bytes)> = Vec::new();

@@ -1,13 +1,15 @@
 //! Does one piece of work again and again, and nothing beside it, for a profiler to look at.
 //!
-//! `spin commit|commit-memory|read|ingest|ingest-memory|import|import-memory N SECONDS`
+//! `spin commit|crowd|read|ingest|import|merge|merge-100 N SECONDS`; all but `crowd` with `-memory`, too.
 
 use std::time::{Duration, Instant};
 
 use eidetica::Durability;
 use eidetica_benches::base::Bases;
 use eidetica_benches::work::ingest::Engine;
-use eidetica_benches::work::{commit, import, ingest, read};
+use eidetica_benches::sides::Sides;
+use eidetica_benches::work::{commit, import, ingest, merge, read};
+use eidetica_benches::workloads::Work;
 use eidetica_benches::{Result, clock};
 
 fn main() -> Result<()> {
@@ -26,7 +28,12 @@ async fn spin(work: &str, n: u64, time: Duration) -> Result<()> {
         Engine::Memory => commit::Commits::on_memory(&bases, n).await?,
         Engine::Sqlite => commit::Commits::on_sqlite(&bases, n, Durability::Buffered).await?,
     };
-    let mut reads = read::Reads::on_sqlite(&bases, n).await?;
+    let mut reads = match engine {
+        Engine::Memory => read::Reads::on_memory(&bases, n).await?,
+        Engine::Sqlite => read::Reads::on_sqlite(&bases, n).await?,
+    };
+    let changes = if work.contains("100") { 100 } else { 1 };
+    let sides = Sides::build(Work::MergeSides { changes }, n.min(10_000)).await?;
     eprintln!("ready");
     let start = Instant::now();
     let mut took = clock::Rounds::default();
@@ -38,6 +45,11 @@ async fn spin(work: &str, n: u64, time: Duration) -> Result<()> {
             }
             "read" => took.add(reads.read(10_000).await?, 10_000),
             "ingest" => took.add(ingest::only(&bases, engine, &entries, 1024, 3).await?, n),
+            "crowd" => took.add(commit::crowd(&bases, n, 64, 100).await?.took, 6_400),
+            "merge" | "merge-100" => {
+                took.add(merge::merge(&sides, engine).await?.0, sides.keys());
+                sides.sweep()?;
+            }
             "import" => took.add(import::only(&bases, engine, &text, 1_000, true).await?, n),
             other => return Err(format!("no work is called {other}").into()),
         }

@@ -129,7 +129,9 @@ impl Commits {
 
 /// What many committers on one database do together.
 pub struct Crowd {
-    /// Time per commit, all committers together.
+    /// The time of all commits together.
+    pub took: Took,
+    /// The same for each commit.
     pub commit: Rounds,
     /// Disk flushes that the backend was asked for, per commit.
     pub flushes: f64,
@@ -160,5 +162,5 @@ pub async fn crowd(bases: &Bases, n: u64, committers: u64, times: u64) -> Result
     let after = open.recorder.counts().flushes;
     open.close().await?;
     let commits = committers * times;
-    Ok(Crowd { commit: Rounds::once(took, commits), flushes: (after - before) as f64 / commits as f64 })
+    Ok(Crowd { took, commit: Rounds::once(took, commits), flushes: (after - before) as f64 / commits as f64 })
 }

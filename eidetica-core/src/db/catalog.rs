@@ -13,7 +13,9 @@ use crate::store::table::IndexDefinition;
 /// All stores of a database. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Catalog {
-    stores: imbl::HashMap<(String, String), Arc<StoreInfo>>,
+    /// By name; of one name there may be several kinds, in their order.
+    stores: imbl::OrdMap<String, Vec<Arc<StoreInfo>>>,
+    count: u32,
 }
 
 /// One store.
@@ -41,23 +43,33 @@ impl Catalog {
     }
 
     pub fn get(&self, name: &str, kind: &str) -> Option<&Arc<StoreInfo>> {
-        self.stores.get(&(name.to_owned(), kind.to_owned()))
+        self.named(name).iter().find(|info| info.kind == kind)
     }
 
     pub fn put(&mut self, info: StoreInfo) {
-        self.stores.insert((info.name.clone(), info.kind.clone()), Arc::new(info));
+        let kinds = self.stores.entry(info.name.clone()).or_default();
+        match kinds.binary_search_by(|known| known.kind.cmp(&info.kind)) {
+            Ok(at) => kinds[at] = Arc::new(info),
+            Err(at) => {
+                kinds.insert(at, Arc::new(info));
+                self.count += 1;
+            }
+        }
+    }
+
+    /// The stores of this name.
+    pub fn named(&self, name: &str) -> &[Arc<StoreInfo>] {
+        self.stores.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The stores, ordered by name and kind.
     pub fn all(&self) -> Vec<Arc<StoreInfo>> {
-        let mut all: Vec<_> = self.stores.values().cloned().collect();
-        all.sort_by(|a, b| (&a.name, &a.kind).cmp(&(&b.name, &b.kind)));
-        all
+        self.stores.values().flatten().cloned().collect()
     }
 
     /// A number that no store has.
     pub fn free_number(&self) -> u32 {
-        self.stores.len() as u32
+        self.count
     }
 }
 

@@ -58,14 +58,26 @@ impl Used {
         used
     }
 
-    /// True if none of the touched cells belongs to what was used. Settings count as used always.
-    pub fn is_left_alone_by(&self, touched: &[(StoreNumber, Cell)], catalog: &Catalog) -> bool {
+    /// The same with the stores by their numbers, to hold many cells against it.
+    pub fn by_number<'a>(&'a self, catalog: &Catalog) -> UsedByNumber<'a> {
         let number = |name: &str, kind: &str| catalog.get(name, kind).map(|info| info.number);
-        let settings = number(auth::STORE, auth::KIND);
-        let parts: HashMap<u32, &Parts> =
-            self.0.iter().filter_map(|((name, kind), parts)| Some((number(name, kind)?, parts))).collect();
+        let parts = self.0.iter().filter_map(|((name, kind), parts)| Some((number(name, kind)?, parts))).collect();
+        UsedByNumber { settings: number(auth::STORE, auth::KIND), parts }
+    }
+}
+
+/// What a transaction has used, by the numbers of the stores.
+pub(crate) struct UsedByNumber<'a> {
+    settings: Option<u32>,
+    parts: Vec<(u32, &'a Parts)>,
+}
+
+impl UsedByNumber<'_> {
+    /// True if none of the touched cells belongs to what was used. Settings count as used always.
+    pub fn is_left_alone_by(&self, touched: &[(StoreNumber, Cell)]) -> bool {
         touched.iter().all(|(store, cell)| {
-            Some(store.store) != settings && parts.get(&store.store).is_none_or(|parts| !parts.meet(cell))
+            let used = self.parts.iter().any(|(number, parts)| *number == store.store && parts.meet(cell));
+            Some(store.store) != self.settings && !used
         })
     }
 }

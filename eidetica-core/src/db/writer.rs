@@ -517,13 +517,14 @@ impl Recent {
     /// touched.
     fn leaves_alone(&self, intent: &Intent, work: &Work<'_>) -> bool {
         let since = intent.seen.missing_before(work.state.meta.next);
+        let used = intent.used.by_number(&work.state.catalog);
         since.iter().all(|number| {
             let known = self.entries.binary_search_by_key(&number, |(number, _)| *number);
             let touched = match known {
                 Ok(at) => Some(&self.entries[at].1),
                 Err(_) => work.admitted.iter().find(|entry| entry.number == number).map(|entry| &entry.touched),
             };
-            touched.is_some_and(|touched| intent.used.is_left_alone_by(touched, &work.state.catalog))
+            touched.is_some_and(|touched| used.is_left_alone_by(touched))
         })
     }
 }

@@ -12,6 +12,7 @@ use super::live;
 use super::stage::Staged;
 use crate::auth;
 use crate::dag::Seen;
+use crate::db::catalog::StoreInfo;
 use crate::db::core::Core;
 use crate::db::{Touch, Touched, TransactionState, WriterHandle};
 use crate::error::invalid;
@@ -117,7 +118,7 @@ impl StoreHandle {
             Some(info) if info.applied_below.is_some() => writer.catch_up(name, kind).await?,
             Some(_) => {}
             None => {
-                if let Some(other) = state.catalog.all().iter().find(|info| info.name == name) {
+                if let Some(other) = state.catalog.named(name).first() {
                     let message = "the name belongs to a store of another kind";
                     return Err(Error::new(ErrorKind::WrongType, message)
                         .with("store", name)
@@ -164,9 +165,9 @@ impl StoreHandle {
     }
 
     /// Notes that something is read or written.
-    pub(crate) fn touch(&self, what: Touched) {
+    pub(crate) fn touch(&self, what: impl FnOnce() -> Touched) {
         if let Scope::Transaction(state) = &self.scope {
-            state.touch(Touch { name: self.name.clone(), kind: self.kind.clone(), what });
+            state.touch(Touch { name: self.name.clone(), kind: self.kind.clone(), what: what() });
         }
     }
 
@@ -180,7 +181,7 @@ impl StoreHandle {
 
     /// The own right of a subject, as of what is seen here.
     pub(crate) async fn own_right(&self, subject: auth::Subject) -> Result<auth::Right> {
-        self.touch(Touched::Range(Bytes::new(), None));
+        self.touch(|| Touched::Range(Bytes::new(), None));
         let state = self.core.current().await?;
         let now = Seen::all_before(state.meta.next);
         Ok(state.rights.own(subject, self.set().map_or(&now, |set| set)))
@@ -209,7 +210,7 @@ impl StoreHandle {
         }
         let Some(info) = info else { return Ok(None) };
         let store = info.at(self.core.number);
-        Ok(Some(Opened { handle: self, rows, store, set: set.map(|set| &**set), indexes: info.indexes.clone() }))
+        Ok(Some(Opened { handle: self, rows, store, set: set.map(|set| &**set), info }))
     }
 
     /// The record of a cell, before what is staged.
@@ -252,13 +253,18 @@ pub(crate) struct Opened<'a> {
     pub store: StoreNumber,
     /// The set to look at; `None`: everything.
     set: Option<&'a Seen>,
-    pub indexes: Vec<super::table::IndexDefinition>,
+    info: Arc<StoreInfo>,
 }
 
 /// How many cells one page of a view holds at most.
 const PAGE_CELLS: usize = 1024;
 
 impl Opened<'_> {
+    /// The indexes that the store has.
+    pub fn indexes(&self) -> &[super::table::IndexDefinition] {
+        &self.info.indexes
+    }
+
     /// True if it shows what is true now, so that the indexes speak of it.
     pub fn is_now(&self) -> bool {
         self.set.is_none()

@@ -41,7 +41,7 @@ impl Cells {
     /// The live values of a key: mostly none or one; several if they were written concurrently, strongest last.
     pub async fn get(&self, key: &[u8]) -> Result<Vec<LiveValue>> {
         let cell = check(key)?;
-        self.0.touch(touched(&cell));
+        self.0.touch(|| touched(&cell));
         if let Some(Some(staged)) = self.0.staged(|staged| staged_value(staged, key)) {
             return Ok(staged.into_iter().map(|value| LiveValue { entry: None, value }).collect());
         }
@@ -53,7 +53,7 @@ impl Cells {
         let mut open = Vec::new();
         cell::push_open(&mut open, prefix);
         let range = eidetica_contract::Scan::prefix(crate::layout::STATE, &open);
-        self.0.touch(Touched::Range(range.start, range.end));
+        self.0.touch(|| Touched::Range(range.start, range.end));
         let mut found = BTreeMap::new();
         for (cell, record) in self.0.records_below(&open).await? {
             let key = cell::single_part(&cell).ok_or_else(|| damaged("the key of a cell"))?;
@@ -89,7 +89,8 @@ impl Cells {
         if there {
             return self.stage(key, None);
         }
-        self.0.touch(touched(&check(key)?));
+        let cell = check(key)?;
+        self.0.touch(|| touched(&cell));
         self.0.stage(|staged| {
             if let Staged::Cells(cells) = staged {
                 cells.remove(key);
@@ -98,7 +99,8 @@ impl Cells {
     }
 
     fn stage(&self, key: &[u8], value: Option<Bytes>) -> Result<()> {
-        self.0.touch(touched(&check(key)?));
+        let cell = check(key)?;
+        self.0.touch(|| touched(&cell));
         self.0.stage(|staged| {
             if let Staged::Cells(cells) = staged {
                 cells.insert(Bytes::copy_from_slice(key), value);

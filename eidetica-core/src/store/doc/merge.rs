@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use eidetica_contract::Result;
 
 use super::delta::{Action, DocDelta, Plain};
-use super::path::Path;
+use super::path::{Path, prefix_of};
 use super::record::{Payload, Record, ValueCell};
 use crate::dag::Seen;
 use crate::error::damaged;
@@ -48,16 +48,22 @@ pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &DocDelta) -> Result
 async fn apply_one(applier: &mut Applier<'_>, path: &Path, action: &Action) -> Result<()> {
     let this = applier.stamp.id;
     let cell = path.cell(this);
-    let mut before: BTreeMap<Cell, bytes::Bytes> = BTreeMap::new();
+    // In the order of their cells: a path sorts before what is below it.
+    let mut before: Vec<(Cell, bytes::Bytes)> = Vec::new();
     for ancestor in path.ancestors(this) {
         if let Some(record) = applier.record(&ancestor).await? {
-            before.insert(ancestor, record);
+            before.push((ancestor, record));
         }
     }
     if action.covers_below() {
-        before.extend(applier.records_below(&path.prefix(this)).await?);
+        before.extend(applier.records_below(&prefix_of(&cell)).await?);
     } else if let Some(record) = applier.record(&cell).await? {
-        before.insert(cell.clone(), record);
+        before.push((cell.clone(), record));
+    }
+    if let Some(payload) = action.value()
+        && before.iter().all(|(other, _)| *other == cell)
+    {
+        return set_alone(applier, cell, before.pop().map(|(_, record)| record), payload);
     }
     let mut loaded = Loaded::default();
     for (key, record) in &before {
@@ -72,10 +78,27 @@ async fn apply_one(applier: &mut Applier<'_>, path: &Path, action: &Action) -> R
     }
     for (cell, record) in loaded.records {
         let after = (!record.is_empty()).then(|| record.to_bytes());
-        if after.as_ref() != before.get(&cell) {
-            applier.put_record(&cell, before.get(&cell), after);
+        let at = before.binary_search_by(|(other, _)| other.cmp(&cell));
+        let before = at.ok().map(|at| &before[at].1);
+        if after.as_ref() != before {
+            applier.put_record(&cell, before, after);
         }
     }
+    applier.touch(cell);
+    Ok(())
+}
+
+/// A value is set at a path that has nothing above or below it: what most actions are, without the means for the others.
+fn set_alone(applier: &mut Applier<'_>, cell: Cell, before: Option<bytes::Bytes>, payload: Payload) -> Result<()> {
+    let mut values = match &before {
+        Some(record) => ValueCell::parse(record).map_err(|_| damaged("a live record"))?,
+        None => ValueCell::default(),
+    };
+    for (number, past) in values.overtake(applier.seen, |_| true) {
+        applier.put_past(&cell, number, past);
+    }
+    values.push(applier.stamp, payload);
+    applier.put_record(&cell, before.as_ref(), Some(values.to_bytes()));
     applier.touch(cell);
     Ok(())
 }
@@ -114,6 +137,15 @@ async fn resolve(
 }
 
 impl Action {
+    /// The value that the action sets by itself, whatever was there.
+    fn value(&self) -> Option<Payload> {
+        match self {
+            Action::Set(plain) => Some(plain.into()),
+            Action::Create(base) => Some(Payload::Counter { base: Some(*base), sum: 0 }),
+            _ => None,
+        }
+    }
+
     pub(crate) fn covers_below(&self) -> bool {
         matches!(self, Action::Delete | Action::Set(_) | Action::Create(_))
     }
@@ -141,9 +173,10 @@ impl Loaded {
         let number = actor.stamp.number;
         match action {
             Action::Delete => self.past.push((cell, number, Past::Delete)),
-            Action::Set(plain) => self.values(&cell).push(actor.stamp, plain.into()),
-            Action::Create(base) => {
-                self.values(&cell).push(actor.stamp, Payload::Counter { base: Some(*base), sum: 0 });
+            Action::Set(_) | Action::Create(_) => {
+                if let Some(payload) = action.value() {
+                    self.values(&cell).push(actor.stamp, payload);
+                }
             }
             Action::Increment { by, .. } => self.increment(actor, &cell, *by, names),
             Action::Insert { position, value } => {
@@ -183,13 +216,10 @@ impl Loaded {
     /// Moves the values at a cell that were seen, and that yield, to the past. An element always yields.
     fn overtake(&mut self, actor: &Actor<'_>, cell: &Cell, yields: impl Fn(&Payload) -> bool) {
         match self.records.get_mut(cell) {
-            Some(Record::Values(values)) => values.live.retain(|live| {
-                let goes = actor.seen.contains(live.stamp.number) && yields(&live.payload);
-                if goes {
-                    self.past.push((cell.clone(), live.stamp.number, live.payload.as_past()));
-                }
-                !goes
-            }),
+            Some(Record::Values(values)) => {
+                let gone = values.overtake(actor.seen, yields);
+                self.past.extend(gone.into_iter().map(|(number, past)| (cell.clone(), number, past)));
+            }
             Some(Record::Element(element)) => {
                 let ended = element.end_seen(actor.seen);
                 self.past.extend(ended.iter().map(|ended| (cell.clone(), ended.number, ended.as_past())));
@@ -213,6 +243,21 @@ impl Loaded {
             Record::Element(element) => element,
             Record::Values(_) => unreachable!("a value lies at the path of an element"),
         }
+    }
+}
+
+impl ValueCell {
+    /// Takes out the values that were seen and that yield. Returns their numbers, and what they become in the past.
+    fn overtake(&mut self, seen: &Seen, yields: impl Fn(&Payload) -> bool) -> Vec<(u64, Past)> {
+        let mut gone = Vec::new();
+        self.live.retain(|live| {
+            let goes = seen.contains(live.stamp.number) && yields(&live.payload);
+            if goes {
+                gone.push((live.stamp.number, live.payload.as_past()));
+            }
+            !goes
+        });
+        gone
     }
 }
 

@@ -74,6 +74,16 @@ impl Path {
         self.cell(THIS_ENTRY)
     }
 
+    /// What the keys of operations at and below this path begin with, in the order of a delta.
+    pub(crate) fn order_prefix(&self) -> Vec<u8> {
+        self.prefix(THIS_ENTRY)
+    }
+
+    /// The first steps of this path.
+    pub(crate) fn above(&self, steps: usize) -> Path {
+        Path(self.0[..steps].to_vec())
+    }
+
     /// The cells above this path, shortest first.
     pub(crate) fn ancestors(&self, this: Id) -> Vec<Cell> {
         let mut ancestors = Vec::new();

@@ -67,8 +67,7 @@ impl<'a> Node<'a> {
         if !self.elements.is_empty() {
             return Some(Value::List(self.list().into_iter().map(|element| element.value).collect()));
         }
-        let strongest = self.values?.live.last()?;
-        Some(self.value_of(strongest))
+        self.values?.show()
     }
 
     /// The map here, if something lives below.
@@ -111,10 +110,18 @@ impl<'a> Node<'a> {
             let shows = !below && strength == 0;
             let hides = !(again || shows || below && is_marker);
             if hides {
-                conflicts.push((live.stamp.id, self.value_of(live)));
+                conflicts.push((live.stamp.id, values.value_of(live)));
             }
         }
         conflicts
+    }
+
+}
+
+impl ValueCell {
+    /// What shows where nothing lives below: the strongest value.
+    pub fn show(&self) -> Option<Value> {
+        self.live.last().map(|live| self.value_of(live))
     }
 
     fn value_of(&self, live: &Live) -> Value {
@@ -122,12 +129,10 @@ impl<'a> Node<'a> {
             Payload::Scalar(value) => value.clone(),
             Payload::Map => Value::Map(Doc::new()),
             Payload::List => Value::List(Vec::new()),
-            Payload::Counter { .. } => Value::Counter(self.values.map_or(0, ValueCell::count)),
+            Payload::Counter { .. } => Value::Counter(self.count()),
         }
     }
-}
 
-impl ValueCell {
     /// What the live counters come to: the base of the strongest one that has a base, and all increments.
     fn count(&self) -> i64 {
         let mut base = 0;

@@ -1,6 +1,7 @@
 //! A part of a document as a transaction sees it, and how its own changes come together.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use eidetica_contract::Result;
 
@@ -16,13 +17,14 @@ use crate::store::cell::Cell;
 use crate::store::handle::StoreHandle;
 use crate::store::stage::DocStage;
 use crate::store::stamp::Stamp;
+use crate::value::Value;
 
 /// What lives at and below a path.
 pub(crate) struct DocView {
     /// Without the changes of the transaction.
     base: BTreeMap<Cell, Record>,
-    /// With them.
-    records: BTreeMap<Cell, Record>,
+    /// With them; `None` where there are none.
+    changed: Option<BTreeMap<Cell, Record>>,
 }
 
 impl DocView {
@@ -33,14 +35,28 @@ impl DocView {
             let parsed = Record::parse(&cell, &record).map_err(|_| damaged("a live record"))?;
             base.insert(cell, parsed);
         }
-        let acted = handle.staged(|staged| staged.doc_ref().map(|doc| doc.act_on(&base, path)));
-        let records = acted.flatten().unwrap_or_else(|| base.clone());
-        Ok(DocView { base, records })
+        let changed = handle.staged(|staged| staged.doc_ref().map(|doc| doc.act_on(&base, path)));
+        Ok(DocView { base, changed: changed.flatten() })
+    }
+
+    fn records(&self) -> &BTreeMap<Cell, Record> {
+        self.changed.as_ref().unwrap_or(&self.base)
+    }
+
+    /// What shows at a path.
+    pub fn show(&self, path: &Path) -> Result<Option<Value>> {
+        let mut records = self.records().iter();
+        match (records.next(), records.next()) {
+            (None, _) => Ok(None),
+            // Nothing lives below: it needs no tree to see what shows.
+            (Some((cell, Record::Values(values))), None) if *cell == path.cell(Stamp::PENDING.id) => Ok(values.show()),
+            _ => Ok(self.tree()?.at(path).and_then(Node::show)),
+        }
     }
 
     /// The tree of what lives.
     pub fn tree(&self) -> Result<Node<'_>> {
-        Node::of(&self.records).map_err(|_| damaged("the records of a document"))
+        Node::of(self.records()).map_err(|_| damaged("the records of a document"))
     }
 
     /// True if something lives here without the changes of the transaction.
@@ -55,8 +71,8 @@ impl DocStage {
         let everything = Seen::all_before(u64::MAX);
         let actor = Actor { stamp: Stamp::PENDING, seen: &everything };
         let mut loaded = Loaded { records: base.clone(), past: Vec::new() };
-        let concerned = |at: &Path| at.0.starts_with(&path.0) || path.0.starts_with(&at.0);
-        for (at, action) in self.actions.values().filter(|(at, _)| concerned(at)) {
+        let above = (1..path.0.len()).filter_map(|length| self.actions.get(&path.above(length).order()));
+        for (at, action) in above.chain(self.within(path).into_iter().map(|(_, staged)| staged)) {
             let names = loaded.named(&at.cell(Stamp::PENDING.id), at, action);
             loaded.act(&actor, at, action, names);
         }
@@ -73,14 +89,25 @@ impl DocStage {
 
     /// Forgets what was staged at and below a path.
     pub fn clear(&mut self, path: &Path) {
-        self.actions.retain(|_, (at, _)| !at.0.starts_with(&path.0));
+        // What is staged at many paths is not gone through for each of them.
+        let gone: Vec<Cell> = self.within(path).into_iter().map(|(order, _)| order.clone()).collect();
+        for order in gone {
+            self.actions.remove(&order);
+        }
+    }
+
+    /// What is staged at and below a path, in order.
+    fn within(&self, path: &Path) -> Vec<(&Cell, &(Path, Action))> {
+        let prefix = path.order_prefix();
+        let from = (Bound::Included(&prefix[..]), Bound::Unbounded);
+        self.actions.range::<[u8], _>(from).take_while(|(order, _)| order.starts_with(&prefix)).collect()
     }
 
     /// Values staged above a path yield to something below them. `is_there` tells whether the database has something
     /// at a path, which must then be deleted.
     pub fn yield_above(&mut self, path: &Path, is_there: impl Fn(&Path) -> bool) {
         for length in 1..path.0.len() {
-            let above = Path(path.0[..length].to_vec());
+            let above = path.above(length);
             let order = above.order();
             let Some((_, action)) = self.actions.get_mut(&order) else { continue };
             match action {
@@ -100,7 +127,7 @@ impl DocStage {
 
     /// True if something staged at or above the path takes away what was there.
     pub fn covers(&self, path: &Path) -> bool {
-        (1..=path.0.len()).any(|length| self.at(&Path(path.0[..length].to_vec())).is_some_and(Action::covers_below))
+        (1..=path.0.len()).any(|length| self.at(&path.above(length)).is_some_and(Action::covers_below))
     }
 }
 

@@ -82,7 +82,7 @@ impl DocStore {
     /// The value at a path. Errors: [`ErrorKind::NotFound`].
     pub async fn get_at(&self, path: &Path) -> Result<Value> {
         let view = self.view(path).await?;
-        view.tree()?.at(path).and_then(|node| node.show()).ok_or_else(|| {
+        view.show(path)?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "the document has nothing there").with("path", show_path(path))
         })
     }
@@ -91,7 +91,7 @@ impl DocStore {
     pub async fn contains_key(&self, key: &str) -> Result<bool> {
         let path = Path::key(key);
         let view = self.view(&path).await?;
-        Ok(view.tree()?.at(&path).and_then(|node| node.show()).is_some())
+        Ok(view.show(&path)?.is_some())
     }
 
     /// The whole document.
@@ -151,11 +151,11 @@ impl DocStore {
     pub async fn delete_at(&self, path: &Path) -> Result<bool> {
         self.check(path)?;
         let view = self.view(path).await?;
-        let there = view.tree()?.at(path).and_then(|node| node.show()).is_some();
+        let there = view.show(path)?.is_some();
         let has_base = view.has_base();
         self.handle.stage(|staged| {
             let Some(doc) = staged.doc() else { return };
-            let covered_above = doc.covers(&Path(path.0[..path.0.len() - 1].to_vec()));
+            let covered_above = doc.covers(&path.above(path.0.len() - 1));
             match there {
                 true if has_base && !covered_above => doc.replace(path.clone(), Action::Delete),
                 true => doc.clear(path),
@@ -363,10 +363,10 @@ impl DocStore {
     /// Before something is written at a path: it must be one, and scalars staged above it yield.
     async fn prepare(&self, path: &Path) -> Result<()> {
         self.check(path)?;
-        self.handle.touch(Touched::Path(path.prefix(Stamp::PENDING.id)));
+        self.handle.touch(|| Touched::Path(path.prefix(Stamp::PENDING.id)));
         let mut there = Vec::new();
         for length in 1..path.0.len() {
-            let above = Path(path.0[..length].to_vec());
+            let above = path.above(length);
             let staged = self.handle.staged(|staged| staged.doc_ref().is_some_and(|doc| doc.at(&above).is_some()));
             if staged == Some(true) && DocView::load(&self.handle, &above).await?.has_base() {
                 there.push(above);
@@ -388,7 +388,7 @@ impl DocStore {
     }
 
     async fn view(&self, path: &Path) -> Result<DocView> {
-        self.handle.touch(Touched::Path(path.prefix(Stamp::PENDING.id)));
+        self.handle.touch(|| Touched::Path(path.prefix(Stamp::PENDING.id)));
         DocView::load(&self.handle, path).await
     }
 }

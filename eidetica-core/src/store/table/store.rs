@@ -160,7 +160,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
         let cells: Vec<Cell> = wanted.iter().map(|(cell, ..)| cell.clone()).collect();
         let records = self.handle.record_of_each(&cells).await?;
         let bases = records.iter().map(|record| parse(record.as_ref())).collect::<Result<Vec<_>>>()?;
-        cells.iter().for_each(|cell| self.handle.touch(touched(cell)));
+        cells.iter().for_each(|cell| self.handle.touch(|| touched(cell)));
         self.handle.stage(|staged| {
             let Staged::Table(rows) = staged else { return 0 };
             let mut changed = 0;
@@ -292,7 +292,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
     }
 
     fn stage(&self, key: &str, action: RowAction) -> Result<()> {
-        self.handle.touch(touched(&check(key)?));
+        let cell = check(key)?;
+        self.handle.touch(|| touched(&cell));
         self.handle.stage(|staged| {
             if let Staged::Table(rows) = staged {
                 stage(rows, key.to_owned(), action);
@@ -303,7 +304,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
     /// The row as it shows in this transaction or view.
     async fn shown(&self, key: &str) -> Result<Option<Shown>> {
         let cell = check(key)?;
-        self.handle.touch(touched(&cell));
+        self.handle.touch(|| touched(&cell));
         let staged = self.handle.staged(|staged| match staged {
             Staged::Table(rows) => rows.get(key).cloned(),
             _ => None,
@@ -317,7 +318,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
     }
 
     async fn rows(&self, range: &RowRange) -> Result<Rows<'_>> {
-        self.handle.touch(Touched::Range(range.start.clone(), range.end.clone()));
+        self.handle.touch(|| Touched::Range(range.start.clone(), range.end.clone()));
         let within = |cell: &Cell| *cell >= range.start && range.end.as_ref().is_none_or(|end| cell < end);
         let staged = self.handle.staged(|staged| match staged {
             Staged::Table(rows) => {
@@ -331,12 +332,12 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
     }
 
     async fn find_in_index(&self, field: &str, value: &Value) -> Result<Option<Vec<(String, Fields)>>> {
-        self.handle.touch(Touched::Range(Bytes::new(), None));
+        self.handle.touch(|| Touched::Range(Bytes::new(), None));
         if self.handle.staged(|staged| !staged.is_empty()) == Some(true) {
             return Ok(None);
         }
         let Some(opened) = self.handle.open_for(true).await? else { return Ok(Some(Vec::new())) };
-        let definition = opened.indexes.iter().find(|index| index.field == field);
+        let definition = opened.indexes().iter().find(|index| index.field == field);
         let (Some(definition), Some(ordered), true) = (definition, index::ordered(value), opened.is_now()) else {
             return Ok(None);
         };
