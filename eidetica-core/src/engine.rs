@@ -15,7 +15,7 @@ use crate::clock::{Environment, SystemEnvironment};
 use crate::db::catalog::Catalog;
 use crate::db::core::{Core, State};
 use crate::db::meta::Meta;
-use crate::db::work::{Verdict, Work};
+use crate::db::work::{Ready, Verdict, Work};
 use crate::db::{Database, WriterHandle};
 use crate::doc::Doc;
 use crate::entry::{Header, Origin, RawEntry, VerifiedEntry, verify};
@@ -184,7 +184,7 @@ impl Engine {
                 Verdict::Admitted(_) => {}
                 other => return Err(invalid("the root entry is refused").with("verdict", format!("{other:?}"))),
             }
-            let Some((mut batch, bytes, ..)) = work.into_batch() else { return Err(damaged("a new database")) };
+            let Some(Ready { mut batch, bytes, .. }) = work.into_batch() else { return Err(damaged("a new database")) };
             // The row of the database is new, not changed.
             batch.expectations.clear();
             batch.expect_absent(META, database_key(&id));
@@ -214,7 +214,9 @@ impl Engine {
             return Err(closed());
         }
         if let Some((core, writer)) = open.databases.get(id) {
-            return Ok(Database::new(core.clone(), writer.clone(), key));
+            let database = Database::new(core.clone(), writer.clone(), key);
+            drop(open);
+            return database.rebuilt().await;
         }
         let storage = &self.inner.storage;
         let row = storage.snapshot().await?.get(META, &database_key(id)).await?.ok_or_else(|| {
@@ -222,17 +224,11 @@ impl Engine {
             Error::new(ErrorKind::NotFound, message).with("database", id)
         })?;
         let core = Arc::new(Core::open(storage.clone(), *id, DatabaseNumber(parse_number(&row)?)).await?);
-        let interrupted = core.state().meta.rebuilding;
         let (writer, task) = WriterHandle::start(core.clone());
         open.databases.insert(*id, (core.clone(), writer.clone()));
         open.writers.push(task);
         drop(open);
-        let database = Database::new(core, writer, key);
-        if interrupted {
-            tracing::info!("rebuilding a database whose last rebuild was interrupted");
-            database.reindex().await?;
-        }
-        Ok(database)
+        Database::new(core, writer, key).rebuilt().await
     }
 
     /// The databases in this store.

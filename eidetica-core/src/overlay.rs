@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,33 +11,48 @@ use eidetica_contract::{Direction, Keyspace, Page, Result, Scan, Snapshot, Write
 /// A snapshot and the changes that are to follow it.
 pub(crate) struct Overlay {
     base: Box<dyn Snapshot>,
-    changes: Changes,
+    // Shared only with an overlay that is built on this one, when nothing more is changed here.
+    changes: Arc<Changes>,
     bytes: usize,
 }
 
 /// The changes in each keyspace; `None` deletes.
-type Changes = [BTreeMap<Bytes, Option<Bytes>>; Keyspace::COUNT as usize];
+pub(crate) type Changes = [BTreeMap<Bytes, Option<Bytes>>; Keyspace::COUNT as usize];
 
 /// The changes of an overlay at a moment.
 pub(crate) struct Saved {
-    changes: Changes,
+    changes: Arc<Changes>,
     bytes: usize,
 }
 
 impl Overlay {
     pub fn new(base: Box<dyn Snapshot>) -> Overlay {
-        Overlay { base, changes: Changes::default(), bytes: 0 }
+        Overlay { base, changes: Arc::default(), bytes: 0 }
+    }
+
+    /// On top of changes that are about to be committed. The snapshot may show them already.
+    pub fn above(changes: Arc<Changes>, base: Box<dyn Snapshot>) -> Overlay {
+        Overlay::new(Box::new(Overlay { base, changes, bytes: 0 }))
+    }
+
+    /// The changes so far, for an overlay that is to stand on them.
+    pub fn changes(&self) -> Arc<Changes> {
+        self.changes.clone()
+    }
+
+    fn changed_mut(&mut self, keyspace: Keyspace) -> &mut BTreeMap<Bytes, Option<Bytes>> {
+        &mut Arc::make_mut(&mut self.changes)[usize::from(keyspace.number())]
     }
 
     pub fn put(&mut self, keyspace: Keyspace, key: Bytes, value: impl Into<Bytes>) {
         let value = value.into();
         self.bytes += key.len() + value.len();
-        self.changes[usize::from(keyspace.number())].insert(key, Some(value));
+        self.changed_mut(keyspace).insert(key, Some(value));
     }
 
     pub fn delete(&mut self, keyspace: Keyspace, key: Bytes) {
         self.bytes += key.len();
-        self.changes[usize::from(keyspace.number())].insert(key, None);
+        self.changed_mut(keyspace).insert(key, None);
     }
 
     /// What is changed so far, to come back to.
@@ -62,7 +78,7 @@ impl Overlay {
     /// The changes, in the order of their keys.
     pub fn into_batch(self) -> WriteBatch {
         let mut batch = WriteBatch::new();
-        for (keyspace, changes) in Keyspace::all().zip(self.changes) {
+        for (keyspace, changes) in Keyspace::all().zip(Arc::unwrap_or_clone(self.changes)) {
             for (key, value) in changes {
                 match value {
                     Some(value) => batch.put(keyspace, key, value),

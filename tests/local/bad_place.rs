@@ -7,8 +7,9 @@ use eidetica::backend::database::Memory;
 use eidetica::core::limits::MAX_HEIGHT;
 use eidetica::entry::{Header, VerifiedEntry};
 use eidetica::store::DocStore;
-use eidetica::{Database, Environment, Outcome, Parked, Refused, Time};
+use eidetica::{Database, Environment, Options, Outcome, Parked, Refused, Time};
 
+use super::counting::Shared;
 use super::kit::{Forge, Held, check, hand_in, hand_in_all, raw, set, until};
 
 fn refused(refused: Refused) -> Outcome {
@@ -223,4 +224,27 @@ async fn parking_is_bounded_per_source_and_in_all() {
     assert_eq!(hand_in(&database, missing.to_raw()).await, Outcome::Accepted);
     assert_eq!((waiting(&database).await, database.entry_count().await.unwrap()), (0, 4));
     check(&database).await;
+}
+
+/// Another process may store what entries wait for here.
+#[tokio::test]
+async fn what_waits_comes_in_when_another_process_has_stored_the_parent() {
+    let forge = Forge::new(1);
+    let chain = forge.chain(&forge.root, 3, |n| n.to_string());
+    let backend = Shared::at_once(Memory::new());
+    let (_one, first) = forge.database_with(Box::new(backend.clone()), Options::default()).await;
+    let (_two, second) = forge.database_with(Box::new(backend), Options::default()).await;
+    let waits = |entry: &VerifiedEntry| Outcome::Parked(Parked::Parents(vec![entry.id()]));
+    assert_eq!(hand_in(&first, chain[1].to_raw()).await, waits(&chain[0]));
+    assert_eq!(hand_in(&second, chain[0].to_raw()).await, Outcome::Accepted);
+    // Offered once more, or found by itself.
+    assert_eq!(hand_in(&first, chain[0].to_raw()).await, Outcome::Known);
+    assert_eq!(first.waiting().await.unwrap().0, 0);
+    assert_eq!(first.get_tips().await.unwrap(), [chain[1].id()]);
+
+    let other = forge.chain(&chain[1], 2, |n| format!("o{n}"));
+    assert_eq!(hand_in(&first, other[1].to_raw()).await, waits(&other[0]));
+    assert_eq!(hand_in(&second, other[0].to_raw()).await, Outcome::Accepted);
+    until("it is found without being offered again", async || first.waiting().await.unwrap().0 == 0).await;
+    assert_eq!(first.get_tips().await.unwrap(), [other[1].id()]);
 }

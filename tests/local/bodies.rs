@@ -6,10 +6,10 @@ use eidetica::backend::database::Memory;
 use eidetica::core::auth::SettingsDelta;
 use eidetica::crdt::{Doc, Value};
 use eidetica::entry::{RawEntry, Rejected, VerifiedEntry};
-use eidetica::store::DocStore;
+use eidetica::store::{Cells, DocStore, StoreHandle, StoreType};
 use eidetica::{Database, ErrorKind, Options, Outcome, Parked};
 
-use super::counting::{Row, Shared, dump};
+use super::counting::{Counting, Row, Shared, dump};
 use super::kit::{Forge, check, hand_in, hand_in_all, put, raw, set};
 
 /// A history of two documents with overwrites, branches and a merge.
@@ -100,6 +100,80 @@ async fn a_store_is_partial_until_its_last_body_is_here() {
         database.get_store_viewer::<DocStore>("notes").await.unwrap().get_all().await.unwrap()
     };
     assert_eq!(read(&database).await, read(&whole).await);
+}
+
+struct Mine(Cells);
+
+impl StoreType for Mine {
+    const KIND: &'static str = "mine";
+
+    fn open(handle: StoreHandle) -> Self {
+        Mine(Cells::new(handle))
+    }
+}
+
+/// After a restart no custom kind is known until it is opened; what it holds must not go meanwhile.
+#[tokio::test]
+async fn a_late_body_of_an_unknown_kind_leaves_what_was_there() {
+    let forge = Forge::new(1);
+    let first = forge.sign(forge.header(&[&forge.root]), vec![put("s", Mine::KIND, "a", b"1")]);
+    let second = forge.sign(forge.header(&[&first]), vec![put("s", Mine::KIND, "b", b"2")]);
+    let backend = Shared::in_turns(Memory::new());
+    let (instance, database) = forge.database_with(Box::new(backend.clone()), Options::default()).await;
+    hand_in_all(&database, std::slice::from_ref(&first)).await;
+    let store = database.get_store_viewer::<Mine>("s").await.unwrap();
+    assert_eq!(store.0.get(b"a").await.unwrap().len(), 1);
+    assert_eq!(hand_in(&database, without(&second, None)).await, Outcome::Accepted);
+    instance.close().await.unwrap();
+
+    let (_instance, database) = forge.database_with(Box::new(backend), Options::default()).await;
+    assert_eq!(hand_in(&database, second.to_raw()).await, Outcome::Completed);
+    check(&database).await;
+    let store = database.get_store_viewer::<Mine>("s").await.unwrap();
+    assert_eq!((store.0.get(b"a").await.unwrap().len(), store.0.get(b"b").await.unwrap().len()), (1, 1));
+    check(&database).await;
+}
+
+/// A view that is open already shows the store with the body, too.
+#[tokio::test]
+async fn an_open_view_shows_what_a_late_body_brings() {
+    let forge = Forge::new(1);
+    let history = history(&forge);
+    let (_instance, database) = forge.database().await;
+    let (_other, whole) = forge.database().await;
+    hand_in_all(&whole, &history).await;
+    for (index, entry) in history.iter().enumerate() {
+        hand_in(&database, if index == 0 { without(entry, None) } else { entry.to_raw() }).await;
+    }
+    let view = database.get_store_viewer::<DocStore>("notes").await.unwrap();
+    view.get_all().await.unwrap();
+    assert_eq!(hand_in(&database, history[0].to_raw()).await, Outcome::Completed);
+    let all = whole.get_store_viewer::<DocStore>("notes").await.unwrap().get_all().await.unwrap();
+    assert_eq!(view.get_all().await.unwrap(), all);
+}
+
+/// Whoever sends headers first and bodies later must not make each body cost the whole store.
+#[tokio::test]
+async fn late_bodies_cost_what_they_bring() {
+    let mut reads = Vec::new();
+    for count in [100, 200, 400] {
+        let forge = Forge::new(1);
+        let chain = forge.chain(&forge.root, count, |n| n.to_string());
+        let (backend, counts) = Counting::new(Memory::new());
+        let (_instance, database) = forge.database_with(Box::new(backend), Options::default()).await;
+        let headers = chain.iter().map(|entry| without(entry, None)).collect();
+        database.ingest(headers, "peer").await.unwrap();
+        let ((), asked) = counts
+            .of(async {
+                for entry in &chain {
+                    assert_eq!(hand_in(&database, entry.to_raw()).await, Outcome::Completed);
+                }
+                check(&database).await;
+            })
+            .await;
+        reads.push(asked.read);
+    }
+    assert!(reads[2] < 5 * reads[0], "the rows read for 100, 200 and 400 late bodies grow faster than they: {reads:?}");
 }
 
 /// An entry waits without its body, and is offered once more with it: the body must not be lost.

@@ -11,6 +11,7 @@ mod documents;
 mod follow;
 mod fuzz;
 mod growth;
+mod interrupted;
 mod kill;
 mod kit;
 mod rebuild;

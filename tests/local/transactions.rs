@@ -1,11 +1,12 @@
 //! What transactions see, and what they stand on.
 
+use eidetica::auth::Permission;
 use eidetica::crdt::Value;
-use eidetica::store::DocStore;
 use eidetica::store::doc::{Path, Step};
-use eidetica::{Database, ErrorKind, Id, Retry, Transaction};
+use eidetica::store::{DocStore, SettingsStore};
+use eidetica::{Database, ErrorKind, Id, Retry, SecretKey, Transaction};
 
-use super::kit::{Forge, check};
+use super::kit::{Forge, check, key};
 
 async fn notes(transaction: &Transaction) -> DocStore {
     transaction.get_store::<DocStore>("notes").await.unwrap()
@@ -163,4 +164,23 @@ async fn counters_add_up() {
     let store = database.get_store_viewer::<DocStore>("notes").await.unwrap();
     assert_eq!(store.get("count").await.unwrap(), Value::Counter(25));
     check(&database).await;
+}
+
+/// Rights have no keys that a transaction could read, and count as read by all of them (rule 29).
+#[tokio::test]
+async fn a_change_of_rights_counts_as_read() {
+    let (_instance, database) = Forge::new(1).database().await;
+    let give = async |key: &SecretKey| {
+        let transaction = database.new_transaction().await.unwrap();
+        let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
+        settings.set_auth_key(&key.public(), Permission::Write, 0).await.unwrap();
+        transaction.commit().await.unwrap();
+    };
+    give(&key(2)).await;
+    let heads = database.get_tips().await.unwrap();
+    let mine = database.with_key(Some(key(2))).new_transaction().await.unwrap();
+    notes(&mine).await.set("a", 1i64).await.unwrap();
+    give(&key(3)).await;
+    let id = mine.commit().await.unwrap();
+    assert_eq!(parents(&database, id).await, heads);
 }

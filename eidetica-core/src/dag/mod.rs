@@ -8,7 +8,7 @@ mod numbers;
 mod seen;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use eidetica_contract::{Result, Snapshot};
 
@@ -28,8 +28,31 @@ const SHORT: usize = 8;
 const STEPS: u64 = 16;
 
 /// Answers about entries that are not committed yet, and whose numbers may yet become those of others.
-#[derive(Debug, Default)]
-pub(crate) struct Fresh(HashMap<u64, (Seen, u64)>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fresh {
+    answers: HashMap<u64, (Seen, u64)>,
+    /// Those of the group before, which is about to be committed.
+    earlier: Option<Arc<Fresh>>,
+}
+
+impl Fresh {
+    /// Answers that come on top of others.
+    pub fn after(earlier: Arc<Fresh>) -> Fresh {
+        Fresh { answers: HashMap::new(), earlier: Some(earlier) }
+    }
+
+    fn get(&self, number: u64) -> Option<&(Seen, u64)> {
+        self.answers.get(&number).or_else(|| self.earlier.as_ref()?.get(number))
+    }
+
+    fn insert(&mut self, number: u64, answer: (Seen, u64)) {
+        self.answers.insert(number, answer);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.earlier.is_none()
+    }
+}
 
 /// What entries have seen, with a bounded memory of recent answers about committed ones.
 #[derive(Debug)]
@@ -56,7 +79,7 @@ impl Graph {
     }
 
     async fn seen_and_steps(&self, rows: &dyn Snapshot, fresh: &Fresh, number: u64) -> Result<(Seen, u64)> {
-        if let Some(answer) = fresh.0.get(&number) {
+        if let Some(answer) = fresh.get(number) {
             return Ok(answer.clone());
         }
         if let Some(answer) = self.recall(number) {
@@ -69,7 +92,7 @@ impl Graph {
             if let Some(answer) = self.recall(at) {
                 break answer;
             }
-            if let Some(answer) = fresh.0.get(&at) {
+            if let Some(answer) = fresh.get(at) {
                 break answer.clone();
             }
             let row = rows.get(ENTRIES, &self.database.entry_key(at)).await?;
@@ -85,7 +108,7 @@ impl Graph {
         for above in chain.into_iter().rev() {
             answer = (answer.0.with(above), answer.1 + 1);
         }
-        if fresh.0.is_empty() {
+        if fresh.is_empty() {
             self.remember(number, &answer.0, answer.1);
         }
         Ok(answer)
@@ -120,17 +143,17 @@ impl Graph {
         {
             let steps = self.seen_and_steps(rows, fresh, *parent).await?.1 + 1;
             if steps < (hidden.ranges().len() as u64).min(STEPS) {
-                fresh.0.insert(number, (below.with(number), steps));
+                fresh.insert(number, (below.with(number), steps));
                 return Ok(Lineage::Follows { parent: *parent, steps });
             }
         }
-        fresh.0.insert(number, (below.with(number), 0));
+        fresh.insert(number, (below.with(number), 0));
         Ok(Lineage::Hidden(hidden))
     }
 
     /// Remembers what has been committed.
-    pub fn remember_all(&self, fresh: Fresh) {
-        fresh.0.into_iter().for_each(|(number, (seen, steps))| self.remember(number, &seen, steps));
+    pub fn remember_all(&self, fresh: &Fresh) {
+        fresh.answers.iter().for_each(|(number, (seen, steps))| self.remember(*number, seen, *steps));
     }
 
     /// Forgets everything: the entries are being looked at anew.
@@ -144,9 +167,10 @@ impl Graph {
 
     fn remember(&self, number: u64, seen: &Seen, steps: u64) {
         let mut memory = self.memory();
-        if memory.answers.insert(number, (seen.clone(), steps)).is_none() {
-            memory.order.push_back(number);
-            memory.ranges += seen.hidden().ranges().len();
+        memory.ranges += seen.hidden().ranges().len();
+        match memory.answers.insert(number, (seen.clone(), steps)) {
+            Some((before, _)) => memory.ranges -= before.hidden().ranges().len(),
+            None => memory.order.push_back(number),
         }
         while memory.order.len() > REMEMBERED || memory.ranges > REMEMBERED_RANGES {
             let Some(oldest) = memory.order.pop_front() else { break };

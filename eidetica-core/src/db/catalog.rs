@@ -26,6 +26,8 @@ pub(crate) struct StoreInfo {
     pub kind: String,
     /// Entries with smaller numbers are applied; `None`: all are, and new ones at once.
     pub applied_below: Option<u64>,
+    /// True if the rows that are there are out of date, since a body came late; they go before anything is applied.
+    pub stale: bool,
     /// True if bodies are missing here, so that the state is not all there is.
     pub partial: bool,
     pub indexes: Vec<IndexDefinition>,
@@ -80,12 +82,12 @@ impl StoreInfo {
 
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::new();
-        out.list(5).text(&self.name).text(&self.kind);
+        out.list(6).text(&self.name).text(&self.kind);
         match self.applied_below {
             Some(number) => out.uint(number),
             None => out.null(),
         };
-        out.bool(self.partial).list(self.indexes.len() * 2);
+        out.bool(self.partial).bool(self.stale).list(self.indexes.len() * 2);
         for index in &self.indexes {
             out.uint(index.number.into()).text(&index.field);
         }
@@ -94,16 +96,16 @@ impl StoreInfo {
 
     fn parse(number: u32, bytes: &[u8]) -> Read<StoreInfo> {
         let mut input = Reader::new(bytes);
-        input.list_of(5)?;
+        input.list_of(6)?;
         let (name, kind) = (input.text()?.to_owned(), input.text()?.to_owned());
         let applied_below = if input.is_null()? { None } else { Some(input.uint()?) };
-        let partial = input.bool()?;
+        let (partial, stale) = (input.bool()?, input.bool()?);
         let mut indexes = Vec::new();
         for _ in 0..input.list(usize::MAX)? / 2 {
             let number = u32::try_from(input.uint()?).map_err(|_| Malformed)?;
             indexes.push(IndexDefinition { number, field: input.text()?.to_owned() });
         }
         input.end()?;
-        Ok(StoreInfo { number, name, kind, applied_below, partial, indexes })
+        Ok(StoreInfo { number, name, kind, applied_below, stale, partial, indexes })
     }
 }

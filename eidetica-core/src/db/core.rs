@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
-use eidetica_contract::{ErrorKind, Result, Snapshot, WriteBatch};
+use eidetica_contract::{Error, ErrorKind, Result, Snapshot, WriteBatch};
 use tokio::sync::watch;
 
 use super::catalog::Catalog;
@@ -123,10 +123,12 @@ impl Core {
 
     /// At least what a snapshot shows; it may know of more. Mostly without a read.
     pub async fn covering(&self, snapshot: &dyn Snapshot) -> Result<Arc<State>> {
-        match self.known_to_cover_a_snapshot().await? {
-            Some(state) => Ok(state),
-            None => self.at(snapshot).await,
-        }
+        let state = match self.known_to_cover_a_snapshot().await? {
+            Some(state) => state,
+            None => self.at(snapshot).await?,
+        };
+        state.check_usable()?;
+        Ok(state)
     }
 
     /// Exactly what a snapshot shows. Costs one read, and more only if another process has written.
@@ -146,11 +148,14 @@ impl Core {
     /// What is true now.
     pub async fn current(&self) -> Result<Arc<State>> {
         if let Some(state) = self.known_to_cover_a_snapshot().await? {
+            state.check_usable()?;
             return Ok(state);
         }
         let generation = self.storage.backend.changed().await?;
         let snapshot = self.storage.snapshot().await?;
         let state = self.at(&*snapshot).await?;
+        // Not before this: what another process is rebuilding must not be taken for what is known.
+        state.check_usable()?;
         if self.storage.shared {
             self.publish((*state).clone(), Some(generation));
         }
@@ -201,6 +206,16 @@ impl State {
         Ok(state)
     }
 
+    /// The error while the rows are being rebuilt: they are those of a part of the entries. A rebuild goes on by itself where
+    /// it was begun; one that was interrupted starts over when the database is opened.
+    pub fn check_usable(&self) -> Result<()> {
+        if self.meta.rebuilding {
+            let message = "the database is being rebuilt; try again when `reindex` has ended, or open it again";
+            return Err(Error::new(ErrorKind::Locked, message));
+        }
+        Ok(())
+    }
+
     fn catalog_version(&self) -> u64 {
         self.meta.catalog
     }
@@ -212,7 +227,10 @@ impl State {
             self.catalog = Catalog::load(rows, core.number).await?;
         }
         self.meta = meta;
-        self.load_rights(rows, core.number, &core.graph, seen_before).await?;
+        // What is being rebuilt is not read, and what was seen of the rights before stays true.
+        if !self.meta.rebuilding {
+            self.load_rights(rows, core.number, &core.graph, seen_before).await?;
+        }
         Ok(self)
     }
 

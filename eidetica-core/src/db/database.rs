@@ -9,9 +9,10 @@ use super::core::Core;
 use super::entries::{entry_at, number_of, require, unknown_entry};
 use super::ingest::{Outcome, Parked, Refused};
 use super::meta::Tip;
+use super::page::Arrivals;
 use super::transaction::Transaction;
 use super::view::{Snapshot, View};
-use super::writer::{Arrivals, WriterHandle};
+use super::writer::WriterHandle;
 use crate::auth::Right;
 use crate::dag::Seen;
 use crate::entry::{RawEntry, Rejected, VerifiedEntry, verify};
@@ -236,8 +237,19 @@ impl Database {
         self.now().right_of(key).await
     }
 
+    /// Evaluates the stores whose bodies have come late, as opening one of them would.
+    pub(crate) async fn evaluate_stale(&self) -> Result<()> {
+        for info in self.core.current().await?.catalog.all().iter().filter(|info| info.stale) {
+            self.writer.catch_up(&info.name, &info.kind).await?;
+        }
+        Ok(())
+    }
+
     /// The stores of the database.
+    ///
+    /// Errors: [`ErrorKind::Locked`] while the database is being rebuilt.
     pub async fn stores(&self) -> Result<Vec<StoreSummary>> {
+        self.evaluate_stale().await?;
         let state = self.core.current().await?;
         Ok(state
             .catalog

@@ -95,6 +95,16 @@ impl Parking {
         children.iter().filter_map(|child| self.take(child)).collect()
     }
 
+    /// True if something waits for a parent.
+    pub fn awaits_parents(&self) -> bool {
+        !self.by_parent.is_empty()
+    }
+
+    /// The parents that something waits for.
+    pub fn awaited(&self) -> Vec<Id> {
+        self.by_parent.keys().copied().collect()
+    }
+
     /// Takes out what waited for the clock and need not any more.
     pub fn take_due(&mut self, until: Time) -> Vec<(VerifiedEntry, Arc<str>)> {
         let due: Vec<Id> = self.by_time.iter().take_while(|(time, _)| *time <= until).map(|(_, id)| *id).collect();

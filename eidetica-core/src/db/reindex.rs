@@ -8,7 +8,7 @@ use super::catalog::{Catalog, StoreInfo};
 use super::core::Core;
 use super::database::Database;
 use super::entries::StoredEntry;
-use super::work::Work;
+use super::work::{Ready, Work};
 use super::writer::Task;
 use crate::auth::{self, SettingsDelta};
 use crate::error::{damaged, invalid};
@@ -24,12 +24,22 @@ impl Database {
     /// Rebuilds indexes, catalog and state from the entries alone. The rows that come out are those that were there, if
     /// these were right.
     ///
-    /// While it runs, other readers and writers of the database are answered [`ErrorKind::Locked`]. If it is interrupted
-    /// it starts over when the database is opened next.
+    /// While it runs, other readers and writers of the database, in this process and in others, are answered
+    /// [`ErrorKind::Locked`]. If it is interrupted, that stays so until it is called again or the database is opened again,
+    /// which starts it over.
     ///
     /// Errors: [`ErrorKind::Corrupted`] if an entry itself cannot be read.
     pub async fn reindex(&self) -> Result<()> {
         self.writer.work(Task::Reindex).await
+    }
+
+    /// This database, rebuilt if a rebuild was interrupted. One that goes on in this process is waited for.
+    pub(crate) async fn rebuilt(self) -> Result<Database> {
+        if self.core.state().meta.rebuilding {
+            tracing::info!("rebuilding a database whose last rebuild was interrupted");
+            self.writer.work(Task::Rebuilt).await?;
+        }
+        Ok(self)
     }
 
     /// Sees to it that a table has an index over a field. The index belongs to this store alone and is kept from then on.
@@ -50,7 +60,6 @@ impl Database {
 pub(crate) async fn rebuild(core: &Core) -> Result<()> {
     let rows = core.storage.snapshot().await?;
     let before = core.at(&*rows).await?;
-    drop(rows);
     let meta = before.meta.clone();
     let mut state = super::core::State { meta, catalog: Catalog::default(), rights: Arc::default() };
     state.meta.rebuilding = true;
@@ -62,9 +71,11 @@ pub(crate) async fn rebuild(core: &Core) -> Result<()> {
         let all = Scan::prefix(keyspace, &core.number.prefix());
         batch.delete_range(keyspace, all.start, all.end);
     }
-    // The definitions of indexes are not in the entries. They wait in the catalog until their store comes up again.
-    let indexed: Vec<Arc<StoreInfo>> =
-        before.catalog.all().into_iter().filter(|info| !info.indexes.is_empty()).collect();
+    // The definitions of indexes are not in the entries. They wait in the catalog until their store comes up again; they are
+    // read from there, since a rebuild that was interrupted knows of no store.
+    let definitions = Catalog::load(&*rows, core.number).await?;
+    drop(rows);
+    let indexed: Vec<Arc<StoreInfo>> = definitions.all().into_iter().filter(|info| !info.indexes.is_empty()).collect();
     batch.put(META, core.number.meta_key(), state.meta.to_bytes());
     for info in &indexed {
         batch.put(CATALOG, info.at(core.number).catalog_key(), info.to_bytes());
@@ -85,10 +96,10 @@ pub(crate) async fn rebuild(core: &Core) -> Result<()> {
         if at >= state.meta.next {
             work.state.meta.rebuilding = false;
         }
-        let Some((batch, bytes, after, _, fresh)) = work.into_batch() else { continue };
-        commit(core, batch, bytes, &after).await?;
-        core.graph.remember_all(fresh);
-        state = after;
+        let Some(Ready { batch, bytes, after, .. }) = work.into_batch() else { continue };
+        commit(core, batch, bytes, &after.state).await?;
+        core.graph.remember_all(&after.fresh);
+        state = after.state.clone();
     }
     Ok(())
 }

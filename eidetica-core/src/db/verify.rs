@@ -66,8 +66,11 @@ impl Database {
     /// Errors: those of the backend alone; what is wrong with the data stands in the report.
     #[tracing::instrument(skip_all)]
     pub async fn verify(&self) -> Result<Report> {
+        // What has come late is evaluated first, or it would look like a fault.
+        self.evaluate_stale().await?;
         let rows = self.core.storage.snapshot().await?;
         let state = self.core.at(&*rows).await?;
+        state.check_usable()?;
         let mut check = Check { database: self, rows: &*rows, state: &state, report: Report::default(), touched: 0 };
         check.entries().await?;
         check.counts().await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use eidetica_contract::{Result, Snapshot, WriteBatch};
+use eidetica_contract::{Keyspace, Result, Scan, Snapshot, WriteBatch};
 
 use super::catalog::StoreInfo;
 use super::core::{Core, State};
@@ -20,10 +20,10 @@ use crate::id::Id;
 use crate::layout::{
     CATALOG, ENTRIES, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, StoreNumber, TOUCHED, trailing_number,
 };
-use crate::overlay::{Overlay, Saved};
+use crate::overlay::{Changes, Overlay, Saved};
 use crate::storage::Storage;
 use crate::store::algebra::Delta;
-use crate::store::applier::{Applier, scan_all};
+use crate::store::applier::Applier;
 use crate::store::cell::Cell;
 use crate::store::stamp::Stamp;
 use crate::store::table::IndexWriter;
@@ -39,12 +39,34 @@ pub(crate) struct Work<'a> {
     pub fresh: Fresh,
     /// What was admitted, in order.
     pub admitted: Vec<Admitted>,
+    /// The heads at the beginning.
+    pub previous: Vec<Id>,
+    /// Ranges that go before the changes.
+    gone: Vec<(Keyspace, Scan)>,
+}
+
+/// A group that is ready to be committed, and all that the next one needs to be built on it.
+pub(crate) struct Ready {
+    pub batch: WriteBatch,
+    /// About how many bytes it writes.
+    pub bytes: usize,
+    pub after: Arc<Basis>,
+    pub previous: Vec<Id>,
+}
+
+/// What a group will have made of the database when it is committed.
+pub(crate) struct Basis {
+    pub state: State,
+    pub admitted: Vec<Admitted>,
+    pub fresh: Arc<Fresh>,
+    changes: Arc<Changes>,
 }
 
 /// A group at a moment.
 pub(crate) struct Savepoint {
     rows: Saved,
     state: State,
+    fresh: Fresh,
     admitted: usize,
 }
 
@@ -78,41 +100,63 @@ impl<'a> Work<'a> {
         let snapshot = core.storage.snapshot().await?;
         // Where others write, too, verdicts must not mix what is known with a snapshot that shows more.
         let state = if attempt == 0 && !core.storage.shared { known } else { core.at(&*snapshot).await? };
-        let state = Arc::unwrap_or_clone(state);
-        let before = Bytes::from(state.meta.to_bytes());
-        Ok(Work { core, rows: Overlay::new(snapshot), state, before, fresh: Fresh::default(), admitted: Vec::new() })
+        state.check_usable()?;
+        Ok(Work::resume(core, snapshot, Arc::unwrap_or_clone(state)))
+    }
+
+    /// Begins on a group that is being committed. What comes of it holds only if that group is committed, and then what the
+    /// batch expects says whether it does; so a verdict that leads to no batch must not be answered.
+    pub async fn after(core: &'a Core, basis: &Basis) -> Result<Work<'a>> {
+        let snapshot = core.storage.snapshot().await?;
+        let rows = Overlay::above(basis.changes.clone(), snapshot);
+        Ok(Work { fresh: Fresh::after(basis.fresh.clone()), ..Work::on(core, rows, basis.state.clone()) })
     }
 
     /// Goes on with rows that are being rebuilt.
     pub fn resume(core: &'a Core, rows: Box<dyn Snapshot>, state: State) -> Work<'a> {
-        let before = Bytes::from(state.meta.to_bytes());
-        Work { core, rows: Overlay::new(rows), state, before, fresh: Fresh::default(), admitted: Vec::new() }
+        Work::on(core, Overlay::new(rows), state)
     }
 
-    /// What is to be committed, and about how many bytes. `None` if nothing has changed.
-    pub fn into_batch(self) -> Option<(WriteBatch, usize, State, Vec<Admitted>, Fresh)> {
-        let Work { core, mut rows, state, before, admitted, fresh } = self;
+    fn on(core: &'a Core, rows: Overlay, state: State) -> Work<'a> {
+        let (before, previous) = (Bytes::from(state.meta.to_bytes()), state.meta.tip_ids());
+        let (fresh, admitted, gone) = Default::default();
+        Work { core, rows, state, before, fresh, admitted, previous, gone }
+    }
+
+    /// What is to be committed. `None` if nothing has changed.
+    pub fn into_batch(self) -> Option<Ready> {
+        let Work { core, mut rows, state, before, admitted, fresh, previous, gone } = self;
         if rows.is_unchanged() {
             return None;
         }
         let key = core.number.meta_key();
-        let after = Bytes::from(state.meta.to_bytes());
-        rows.put(META, key.clone(), after);
-        let bytes = rows.bytes();
-        let mut batch = rows.into_batch();
+        rows.put(META, key.clone(), state.meta.to_bytes());
+        let (bytes, changes) = (rows.bytes(), rows.changes());
+        let mut batch = WriteBatch::new();
+        for (keyspace, range) in gone {
+            batch.delete_range(keyspace, range.start, range.end);
+        }
+        batch.operations.extend(rows.into_batch().operations);
         batch.expect_value(META, key, before);
-        Some((batch, bytes, state, admitted, fresh))
+        let after = Arc::new(Basis { state, admitted, fresh: Arc::new(fresh), changes });
+        Some(Ready { batch, bytes, after, previous })
     }
 
     /// What is here so far, to come back to.
     pub fn save(&self) -> Savepoint {
-        Savepoint { rows: self.rows.save(), state: self.state.clone(), admitted: self.admitted.len() }
+        Savepoint {
+            rows: self.rows.save(),
+            state: self.state.clone(),
+            fresh: self.fresh.clone(),
+            admitted: self.admitted.len(),
+        }
     }
 
     /// Comes back to a savepoint.
     pub fn restore(&mut self, savepoint: Savepoint) {
         self.rows.restore(savepoint.rows);
         self.state = savepoint.state;
+        self.fresh = savepoint.fresh;
         self.admitted.truncate(savepoint.admitted);
     }
 
@@ -213,6 +257,10 @@ impl<'a> Work<'a> {
             let info = self.store_info(&name, &kind, stored.number);
             let store = info.at(self.core.number);
             self.rows.put(TOUCHED, store.touched_key(stored.number), Bytes::new());
+            if kind == auth::KIND {
+                // Rights have no cells, and all of the settings count as read by everybody.
+                touched.push((store, Cell::new()));
+            }
             if !here {
                 self.change_store(StoreInfo { partial: true, ..(*info).clone() });
             } else if info.applied_below.is_none() {
@@ -253,6 +301,7 @@ impl<'a> Work<'a> {
                 name: name.to_owned(),
                 kind: kind.to_owned(),
                 applied_below: (!knows).then_some(number),
+                stale: false,
                 partial: false,
                 indexes: Vec::new(),
             }),
@@ -267,21 +316,34 @@ impl<'a> Work<'a> {
         Arc::new(info)
     }
 
-    /// Applies what a store has missed while its kind was unknown, at most `most` entries. True when it is up to date.
+    /// Applies what a store has missed, at most `most` entries. True when it is up to date.
     pub async fn catch_up(&mut self, name: &str, kind: &str, most: usize) -> Result<bool> {
         let Some(info) = self.state.catalog.get(name, kind).cloned() else { return Ok(true) };
         let Some(from) = info.applied_below else { return Ok(true) };
+        if self.core.algebra(kind).is_none() {
+            return Ok(true);
+        }
         let store = info.at(self.core.number);
+        if info.stale {
+            // In a step of its own: what is applied later must not see these rows.
+            for keyspace in [STATE, LONG, PAST, INDEX] {
+                self.gone.push((keyspace, Scan::prefix(keyspace, &store.prefix())));
+            }
+            self.change_store(StoreInfo { applied_below: Some(0), stale: false, partial: false, ..(*info).clone() });
+            return Ok(false);
+        }
         let end = Some(store.touched_key(u64::MAX));
-        let scan = eidetica_contract::Scan::range(TOUCHED, store.touched_key(from), end).rows(most);
+        let scan = Scan::range(TOUCHED, store.touched_key(from), end).rows(most);
         let page = self.rows.scan(scan).await?;
+        let mut partial = info.partial;
         for (key, _) in &page.rows {
             let stored = entry_at(&self.rows, self.core.number, trailing_number(key)).await?;
             let below = self.below(&stored.entry).await?;
+            partial |= stored.entry.deltas().any(|(d, body)| d.name == name && d.kind == kind && body.is_none());
             self.apply_delta(&info, &stored, &below, &mut Vec::new(), None).await?;
         }
         let last = page.rows.last().map_or(from, |(key, _)| trailing_number(key) + 1);
-        self.change_store(StoreInfo { applied_below: page.more.then_some(last), ..(*info).clone() });
+        self.change_store(StoreInfo { applied_below: page.more.then_some(last), partial, ..(*info).clone() });
         Ok(!page.more)
     }
 
@@ -293,48 +355,22 @@ impl<'a> Work<'a> {
     }
 
     /// Fills in bodies of a known entry that were missing. Their operations come late, after those of entries above them,
-    /// so the stores they belong to are evaluated anew instead of being added to.
+    /// so the stores they belong to are marked: whoever opens one next evaluates it anew, once for all bodies that came.
     async fn complete(&mut self, place: Place, entry: &VerifiedEntry) -> Result<Verdict> {
         let stored = entry_at(&self.rows, self.core.number, place.number).await?;
         let Some(whole) = stored.entry.completed_by(entry) else { return Ok(Verdict::Known) };
         let had: Vec<bool> = stored.entry.bodies().iter().map(Option::is_some).collect();
         let stored = StoredEntry { entry: whole, ..stored };
         self.rows.put(ENTRIES, self.core.number.entry_key(place.number), stored.to_bytes());
-        let came: Vec<(String, String)> = stored
-            .entry
-            .deltas()
-            .zip(had)
-            .filter(|((_, body), had)| !had && body.is_some())
-            .map(|((store, _), _)| (store.name.clone(), store.kind.clone()))
-            .collect();
-        for (name, kind) in came {
-            self.rebuild_store(&name, &kind).await?;
+        let came = stored.entry.deltas().zip(had).filter(|((_, body), had)| !had && body.is_some());
+        for ((delta, _), _) in came {
+            let info = self.state.catalog.get(&delta.name, &delta.kind).cloned();
+            let info = info.ok_or_else(|| damaged("the catalog of stores"))?;
+            if !info.stale {
+                self.change_store(StoreInfo { applied_below: Some(0), stale: true, ..(*info).clone() });
+            }
         }
         Ok(Verdict::Completed)
-    }
-
-    /// Evaluates a store from its entries alone.
-    pub async fn rebuild_store(&mut self, name: &str, kind: &str) -> Result<()> {
-        let info = self.state.catalog.get(name, kind).cloned().ok_or_else(|| damaged("the catalog of stores"))?;
-        let store = info.at(self.core.number);
-        for keyspace in [STATE, LONG, PAST, INDEX] {
-            for (key, _) in scan_all(&self.rows, eidetica_contract::Scan::prefix(keyspace, &store.prefix())).await? {
-                self.rows.delete(keyspace, key);
-            }
-        }
-        let mut partial = false;
-        let applied_below = info.applied_below.unwrap_or(u64::MAX);
-        for (key, _) in scan_all(&self.rows, eidetica_contract::Scan::prefix(TOUCHED, &store.prefix())).await? {
-            let number = trailing_number(&key);
-            let stored = entry_at(&self.rows, self.core.number, number).await?;
-            partial |= stored.entry.deltas().any(|(d, body)| d.name == name && d.kind == kind && body.is_none());
-            if number < applied_below {
-                let below = self.below(&stored.entry).await?;
-                self.apply_delta(&info, &stored, &below, &mut Vec::new(), None).await?;
-            }
-        }
-        self.change_store(StoreInfo { partial, ..(*info).clone() });
-        Ok(())
     }
 
     /// A time for a local entry: not before the clock, and after everything that is here.

@@ -1,48 +1,38 @@
 //! What writes to a database: one at a time, in groups.
 //!
-//! A group lets each of its items happen on an overlay over a snapshot, and commits all of it as one batch. Whoever asked
-//! for durability then waits for a flush, while the next group is prepared. Foreign entries go in short groups,
-//! so that a local commit never waits for a whole page of them.
+//! A group lets each of its items happen on an overlay over a snapshot, and commits all of it as one batch, while the next
+//! group is prepared. Whoever asked for durability then waits for a flush. Foreign entries go in short groups, so that a
+//! local commit never waits for a whole page of them.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use eidetica_contract::{Error, ErrorKind, Result};
+use eidetica_contract::Result;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::Instrument;
 
-use super::changes::WriteEvent;
 use super::core::Core;
-use super::ingest::{Outcome, Parked, Refused};
+use super::entries::places;
+use super::group::{ATTEMPTS, GROUP_ENTRIES, UnderWay, Unit, faster};
+use super::ingest::Outcome;
+use super::page::{Arrivals, Page};
 use super::parking::Parking;
-use super::transaction::{Commitment, Committed, Intent};
-use super::work::{Admitted, Verdict, Work};
+use super::recent::Recent;
+use super::transaction::{Committed, Intent};
+use super::work::{Ready, Work};
 use crate::clock::Time;
 use crate::entry::VerifiedEntry;
 use crate::error::closed;
-use crate::id::Id;
-use crate::layout::StoreNumber;
-use crate::store::cell::Cell;
 
 /// How many orders may wait; more wait for a place.
 const QUEUE: usize = 1024;
 /// How many local commits go into one group.
 const GROUP_COMMITS: usize = 512;
-/// How many foreign entries go into one group.
-const GROUP_ENTRIES: usize = 256;
-/// How many bytes go into one group.
-const GROUP_BYTES: usize = 8 << 20;
-/// How often a group is tried again when another process was faster.
-const ATTEMPTS: usize = 64;
-/// How many heads a database may have here before further branches wait.
-const MAX_HEADS: usize = 16_384;
-/// How soon what could not be stored is tried again.
-const RETRY: Duration = Duration::from_secs(1);
-/// How many touched cells are remembered, to tell transactions whether something they used has changed.
-const RECENT_CELLS: usize = 65_536;
+/// How often it is looked whether another process has stored what entries wait for here.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Orders to the writer of a database.
 #[derive(Clone)]
@@ -51,7 +41,7 @@ pub(crate) struct WriterHandle {
     writer: Arc<Mutex<Writer>>,
 }
 
-type CommitReply = oneshot::Sender<Result<Committed>>;
+pub(super) type CommitReply = oneshot::Sender<Result<Committed>>;
 
 enum Order {
     Commit(Box<Intent>, CommitReply),
@@ -61,22 +51,24 @@ enum Order {
     Close,
 }
 
-/// Entries that arrived together.
-pub(crate) struct Arrivals {
-    pub source: Arc<str>,
-    /// What could be proven, with its place among all that arrived.
-    pub entries: Vec<(usize, VerifiedEntry)>,
-    /// One for each entry that arrived, filled in as they are judged.
-    pub outcomes: Vec<Outcome>,
-}
-
 /// Other work on the rows of a database, done in steps. The answer to a step is true when nothing is left.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
-    CatchUp { name: String, kind: String },
-    Index { name: String, field: String },
-    Unindex { name: String, field: String },
+    CatchUp {
+        name: String,
+        kind: String,
+    },
+    Index {
+        name: String,
+        field: String,
+    },
+    Unindex {
+        name: String,
+        field: String,
+    },
     Reindex,
+    /// Reindex if the last time was interrupted.
+    Rebuilt,
 }
 
 impl WriterHandle {
@@ -84,7 +76,8 @@ impl WriterHandle {
     pub fn start(core: Arc<Core>) -> (WriterHandle, tokio::task::JoinHandle<()>) {
         let (orders, queue) = mpsc::channel(QUEUE);
         let span = tracing::info_span!("database", id = %core.id);
-        let writer = Writer { core, parking: Parking::default(), pages: VecDeque::new(), recent: Recent::default() };
+        let (parking, pages, recent) = Default::default();
+        let writer = Writer { core, parking, pages, page_number: 0, recent, under_way: None, looked: 0 };
         let writer = Arc::new(Mutex::new(writer));
         let task = tokio::spawn(run(queue, writer.clone()).instrument(span));
         (WriterHandle { orders, writer }, task)
@@ -100,7 +93,8 @@ impl WriterHandle {
         let idle = self.orders.capacity() == self.orders.max_capacity() && !self.orders.is_closed();
         match self.writer.clone().try_lock_owned() {
             Ok(mut writer) if idle => {
-                let mut work = Box::pin(async move { writer.commit_group(vec![(intent, reply)]).await });
+                let mut work =
+                    Box::pin(async move { writer.advance(Unit::Commits(vec![(intent, reply)]), false).await });
                 // Others may depend on it, so from the moment at which it has to wait it belongs to a task of its own: it
                 // goes on if this future is dropped.
                 if poll_once(work.as_mut()).await.is_pending() {
@@ -150,29 +144,17 @@ async fn poll_once<F: Future + Unpin>(mut future: F) -> Poll<F::Output> {
     std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut future).poll(context))).await
 }
 
-struct Writer {
-    core: Arc<Core>,
-    parking: Parking,
-    /// Pages of foreign entries under way.
-    pages: VecDeque<Page>,
-    recent: Recent,
-}
-
-struct Page {
-    arrivals: Arrivals,
-    /// What is still to be judged, last first.
-    todo: Vec<(Option<usize>, VerifiedEntry, Arc<str>)>,
-    reply: oneshot::Sender<Result<Vec<Outcome>>>,
-}
-
-/// An entry of a page, and what became of it.
-type Judged = (Option<usize>, VerifiedEntry, Arc<str>, Outcome);
-
-/// What the latest entries have touched.
-#[derive(Default)]
-struct Recent {
-    entries: VecDeque<(u64, Vec<(StoreNumber, Cell)>)>,
-    cells: usize,
+pub(super) struct Writer {
+    pub core: Arc<Core>,
+    pub parking: Parking,
+    /// Pages of foreign entries that are not answered yet.
+    pub pages: VecDeque<Page>,
+    page_number: u64,
+    pub recent: Recent,
+    /// The group that is being committed while the next one is prepared.
+    pub under_way: Option<UnderWay>,
+    /// The next arrival number when it was looked last for what entries wait for.
+    looked: u64,
 }
 
 /// Serves what cannot happen where it is ordered.
@@ -200,25 +182,27 @@ async fn run(mut queue: mpsc::Receiver<Order>, writer: Arc<Mutex<Writer>>) {
             }
         }
         let mut writer = writer.lock().await;
-        if writer.serve(&mut orders).await {
+        if writer.serve(&mut orders, !queue.is_empty()).await {
             closing = true;
             queue.close();
         }
-        busy = !writer.pages.is_empty();
+        busy = !writer.pages.is_empty() || writer.under_way.is_some();
         due = writer.until_due();
     }
 }
 
 impl Writer {
-    /// Does what was ordered, and a part of what is under way. True if the order was to end.
-    async fn serve(&mut self, orders: &mut Vec<Order>) -> bool {
+    /// Does what was ordered, and a part of what is under way; `waiting`: more was ordered already. True if the order was to
+    /// end.
+    async fn serve(&mut self, orders: &mut Vec<Order>, waiting: bool) -> bool {
         let mut closing = false;
         let mut commits = Vec::new();
         for order in orders.drain(..) {
             match order {
                 Order::Commit(intent, reply) => commits.push((intent, reply)),
-                Order::Ingest(arrivals, reply) => self.pages.push_back(Page::new(arrivals, reply)),
+                Order::Ingest(arrivals, reply) => self.push_page(arrivals, reply),
                 Order::Task(task, reply) => {
+                    self.settle().await;
                     let result = self.task(&task).await;
                     let _ = reply.send(result);
                 }
@@ -226,99 +210,52 @@ impl Writer {
                 Order::Close => closing = true,
             }
         }
-        if !commits.is_empty() {
-            self.commit_group(commits).await;
+        let idle = commits.is_empty();
+        if !idle {
+            let more = waiting || self.next_page().is_some();
+            self.advance(Unit::Commits(commits), more).await;
         }
-        self.ingest_due().await;
-        self.ingest_group().await;
+        self.take_up_waiting().await;
+        if let Some(page) = self.next_page() {
+            let more = waiting || page.todo.len() > GROUP_ENTRIES || self.pages.len() > 1;
+            self.advance(Unit::Page, more).await;
+        } else if idle {
+            self.settle().await;
+        }
         closing
     }
 
-    /// How long until an entry that waits for the clock is due.
+    /// How long until what waits is to be looked at.
     fn until_due(&self) -> Option<Duration> {
+        if self.core.storage.shared && self.parking.awaits_parents() {
+            return Some(LOOK);
+        }
         let due = self.parking.next_due()?.millis();
         let allowed = self.allowed_time().millis();
         Some(Duration::from_millis(due.saturating_sub(allowed).clamp(10, 1_000)))
     }
 
-    fn allowed_time(&self) -> Time {
+    pub(super) fn allowed_time(&self) -> Time {
         let options = &self.core.storage.options;
         options.environment.now().plus(options.allowed_skew)
     }
 
-    /// Commits what a group has done. `Ok(None)`: another process was faster, do it again.
-    async fn finish(&mut self, work: Work<'_>) -> Result<Option<Vec<Admitted>>> {
-        let previous = self.core.state().meta.tip_ids();
-        let core = self.core.clone();
-        let Some((batch, bytes, state, admitted, fresh)) = work.into_batch() else { return Ok(Some(Vec::new())) };
-        let tips = state.meta.tip_ids();
-        let committed = core.commit(batch, bytes, state).await;
-        if !matches!(committed, Ok(true)) {
-            return committed.map(|_| None);
-        }
-        core.graph.remember_all(fresh);
-        for entry in &admitted {
-            self.recent.add(entry);
-        }
-        for local in [true, false] {
-            let entries: Vec<Id> = admitted.iter().filter(|entry| entry.local == local).map(|entry| entry.id).collect();
-            if !entries.is_empty() {
-                core.callbacks.call(&WriteEvent { local, entries, previous: previous.clone(), tips: tips.clone() });
-            }
-        }
-        Ok(Some(admitted))
+    /// The first page that has entries left to judge.
+    pub(super) fn next_page(&self) -> Option<&Page> {
+        self.pages.iter().find(|page| !page.todo.is_empty())
     }
 
-    #[tracing::instrument(level = "debug", skip_all, fields(commits = commits.len()))]
-    async fn commit_group(&mut self, commits: Vec<(Box<Intent>, CommitReply)>) {
-        let mut results = Err(faster());
-        for attempt in 0..ATTEMPTS {
-            match self.try_commits(&commits, attempt).await {
-                Ok(None) => {}
-                Ok(Some(done)) => {
-                    results = Ok(done);
-                    break;
-                }
-                Err(error) => {
-                    results = Err(error);
-                    break;
-                }
-            }
-        }
-        // Who has dropped the future does not want the answer.
-        match results {
-            Ok(results) => {
-                commits.into_iter().zip(results).for_each(|((_, reply), result)| drop(reply.send(result)));
-            }
-            Err(error) => {
-                commits.into_iter().for_each(|(_, reply)| drop(reply.send(Err(crate::storage::again(&error)))));
-            }
-        }
-    }
-
-    async fn try_commits(
-        &mut self,
-        commits: &[(Box<Intent>, CommitReply)],
-        attempt: usize,
-    ) -> Result<Option<Vec<Result<Committed>>>> {
-        let core = self.core.clone();
-        let mut work = Work::begin(&core, attempt).await?;
-        let mut results = Vec::with_capacity(commits.len());
-        for (intent, _) in commits {
-            let untouched = self.recent.leaves_alone(intent, &work);
-            let result = match intent.happen(&mut work, untouched).await {
-                Ok(Commitment::Done(committed)) => Ok(committed),
-                Ok(Commitment::Refused(error)) => Err(error),
-                Err(error) => return Err(error),
-            };
-            results.push(result);
-        }
-        Ok(self.finish(work).await?.map(|_| results))
+    fn push_page(&mut self, arrivals: Arrivals, reply: oneshot::Sender<Result<Vec<Outcome>>>) {
+        self.page_number += 1;
+        self.pages.push_back(Page::new(self.page_number, arrivals, reply));
     }
 
     async fn task(&mut self, task: &Task) -> Result<bool> {
         let core = self.core.clone();
-        if matches!(task, Task::Reindex) {
+        if matches!(task, Task::Rebuilt) && !core.state().meta.rebuilding {
+            return Ok(true);
+        }
+        if matches!(task, Task::Reindex | Task::Rebuilt) {
             self.recent = Recent::default();
             return super::reindex::rebuild(&core).await.map(|()| true);
         }
@@ -328,207 +265,46 @@ impl Writer {
                 Task::CatchUp { name, kind } => work.catch_up(name, kind, GROUP_ENTRIES).await?,
                 Task::Index { name, field } => work.add_index(name, field).await?,
                 Task::Unindex { name, field } => work.drop_index(name, field).await?,
-                Task::Reindex => true,
+                Task::Reindex | Task::Rebuilt => true,
             };
-            if self.finish(work).await?.is_some() {
+            let Some(Ready { batch, bytes, after, previous }) = work.into_batch() else { return Ok(done) };
+            if self.core.commit(batch, bytes, after.state.clone()).await? {
+                self.note(&after, previous);
                 return Ok(done);
             }
         }
         Err(faster())
     }
 
-    async fn ingest_due(&mut self) {
-        let due = self.parking.take_due(self.allowed_time());
-        if !due.is_empty() {
+    /// Takes up what need not wait any more: for the clock, or for a parent that another process has stored.
+    async fn take_up_waiting(&mut self) {
+        let mut ready = self.parking.take_due(self.allowed_time());
+        if let Err(error) = self.take_found(&mut ready).await {
+            tracing::debug!(%error, "what waits for its parents could not be looked at");
+        }
+        if !ready.is_empty() {
             let (reply, _) = oneshot::channel();
-            let arrivals = Arrivals { source: Arc::from("clock"), entries: Vec::new(), outcomes: Vec::new() };
-            let mut page = Page::new(arrivals, reply);
-            page.todo = due.into_iter().map(|(entry, source)| (None, entry, source)).rev().collect();
-            self.pages.push_back(page);
-        }
-    }
-
-    /// Judges the next few foreign entries.
-    #[tracing::instrument(level = "debug", skip_all)]
-    async fn ingest_group(&mut self) {
-        let Some(mut page) = self.pages.pop_front() else { return };
-        match self.try_page(&mut page).await {
-            Ok(()) if page.todo.is_empty() => drop(page.reply.send(Ok(page.arrivals.outcomes))),
-            Ok(()) => self.pages.push_front(page),
-            Err(error) => {
-                self.park_again(page.todo);
-                drop(page.reply.send(Err(error)));
+            let arrivals = Arrivals { source: Arc::from("waiting"), entries: Vec::new(), outcomes: Vec::new() };
+            self.push_page(arrivals, reply);
+            if let Some(page) = self.pages.back_mut() {
+                page.todo = ready.into_iter().map(|(entry, source)| (None, entry, source)).rev().collect();
             }
         }
     }
 
-    /// After an error: what had been waiting goes on waiting, for its parent if that is not in yet, else for a while.
-    fn park_again(&mut self, todo: Vec<(Option<usize>, VerifiedEntry, Arc<str>)>) {
-        let now = self.core.storage.environment().now();
-        let again = self.allowed_time().plus(RETRY);
-        let outside: HashSet<Id> = todo.iter().map(|(_, entry, _)| entry.id()).collect();
-        for (_, entry, source) in todo.into_iter().filter(|(place, ..)| place.is_none()) {
-            match entry.header().parents.iter().find(|parent| outside.contains(parent)).copied() {
-                Some(parent) => self.parking.keep_for(entry, &source, parent, now),
-                None => self.parking.keep_until(entry, &source, again, now),
-            };
+    async fn take_found(&mut self, ready: &mut Vec<(VerifiedEntry, Arc<str>)>) -> Result<()> {
+        if !self.core.storage.shared || !self.parking.awaits_parents() {
+            return Ok(());
         }
-    }
-
-    async fn try_page(&mut self, page: &mut Page) -> Result<()> {
-        let core = self.core.clone();
-        for attempt in 0..ATTEMPTS {
-            let mut work = Work::begin(&core, attempt).await?;
-            let mut judged = Vec::new();
-            while judged.len() < GROUP_ENTRIES && work.rows.bytes() < GROUP_BYTES {
-                let Some((place, entry, source)) = page.todo.pop() else { break };
-                let outcome = match self.judge(&mut work, &entry, &source).await {
-                    Ok(outcome) => outcome,
-                    Err(error) => {
-                        page.todo.push((place, entry, source));
-                        page.put_back(judged);
-                        return Err(error);
-                    }
-                };
-                match &outcome {
-                    Outcome::Accepted | Outcome::Refused(_) => {
-                        // What waited for it can be judged now, and goes first: a branch is best taken up in one go.
-                        let children = self.parking.take_children(&entry.id());
-                        page.todo.extend(children.into_iter().map(|(entry, source)| (None, entry, source)));
-                    }
-                    _ => {}
-                }
-                judged.push((place, entry, source, outcome));
-            }
-            match self.finish(work).await {
-                Ok(Some(_)) => {
-                    for (place, _, _, outcome) in judged {
-                        if let Some(place) = place {
-                            page.arrivals.outcomes[place] = outcome;
-                        }
-                    }
-                    return Ok(());
-                }
-                // Another process was faster: judge the same ones again.
-                Ok(None) => page.put_back(judged),
-                Err(error) => {
-                    page.put_back(judged);
-                    return Err(error);
-                }
+        let rows = self.core.storage.snapshot().await?;
+        let next = self.core.at(&*rows).await?.meta.next;
+        if std::mem::replace(&mut self.looked, next) != next {
+            let parents = self.parking.awaited();
+            let found = places(&*rows, self.core.number, &parents).await?;
+            for (parent, _) in parents.iter().zip(found).filter(|(_, place)| place.is_some()) {
+                ready.extend(self.parking.take_children(parent));
             }
         }
-        Err(faster())
+        Ok(())
     }
-
-    async fn judge(&mut self, work: &mut Work<'_>, entry: &VerifiedEntry, source: &Arc<str>) -> Result<Outcome> {
-        let now = self.core.storage.environment().now();
-        if let Some(refused) = entry.header().parents.iter().find(|parent| self.parking.is_refused(parent)) {
-            self.parking.refuse(entry.id());
-            return Ok(Outcome::Refused(Refused::AboveRefused(*refused)));
-        }
-        let future = entry.header().time > self.allowed_time();
-        if future && !work.knows(&entry.id()).await? {
-            return Ok(match self.parking.keep_until(entry.clone(), source, entry.header().time, now) {
-                true => Outcome::Parked(Parked::Future),
-                false => Outcome::Deferred,
-            });
-        }
-        let adds_a_head =
-            entry.header().parents.iter().all(|id| work.state.meta.tips.binary_search_by_key(id, |t| t.id).is_err());
-        if work.state.meta.tips.len() >= MAX_HEADS && adds_a_head {
-            return Ok(Outcome::Parked(Parked::Heads));
-        }
-        Ok(match work.admit(entry.clone(), false).await? {
-            Verdict::Admitted(_) => Outcome::Accepted,
-            Verdict::Known => Outcome::Known,
-            Verdict::Completed => Outcome::Completed,
-            Verdict::MissingParents(missing) => match self.parking.keep_for(entry.clone(), source, missing[0], now) {
-                true => Outcome::Parked(Parked::Parents(missing)),
-                false => Outcome::Deferred,
-            },
-            Verdict::MissingSettings => Outcome::Parked(Parked::Settings),
-            Verdict::Refused(reason) => {
-                self.parking.refuse(entry.id());
-                Outcome::Refused(reason)
-            }
-        })
-    }
-}
-
-impl Page {
-    /// Makes undone what was judged. What it brought out of the parking comes along.
-    fn put_back(&mut self, judged: Vec<Judged>) {
-        self.todo.extend(judged.into_iter().rev().map(|(place, entry, source, _)| (place, entry, source)));
-    }
-
-    /// Orders what arrived so that each chain is taken up in one go where possible: entries that share what they have not
-    /// seen are cheap to apply one after the other.
-    fn new(arrivals: Arrivals, reply: oneshot::Sender<Result<Vec<Outcome>>>) -> Page {
-        use std::collections::HashMap;
-
-        let mut arrivals = arrivals;
-        let entries = std::mem::take(&mut arrivals.entries);
-        let place: HashMap<Id, usize> = entries.iter().enumerate().map(|(at, (_, entry))| (entry.id(), at)).collect();
-        let mut missing = vec![0usize; entries.len()];
-        let mut children: HashMap<usize, Vec<usize>> = HashMap::new();
-        for (at, (_, entry)) in entries.iter().enumerate() {
-            for parent in entry.header().parents.iter().filter_map(|parent| place.get(parent)) {
-                missing[at] += 1;
-                children.entry(*parent).or_default().push(at);
-            }
-        }
-        let mut ready: Vec<usize> = (0..entries.len()).filter(|at| missing[*at] == 0).rev().collect();
-        let mut order = Vec::with_capacity(entries.len());
-        while let Some(at) = ready.pop() {
-            order.push(at);
-            for child in children.get(&at).into_iter().flatten().rev() {
-                missing[*child] -= 1;
-                if missing[*child] == 0 {
-                    ready.push(*child);
-                }
-            }
-        }
-        let mut entries: Vec<Option<(usize, VerifiedEntry)>> = entries.into_iter().map(Some).collect();
-        let source = arrivals.source.clone();
-        let mut todo: Vec<_> = order
-            .into_iter()
-            .filter_map(|at| entries[at].take())
-            .map(|(place, entry)| (Some(place), entry, source.clone()))
-            .collect();
-        // The same entry twice in one page: the copies come last, and are known by then.
-        todo.extend(entries.into_iter().flatten().map(|(place, entry)| (Some(place), entry, source.clone())));
-        todo.reverse();
-        Page { arrivals, todo, reply }
-    }
-}
-
-impl Recent {
-    fn add(&mut self, entry: &Admitted) {
-        self.cells += entry.touched.len() + 1;
-        self.entries.push_back((entry.number, entry.touched.clone()));
-        while self.cells > RECENT_CELLS
-            && let Some((_, touched)) = self.entries.pop_front()
-        {
-            self.cells -= touched.len() + 1;
-        }
-    }
-
-    /// True if nothing that a transaction has used was touched by what has come since its snapshot. Not knowing counts as
-    /// touched.
-    fn leaves_alone(&self, intent: &Intent, work: &Work<'_>) -> bool {
-        let since = intent.seen.missing_before(work.state.meta.next);
-        let used = intent.used.by_number(&work.state.catalog);
-        since.iter().all(|number| {
-            let known = self.entries.binary_search_by_key(&number, |(number, _)| *number);
-            let touched = match known {
-                Ok(at) => Some(&self.entries[at].1),
-                Err(_) => work.admitted.iter().find(|entry| entry.number == number).map(|entry| &entry.touched),
-            };
-            touched.is_some_and(|touched| used.is_left_alone_by(touched))
-        })
-    }
-}
-
-fn faster() -> Error {
-    Error::new(ErrorKind::Conflict, "other processes keep writing to the store; try again")
 }

@@ -69,6 +69,7 @@ pub struct StoreHandle {
     kind: Arc<str>,
     algebra: Algebra,
     scope: Scope,
+    writer: WriterHandle,
     cache: Arc<EntryCache>,
 }
 
@@ -127,7 +128,8 @@ impl StoreHandle {
                 }
             }
         }
-        Ok(StoreHandle { core, name: name.into(), kind: kind.into(), algebra, scope, cache: Arc::default() })
+        let (writer, cache) = (writer.clone(), Arc::default());
+        Ok(StoreHandle { core, name: name.into(), kind: kind.into(), algebra, scope, writer, cache })
     }
 
     /// The name of the store.
@@ -194,23 +196,32 @@ impl StoreHandle {
 
     /// The same; with indexes, it is made sure that they are those of the snapshot.
     pub(crate) async fn open_for(&self, uses_indexes: bool) -> Result<Option<Opened<'_>>> {
-        let rows = self.core.storage.snapshot().await?;
-        let mut set = self.set();
-        let known = self.core.state();
-        let mut info = known.catalog.get(&self.name, &self.kind).cloned();
-        if set.is_some() || info.is_none() || uses_indexes {
-            let state = self.core.covering(&*rows).await?;
-            info = state.catalog.get(&self.name, &self.kind).cloned();
-            // Where nothing has come since, the past is the present.
-            set = set.filter(|set| !set.is_all_before(state.meta.next));
+        loop {
+            let rows = self.core.storage.snapshot().await?;
+            let mut set = self.set();
+            let mut known = self.core.state();
+            if self.core.storage.shared {
+                // Another process may be rebuilding what is read here; only the snapshot itself can tell.
+                known = self.core.at(&*rows).await?;
+            }
+            let mut info = known.catalog.get(&self.name, &self.kind).cloned();
+            if set.is_some() || info.is_none() || uses_indexes {
+                known = self.core.covering(&*rows).await?;
+                info = known.catalog.get(&self.name, &self.kind).cloned();
+                // Where nothing has come since, the past is the present.
+                set = set.filter(|set| !set.is_all_before(known.meta.next));
+            }
+            known.check_usable()?;
+            let Some(info) = info else { return Ok(None) };
+            if info.applied_below.is_some() {
+                // A body has come late, or entries while somebody who does not know the kind had the store.
+                drop(rows);
+                self.writer.catch_up(&self.name, &self.kind).await?;
+                continue;
+            }
+            let store = info.at(self.core.number);
+            return Ok(Some(Opened { handle: self, rows, store, set: set.map(|set| &**set), info }));
         }
-        if known.meta.rebuilding {
-            let message = "the database is being rebuilt; try again when `reindex` has ended";
-            return Err(Error::new(ErrorKind::Locked, message));
-        }
-        let Some(info) = info else { return Ok(None) };
-        let store = info.at(self.core.number);
-        Ok(Some(Opened { handle: self, rows, store, set: set.map(|set| &**set), info }))
     }
 
     /// The record of a cell, before what is staged.

@@ -1,0 +1,356 @@
+//! Groups: prepared on an overlay, committed as one batch, answered when that has happened.
+//!
+//! While one group is being committed, the next one is prepared on top of what the first will have made of the rows. Its batch
+//! expects the row of the database as the first leaves it. So it can only be committed if the first was, and if nobody
+//! else has written in between; otherwise it is undone and happens again on what is there.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eidetica_contract::{Error, ErrorKind, Result};
+use tokio::task::JoinHandle;
+
+use super::changes::WriteEvent;
+use super::ingest::{Outcome, Parked, Refused};
+use super::page::Judged;
+use super::transaction::{Commitment, Committed, Intent};
+use super::work::{Basis, Ready, Verdict, Work};
+use super::writer::{CommitReply, Writer};
+use crate::entry::VerifiedEntry;
+use crate::id::Id;
+
+/// How many foreign entries go into one group.
+pub(crate) const GROUP_ENTRIES: usize = 256;
+/// How many bytes go into one group.
+const GROUP_BYTES: usize = 8 << 20;
+/// How often a group is tried again when another process was faster.
+pub(crate) const ATTEMPTS: usize = 64;
+/// How many heads a database may have here before further branches wait.
+const MAX_HEADS: usize = 16_384;
+/// How soon what could not be stored is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What a group is made of.
+pub(super) enum Unit {
+    /// Local commits.
+    Commits(Vec<(Box<Intent>, CommitReply)>),
+    /// The next entries of the first page that has some left.
+    Page,
+}
+
+/// What a group has done, to be answered or undone.
+pub(super) enum Part {
+    Commits(Vec<(Box<Intent>, CommitReply)>, Vec<Result<Committed>>),
+    Page(u64, Vec<Judged>),
+}
+
+/// A group that is being committed.
+pub(super) struct UnderWay {
+    task: JoinHandle<Result<bool>>,
+    after: Arc<Basis>,
+    previous: Vec<Id>,
+    part: Part,
+}
+
+impl Writer {
+    /// Lets a group happen. With `more` to do, it need not be committed when this returns.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub(super) async fn advance(&mut self, unit: Unit, more: bool) {
+        let Some(before) = self.under_way.take() else { return self.alone(unit, 0, more).await };
+        let (part, ready) = self.prepare(unit, Some(&before.after), 0).await;
+        let result = ended(before.task).await;
+        let holds = matches!(result, Ok(true));
+        // A verdict that leads to no batch is not proven by one, and rests on a state that may never have been.
+        let undone = match ready {
+            Ok(Some(ready)) if holds => {
+                self.launch(part, ready);
+                None
+            }
+            _ => self.undo(part),
+        };
+        self.conclude(before.part, &before.after, before.previous, result).await;
+        if let Some(unit) = undone {
+            self.alone(unit, 0, more).await;
+        }
+    }
+
+    /// Waits for the group that is being committed, if there is one.
+    pub(super) async fn settle(&mut self) {
+        if let Some(before) = self.under_way.take() {
+            let result = ended(before.task).await;
+            self.conclude(before.part, &before.after, before.previous, result).await;
+        }
+    }
+
+    /// Lets a group happen on what is committed.
+    async fn alone(&mut self, mut unit: Unit, first: usize, more: bool) {
+        for attempt in first..ATTEMPTS {
+            let (part, ready) = self.prepare(unit, None, attempt).await;
+            let ready = match ready {
+                Ok(Some(ready)) => ready,
+                Ok(None) => return self.answer(part),
+                Err(error) => return self.fail(part, &error),
+            };
+            if more && attempt == 0 {
+                return self.launch(part, ready);
+            }
+            let Ready { batch, bytes, after, previous } = ready;
+            match self.core.commit(batch, bytes, after.state.clone()).await {
+                Ok(true) => {
+                    self.note(&after, previous);
+                    return self.answer(part);
+                }
+                Ok(false) => match self.undo(part) {
+                    Some(again) => unit = again,
+                    None => return,
+                },
+                Err(error) => return self.fail(part, &error),
+            }
+        }
+        if let Unit::Commits(commits) = unit {
+            self.fail(Part::Commits(commits, Vec::new()), &faster());
+        } else if let Some(number) = self.next_page().map(|page| page.number) {
+            self.fail(Part::Page(number, Vec::new()), &faster());
+        }
+    }
+
+    /// Commits a group beside whatever comes next.
+    fn launch(&mut self, part: Part, ready: Ready) {
+        let Ready { batch, bytes, after, previous } = ready;
+        let (core, state) = (self.core.clone(), after.state.clone());
+        let task = tokio::spawn(async move { core.commit(batch, bytes, state).await });
+        self.under_way = Some(UnderWay { task, after, previous, part });
+    }
+
+    /// What follows from the end of a commit that was launched.
+    async fn conclude(&mut self, part: Part, after: &Basis, previous: Vec<Id>, result: Result<bool>) {
+        match result {
+            Ok(true) => {
+                self.note(after, previous);
+                self.answer(part);
+            }
+            Ok(false) => {
+                if let Some(unit) = self.undo(part) {
+                    self.alone(unit, 1, false).await;
+                }
+            }
+            Err(error) => self.fail(part, &error),
+        }
+    }
+
+    /// Remembers what was committed, and tells of it.
+    pub(super) fn note(&mut self, after: &Basis, previous: Vec<Id>) {
+        self.core.graph.remember_all(&after.fresh);
+        for entry in &after.admitted {
+            self.recent.add(entry);
+        }
+        for local in [true, false] {
+            let of_kind = after.admitted.iter().filter(|entry| entry.local == local);
+            let entries: Vec<Id> = of_kind.map(|entry| entry.id).collect();
+            if !entries.is_empty() {
+                let (previous, tips) = (previous.clone(), after.state.meta.tip_ids());
+                self.core.callbacks.call(&WriteEvent { local, entries, previous, tips });
+            }
+        }
+    }
+
+    /// Says what became of a group. Who has dropped the future does not want the answer.
+    fn answer(&mut self, part: Part) {
+        match part {
+            Part::Commits(commits, results) => {
+                commits.into_iter().zip(results).for_each(|((_, reply), result)| drop(reply.send(result)));
+            }
+            Part::Page(number, judged) => {
+                let Some(page) = self.pages.iter_mut().find(|page| page.number == number) else { return };
+                page.open -= 1;
+                page.attempts = 0;
+                for (place, _, _, outcome) in judged {
+                    if let Some(place) = place {
+                        page.arrivals.outcomes[place] = outcome;
+                    }
+                }
+                if page.todo.is_empty() && page.open == 0 {
+                    self.end_page(number, |outcomes| Ok(outcomes));
+                }
+            }
+        }
+    }
+
+    /// Takes back what a group has done. Returns it if it is to happen again at once.
+    fn undo(&mut self, part: Part) -> Option<Unit> {
+        match part {
+            Part::Commits(commits, _) => Some(Unit::Commits(commits)),
+            Part::Page(number, judged) => {
+                let Some(page) = self.pages.iter_mut().find(|page| page.number == number) else {
+                    // The page has failed meanwhile.
+                    let todo = judged.into_iter().map(|(place, entry, source, _)| (place, entry, source)).collect();
+                    self.park_again(todo);
+                    return None;
+                };
+                page.open -= 1;
+                page.put_back(judged);
+                page.attempts += 1;
+                if page.attempts > ATTEMPTS {
+                    self.fail(Part::Page(number, Vec::new()), &faster());
+                    return None;
+                }
+                Some(Unit::Page)
+            }
+        }
+    }
+
+    fn fail(&mut self, part: Part, error: &Error) {
+        match part {
+            Part::Commits(commits, _) => {
+                commits.into_iter().for_each(|(_, reply)| drop(reply.send(Err(crate::storage::again(error)))));
+            }
+            Part::Page(number, judged) => {
+                if let Some(page) = self.pages.iter_mut().find(|page| page.number == number) {
+                    page.put_back(judged);
+                    let todo = std::mem::take(&mut page.todo);
+                    self.park_again(todo);
+                    self.end_page(number, |_| Err(crate::storage::again(error)));
+                }
+            }
+        }
+    }
+
+    fn end_page(&mut self, number: u64, answer: impl FnOnce(Vec<Outcome>) -> Result<Vec<Outcome>>) {
+        if let Some(at) = self.pages.iter().position(|page| page.number == number)
+            && let Some(page) = self.pages.remove(at)
+        {
+            let _ = page.reply.send(answer(page.arrivals.outcomes));
+        }
+    }
+
+    /// Lets what a group is made of happen on an overlay.
+    async fn prepare(&mut self, unit: Unit, on: Option<&Basis>, attempt: usize) -> (Part, Result<Option<Ready>>) {
+        let core = self.core.clone();
+        let work = match on {
+            Some(basis) => Work::after(&core, basis).await,
+            None => Work::begin(&core, attempt).await,
+        };
+        match unit {
+            Unit::Commits(commits) => {
+                let earlier = on.map_or(&[][..], |basis| &basis.admitted[..]);
+                match self.happen(work, &commits, earlier).await {
+                    Ok((results, ready)) => (Part::Commits(commits, results), Ok(ready)),
+                    Err(error) => (Part::Commits(commits, Vec::new()), Err(error)),
+                }
+            }
+            Unit::Page => {
+                let Some(number) = self.next_page().map(|page| page.number) else {
+                    return (Part::Commits(Vec::new(), Vec::new()), Ok(None));
+                };
+                let mut judged = Vec::new();
+                let ready = self.judge_some(work, number, &mut judged).await;
+                (Part::Page(number, judged), ready)
+            }
+        }
+    }
+
+    async fn happen(
+        &mut self,
+        work: Result<Work<'_>>,
+        commits: &[(Box<Intent>, CommitReply)],
+        earlier: &[super::work::Admitted],
+    ) -> Result<(Vec<Result<Committed>>, Option<Ready>)> {
+        let mut work = work?;
+        let mut results = Vec::with_capacity(commits.len());
+        for (intent, _) in commits {
+            let untouched = self.recent.leaves_alone(intent, earlier, &work);
+            results.push(match intent.happen(&mut work, untouched).await? {
+                Commitment::Done(committed) => Ok(committed),
+                Commitment::Refused(error) => Err(error),
+            });
+        }
+        Ok((results, work.into_batch()))
+    }
+
+    /// Judges the next few entries of a page. What was judged before an error is in `judged`, too.
+    async fn judge_some(
+        &mut self,
+        work: Result<Work<'_>>,
+        number: u64,
+        judged: &mut Vec<Judged>,
+    ) -> Result<Option<Ready>> {
+        let Some(at) = self.pages.iter().position(|page| page.number == number) else { return Ok(None) };
+        self.pages[at].open += 1;
+        let mut work = work?;
+        while judged.len() < GROUP_ENTRIES && work.rows.bytes() < GROUP_BYTES {
+            let Some((place, entry, source)) = self.pages[at].todo.pop() else { break };
+            let outcome = match self.judge(&mut work, &entry, &source).await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    self.pages[at].todo.push((place, entry, source));
+                    return Err(error);
+                }
+            };
+            if !matches!(outcome, Outcome::Parked(_) | Outcome::Deferred) {
+                // What waited for it can be judged now, and goes first: a branch is best taken up in one go.
+                let children = self.parking.take_children(&entry.id());
+                self.pages[at].todo.extend(children.into_iter().map(|(entry, source)| (None, entry, source)));
+            }
+            judged.push((place, entry, source, outcome));
+        }
+        Ok(work.into_batch())
+    }
+
+    /// After an error: what had been waiting goes on waiting, for its parent if that is not in yet, else for a while.
+    fn park_again(&mut self, todo: Vec<(Option<usize>, VerifiedEntry, Arc<str>)>) {
+        let now = self.core.storage.environment().now();
+        let again = self.allowed_time().plus(RETRY);
+        let outside: HashSet<Id> = todo.iter().map(|(_, entry, _)| entry.id()).collect();
+        for (_, entry, source) in todo.into_iter().filter(|(place, ..)| place.is_none()) {
+            match entry.header().parents.iter().find(|parent| outside.contains(parent)).copied() {
+                Some(parent) => self.parking.keep_for(entry, &source, parent, now),
+                None => self.parking.keep_until(entry, &source, again, now),
+            };
+        }
+    }
+
+    async fn judge(&mut self, work: &mut Work<'_>, entry: &VerifiedEntry, source: &Arc<str>) -> Result<Outcome> {
+        let now = self.core.storage.environment().now();
+        if let Some(refused) = entry.header().parents.iter().find(|parent| self.parking.is_refused(parent)) {
+            self.parking.refuse(entry.id());
+            return Ok(Outcome::Refused(Refused::AboveRefused(*refused)));
+        }
+        let future = entry.header().time > self.allowed_time();
+        if future && !work.knows(&entry.id()).await? {
+            return Ok(match self.parking.keep_until(entry.clone(), source, entry.header().time, now) {
+                true => Outcome::Parked(Parked::Future),
+                false => Outcome::Deferred,
+            });
+        }
+        let adds_a_head =
+            entry.header().parents.iter().all(|id| work.state.meta.tips.binary_search_by_key(id, |t| t.id).is_err());
+        if work.state.meta.tips.len() >= MAX_HEADS && adds_a_head && !work.knows(&entry.id()).await? {
+            return Ok(Outcome::Parked(Parked::Heads));
+        }
+        Ok(match work.admit(entry.clone(), false).await? {
+            Verdict::Admitted(_) => Outcome::Accepted,
+            Verdict::Known => Outcome::Known,
+            Verdict::Completed => Outcome::Completed,
+            Verdict::MissingParents(missing) => match self.parking.keep_for(entry.clone(), source, missing[0], now) {
+                true => Outcome::Parked(Parked::Parents(missing)),
+                false => Outcome::Deferred,
+            },
+            Verdict::MissingSettings => Outcome::Parked(Parked::Settings),
+            Verdict::Refused(reason) => {
+                self.parking.refuse(entry.id());
+                Outcome::Refused(reason)
+            }
+        })
+    }
+}
+
+async fn ended(task: JoinHandle<Result<bool>>) -> Result<bool> {
+    task.await.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Internal, "a commit has ended early; its outcome is unknown").caused_by(error))
+    })
+}
+
+pub(super) fn faster() -> Error {
+    Error::new(ErrorKind::Conflict, "other processes keep writing to the store; try again")
+}
