@@ -232,7 +232,7 @@ impl Table {
         let verified = || clock::Rounds::once(limits::verify(3_000), 3_000);
         for n in bases.sizes().iter().copied().filter(|n| *n >= 10_000) {
             let entries = bases.entries(n).await?;
-            for (engine, at_once) in [(Engine::Sqlite, 1), (Engine::Sqlite, 3), (Engine::Memory, 3)] {
+            for (engine, at_once) in [(Engine::Sqlite, 2), (Engine::Memory, 2)] {
                 let verified = verified();
                 let f = ingest::ingest(bases, engine, &entries, 1024, at_once).await?;
                 let raw = f.raw.as_ref().unwrap_or(&f.engine);

@@ -171,7 +171,7 @@ impl Writer {
                     }
                 }
                 if page.todo.is_empty() && page.open == 0 {
-                    self.end_page(number, |outcomes| Ok(outcomes));
+                    self.end_page(number, Ok);
                 }
             }
         }
