@@ -1,0 +1,110 @@
+//! Who this side is, and the proof of who the other one is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use eidetica_contract::{PublicKey, Result};
+use eidetica_core::{Environment, SecretKey, attested};
+use zeroize::Zeroizing;
+
+use super::hello::Hello;
+use super::suite::public_of;
+use super::wire::Fields;
+
+/// Which side of a session. A statement of one is never one of the other, so that nothing can be played back to its author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Caller,
+    Answerer,
+}
+
+impl Role {
+    fn purpose(self) -> &'static str {
+        match self {
+            Role::Caller => "eidetica 2026 session handshake 1, the side that calls",
+            Role::Answerer => "eidetica 2026 session handshake 1, the side that answers",
+        }
+    }
+}
+
+/// This device as a party of sessions: its device key, and a Noise key made anew with each `Identity`.
+///
+/// Both are wiped when it is dropped.
+#[derive(Clone)]
+pub struct Identity(Arc<Inner>);
+
+struct Inner {
+    device: SecretKey,
+    noise: Zeroizing<[u8; 32]>,
+    environment: Arc<dyn Environment>,
+}
+
+impl Identity {
+    /// The party with this device key. All randomness of its sessions comes from the environment; its clock is not read.
+    ///
+    /// Errors: [`Io`](eidetica_contract::ErrorKind::Io) if the environment has no randomness.
+    pub fn new(device: SecretKey, environment: Arc<dyn Environment>) -> Result<Identity> {
+        let mut noise = Zeroizing::new([0; 32]);
+        environment.random(&mut *noise)?;
+        Ok(Identity(Arc::new(Inner { device, noise, environment })))
+    }
+
+    /// The device key that peers will know it by.
+    pub fn device(&self) -> PublicKey {
+        self.0.device.public()
+    }
+
+    pub(crate) fn noise_secret(&self) -> &[u8; 32] {
+        &self.0.noise
+    }
+
+    pub(crate) fn environment(&self) -> &Arc<dyn Environment> {
+        &self.0.environment
+    }
+
+    /// States that this device takes part in this handshake with its Noise key and makes this offer.
+    pub(crate) fn state(&self, role: Role, transcript: &[u8], hello: &Hello) -> [u8; Statement::LEN] {
+        let hello = hello.to_bytes();
+        let signature =
+            self.0.device.attest(role.purpose(), &signed(transcript, &public_of(self.noise_secret()), &hello));
+        let mut out = [0; Statement::LEN];
+        out[..32].copy_from_slice(self.device().as_bytes());
+        out[32..96].copy_from_slice(&signature);
+        out[96..].copy_from_slice(&hello);
+        out
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.device())
+    }
+}
+
+/// What the other side has stated and proven.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Statement {
+    pub(crate) device: PublicKey,
+    pub(crate) hello: Hello,
+}
+
+impl Statement {
+    pub(crate) const LEN: usize = 96 + Hello::LEN;
+
+    /// Reads and proves a statement; bytes behind it are room for later. `None` if it is malformed or the signature is not
+    /// of the device key it names, over this handshake and this Noise key.
+    pub(crate) fn prove(role: Role, transcript: &[u8], noise: &[u8; 32], payload: &[u8]) -> Option<Statement> {
+        let mut fields = Fields::new(payload);
+        let device = PublicKey::from_bytes(fields.array()?);
+        let signature = fields.array::<64>()?;
+        let hello = Hello::read(&mut fields)?;
+        let signed = signed(transcript, noise, &hello.to_bytes());
+        attested(&device, role.purpose(), &signed, &signature).then_some(Statement { device, hello })
+    }
+}
+
+/// The hash of the handshake so far, the Noise key, and the offer. The hash makes it a statement about this handshake alone,
+/// so that a Noise key that was stolen once is of no use without the device key.
+fn signed(transcript: &[u8], noise: &[u8; 32], hello: &[u8; Hello::LEN]) -> Vec<u8> {
+    [transcript, noise, hello].concat()
+}
