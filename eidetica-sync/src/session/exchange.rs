@@ -87,10 +87,16 @@ impl Exchange {
         })
     }
 
-    /// What to do next. Errors: `Closed` if the session has no counters left; `Unauthenticated` if the peer has broken the rules.
+    /// What to do next.
+    ///
+    /// Errors: `Closed` if the session has no counters left; `Unauthenticated` if the peer has broken the rules, or has refused
+    /// a new session, too.
     pub fn next(&mut self) -> Result<Step> {
         if let Some(reply) = &self.done {
             return Ok(Step::Done(reply.clone()));
+        }
+        if self.refused && self.restarted {
+            return Err(not_believed("the other side refuses this device's messages, on a new session, too"));
         }
         if self.refused {
             return Ok(Step::Renew);
@@ -189,14 +195,11 @@ impl Exchange {
         }
     }
 
-    /// Begins again on a new session, once: whoever is refused twice gives up. The peer may then see the payload twice, since
-    /// a refusal proves nothing.
+    /// Begins again on a new session; that one's refusal ends the exchange. The peer may then see the payload twice, since a
+    /// refusal proves nothing.
     ///
-    /// Errors: `Unauthenticated` the second time; those of [`new`](Exchange::new).
+    /// Errors: those of [`new`](Exchange::new).
     pub fn restart(&mut self, session: Arc<Session>) -> Result<()> {
-        if self.restarted {
-            return Err(not_believed("the other side refuses this device's messages, on a new session, too"));
-        }
         *self = Exchange { restarted: true, ..Exchange::new(session, self.payload.clone())? };
         Ok(())
     }

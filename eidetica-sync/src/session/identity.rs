@@ -108,3 +108,43 @@ impl Statement {
 fn signed(transcript: &[u8], noise: &[u8; 32], hello: &[u8; Hello::LEN]) -> Vec<u8> {
     [transcript, noise, hello].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use eidetica_core::SystemEnvironment;
+
+    use super::super::hello::Offer;
+    use super::super::wire::MIN_MESSAGE;
+    use super::*;
+
+    fn identity(seed: u8) -> Identity {
+        Identity::new(SecretKey::from_seed(&[seed; 32]), Arc::new(SystemEnvironment)).unwrap()
+    }
+
+    /// Whoever holds a Noise key of his own and claims the device key of another has nothing to show for it.
+    #[test]
+    fn a_statement_holds_for_its_author_role_handshake_key_and_offer_alone() {
+        let (anna, ben) = (identity(1), identity(2));
+        let hello = Hello::new(Offer::versions(1, 2), MIN_MESSAGE, 1 << 20);
+        let noise = public_of(anna.noise_secret());
+        let stated = anna.state(Role::Caller, b"this handshake", &hello);
+        let prove = |role, transcript: &[u8], noise: &[u8; 32], payload: &[u8]| {
+            Statement::prove(role, transcript, noise, payload).map(|stated| stated.device)
+        };
+        assert_eq!(prove(Role::Caller, b"this handshake", &noise, &stated), Some(anna.device()));
+        assert_eq!(prove(Role::Answerer, b"this handshake", &noise, &stated), None);
+        assert_eq!(prove(Role::Caller, b"another handshake", &noise, &stated), None);
+        assert_eq!(prove(Role::Caller, b"this handshake", &public_of(ben.noise_secret()), &stated), None);
+        let of_ben = ben.state(Role::Caller, b"this handshake", &hello);
+        let claimed = [&stated[..32], &of_ben[32..]].concat();
+        assert_eq!(prove(Role::Caller, b"this handshake", &public_of(ben.noise_secret()), &claimed), None);
+        for at in 0..stated.len() {
+            let mut changed = stated;
+            changed[at] ^= 1;
+            assert_eq!(prove(Role::Caller, b"this handshake", &noise, &changed), None, "byte {at}");
+        }
+        // Room for later.
+        let longer = [&stated[..], b"more"].concat();
+        assert_eq!(prove(Role::Caller, b"this handshake", &noise, &longer), Some(anna.device()));
+    }
+}

@@ -174,3 +174,87 @@ impl Hash for Hasher {
         out[..32].copy_from_slice(&self.0.finalize_reset());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eidetica_core::SystemEnvironment;
+    use snow::{Builder, HandshakeState};
+
+    use super::super::wire::SUITE;
+    use super::*;
+
+    fn unhex(digits: &str) -> Vec<u8> {
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// The vector of the collection `cacophony` for this suite, which other implementations of Noise share.
+    const VECTOR: [(&str, &str); 5] = [
+        (
+            "4c756477696720766f6e204d69736573",
+            "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f879f8e3afa4c79444c756477696720766f6e204d69736573",
+        ),
+        (
+            "4d757272617920526f746862617264",
+            "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5be34069f14480884381cbad1f276e038c48378ffce2b65285e08d6b68aaa3629a\
+             5a8639392490e5b9bd5269c2f1e4f488ed8831161f19b7815528f8982ffe09be9b5c412f8a0db50f8814c7194e83f23dbd8d162c9326ad",
+        ),
+        (
+            "462e20412e20486179656b",
+            "c7195ffacac1307ff99046f219750fc47693e23c3cb08b89c2af808b444850a80ae475b9df0f169ae80a89be0865b57f58c9fea0d4ec82a2\
+             86427402f113e4b6ae769a1d95941d49b25030",
+        ),
+        ("4361726c204d656e676572", "96763ed773f8e47bb3712f0e29b3060ffc956ffc146cee53d5e1df"),
+        ("4a65616e2d426170746973746520536179", "3e40f15f6f3a46ae446b253bf8b1d9ffb6ed9b174d272328ff91a7e2e5c79c07f5"),
+    ];
+
+    fn side(secret: &str, ephemeral: &str, calls: bool) -> HandshakeState {
+        let (secret, ephemeral) = (unhex(secret), unhex(ephemeral));
+        let suite = Box::new(Suite(Arc::new(SystemEnvironment)));
+        let builder = Builder::with_resolver(SUITE.parse().unwrap(), suite).prologue(b"John Galt").unwrap();
+        let builder = builder.local_private_key(&secret).unwrap().fixed_ephemeral_key_for_testing_only(&ephemeral);
+        if calls { builder.build_initiator() } else { builder.build_responder() }.unwrap()
+    }
+
+    #[test]
+    fn it_speaks_the_noise_of_others() {
+        let mut sides = [
+            side(
+                "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1",
+                "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a",
+                true,
+            ),
+            side(
+                "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893",
+                "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b",
+                false,
+            ),
+        ];
+        for (turn, (payload, message)) in VECTOR[..3].iter().enumerate() {
+            let mut out = [0; 256];
+            let len = sides[turn % 2].write_message(&unhex(payload), &mut out).unwrap();
+            assert_eq!(out[..len], unhex(message)[..]);
+            let mut read = [0; 256];
+            let got = sides[(turn + 1) % 2].read_message(&out[..len], &mut read).unwrap();
+            assert_eq!(read[..got], unhex(payload)[..]);
+        }
+        // The counters of each direction begin at zero; it is the answering side's turn.
+        let sides = sides.map(|side| side.into_stateless_transport_mode().unwrap());
+        for (turn, (payload, message)) in VECTOR[3..].iter().enumerate() {
+            let mut out = [0; 256];
+            let len = sides[(turn + 1) % 2].write_message(0, &unhex(payload), &mut out).unwrap();
+            assert_eq!(out[..len], unhex(message)[..]);
+        }
+    }
+
+    #[test]
+    fn a_point_that_gives_everybody_the_same_secret_is_refused() {
+        let mut pair = Pair::default();
+        pair.set(&[7; 32]);
+        let mut one = [0; 32];
+        one[0] = 1;
+        for point in [[0; 32], one] {
+            assert!(pair.dh(&point, &mut [0; 56]).is_err());
+        }
+        assert!(pair.dh(&public_of(&[8; 32]), &mut [0; 56]).is_ok());
+    }
+}
