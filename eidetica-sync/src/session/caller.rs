@@ -80,7 +80,7 @@ impl Outbound {
         Greeting::new(&self.identity, self.hello)
     }
 
-    /// Ends a handshake: the session is then in use.
+    /// Ends a handshake: the session is then in use, and its peer pinned for all that follow.
     ///
     /// Errors: `Unauthenticated` if the peer has not proven its key or is not the pinned one (the context has `expected` and
     /// `proven`); `Unsupported` if there is no common version or form of handshake (`ours` and `theirs`).
@@ -90,6 +90,8 @@ impl Outbound {
         let keys = Keys::sealed(made.keys, self.limits.frames);
         let session = Session::new(made.id, made.peer, keys, Front::Proof(proof), self.hello, self.limits, now);
         session.agree(made.agreed, &made.hello);
+        // Whoever forges a refusal must not get the next handshake, and with it the request, for himself.
+        self.pin = Some(made.peer);
         let session = Arc::new(session);
         self.session = Some(session.clone());
         Ok(session)

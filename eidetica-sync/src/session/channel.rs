@@ -33,7 +33,8 @@ pub struct SessionChannel {
 impl SessionChannel {
     /// A session over this channel, whose transport carries `max_message` bytes. It is made with the first request.
     ///
-    /// With a pinned key no other peer is accepted, and a wrong one learns neither who calls nor what for. Errors: those of
+    /// With a pinned key no other peer is accepted, and a wrong one learns neither who calls nor what for. Without one, the first
+    /// peer that answers is pinned; [`connect`](SessionChannel::connect) says who it is. Errors: those of
     /// [`Outbound::new`].
     pub fn new(
         channel: Arc<dyn Channel>,

@@ -196,7 +196,7 @@ impl Exchange {
     }
 
     /// Begins again on a new session; that one's refusal ends the exchange. The peer may then see the payload twice, since a
-    /// refusal proves nothing.
+    /// refusal proves nothing. Answers to what was sent before must no longer be handed in: numbers begin anew.
     ///
     /// Errors: those of [`new`](Exchange::new).
     pub fn restart(&mut self, session: Arc<Session>) -> Result<()> {

@@ -157,18 +157,14 @@ impl Table {
 
     pub(crate) fn insert(&mut self, id: SessionId, session: Session) {
         let peer = session.peer;
-        let of_peer = self.sessions.values().filter(|other| other.peer == peer).count();
-        if of_peer >= self.limits.per_peer {
-            self.drop_oldest(|other| other.peer == peer);
+        let of_peer = |other: &Session| other.peer == peer;
+        if self.sessions.values().filter(|other| of_peer(other)).count() >= self.limits.per_peer {
+            self.oldest(of_peer).into_iter().for_each(|id| self.remove(id));
         }
         let known = self.known.contains(&peer);
-        if !known {
-            let here = |other: &Session| other.origin == session.origin;
-            let strangers = self.sessions.values().filter(|other| !self.known.contains(&other.peer));
-            if strangers.filter(|other| here(other)).count() >= self.limits.per_origin {
-                let known = self.known.clone();
-                self.drop_oldest(|other| !known.contains(&other.peer) && here(other));
-            }
+        let from_here = |other: &Session| other.origin == session.origin && !self.known.contains(&other.peer);
+        if !known && self.sessions.values().filter(|other| from_here(other)).count() >= self.limits.per_origin {
+            self.oldest(from_here).into_iter().for_each(|id| self.remove(id));
         }
         self.make_room(known, 1);
         let born = session.born;
@@ -182,26 +178,27 @@ impl Table {
             let load = self.load();
             let (taken, places) =
                 if known { (load.known, self.limits.known) } else { (load.strangers, self.limits.strangers) };
-            if taken + more <= places || taken == 0 {
+            if taken + more <= places {
                 return;
             }
-            let all_known = std::mem::take(&mut self.known);
-            let of_kind = |other: &Session| all_known.contains(&other.peer) == known;
-            if known {
-                self.drop_oldest(of_kind);
+            let of_kind = |other: &Session| self.known.contains(&other.peer) == known;
+            let oldest = if known {
+                self.oldest(of_kind)
             } else {
-                let origins = self.sessions.values().filter(|other| of_kind(other)).map(|other| &other.origin);
-                let loser = greatest(origins);
-                self.drop_oldest(|other| of_kind(other) && Some(&other.origin) == loser.as_ref());
-            }
-            self.known = all_known;
+                let strangers = self.sessions.values().filter(|other| of_kind(other));
+                let loser = greatest(strangers.map(|other| &other.origin));
+                self.oldest(|other| of_kind(other) && Some(&other.origin) == loser.as_ref())
+            };
+            // With no places at all there is nobody to go.
+            let Some(oldest) = oldest else { return };
+            self.remove(oldest);
         }
     }
 
-    fn drop_oldest(&mut self, among: impl Fn(&Session) -> bool) {
+    /// The session among these that was used longest ago.
+    fn oldest(&self, among: impl Fn(&Session) -> bool) -> Option<SessionId> {
         let candidates = self.sessions.iter().filter(|(_, session)| among(session));
-        let oldest = candidates.min_by_key(|(_, session)| session.nth).map(|(id, _)| *id);
-        oldest.into_iter().for_each(|id| self.remove(id));
+        candidates.min_by_key(|(_, session)| session.nth).map(|(id, _)| *id)
     }
 
     pub(crate) fn remove(&mut self, id: SessionId) {

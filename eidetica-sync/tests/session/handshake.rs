@@ -58,6 +58,21 @@ fn a_man_in_the_middle_shows_his_own_key_or_is_found_out() {
     assert!(server.refuses(&message), "what was sealed for him is of no use elsewhere");
 }
 
+/// A forged refusal makes the caller shake hands again: whoever forged it must not be the one who answers.
+#[test]
+fn the_first_peer_stays_the_peer() {
+    let (server, middle) = (Server::new(2, SessionLimits::default()), Server::new(66, SessionLimits::default()));
+    let mut caller = outbound(1, None);
+    let session = shake(&mut caller, &server, seconds(0), &Caller::unknown()).unwrap();
+    caller.forget(&session);
+    let error = shake(&mut caller, &middle, seconds(0), &Caller::unknown()).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.context("expected")),
+        (ErrorKind::Unauthenticated, Some(&*server.key().to_string()))
+    );
+    assert!(shake(&mut caller, &server, seconds(0), &Caller::unknown()).is_ok());
+}
+
 #[test]
 fn every_changed_byte_of_a_handshake_ends_it() {
     let server = Server::new(2, SessionLimits::default());
