@@ -19,9 +19,9 @@ use super::wire::{Fields, HANDSHAKE, ID, SessionId, check_max_message, kind, not
 
 /// What the calling side of one channel knows: who it is, whom it expects, and the session in use.
 ///
-/// It does no I/O. Ask for a [`session`](Outbound::session); if there is none, [`greet`](Outbound::greet), send the greeting,
-/// and hand the answer to [`welcome`](Outbound::welcome). Requests are then [`Exchange`](super::Exchange)s on the session, any
-/// number at once. What the refusal of a session means stands at [`Step::Renew`](super::Step::Renew).
+/// It does no I/O. Ask for a [`session`](Outbound::session); if there is none, [`greet`](Outbound::greet), send the
+/// greeting, and hand the answer to [`welcome`](Outbound::welcome). Requests are then [`Exchange`](super::Exchange)s on
+/// the session, any number at once. What the refusal of a session means stands at [`Step::Renew`](super::Step::Renew).
 pub struct Outbound {
     identity: Identity,
     hello: Hello,
@@ -33,11 +33,11 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// The calling side over a channel whose transport carries `max_message` bytes and has proven the key `proven`, if any.
-    /// With a pinned key, no other peer is accepted.
+    /// The calling side over a channel whose transport carries `max_message` bytes and has proven the key `proven`, if
+    /// any. With a pinned key, no other peer is accepted.
     ///
-    /// Errors: `Unauthenticated` if the transport has proven another key than the pinned one; `InvalidInput` if the transport
-    /// carries less than 16 KiB, or the lowest version of the offer is above the highest.
+    /// Errors: `Unauthenticated` if the transport has proven another key than the pinned one; `InvalidInput` if the
+    /// transport carries less than 16 KiB, or the lowest version of the offer is above the highest.
     pub fn new(
         identity: Identity,
         offer: Offer,
@@ -82,8 +82,9 @@ impl Outbound {
 
     /// Ends a handshake: the session is then in use, and its peer pinned for all that follow.
     ///
-    /// Errors: `Unauthenticated` if the peer has not proven its key or is not the pinned one (the context has `expected` and
-    /// `proven`); `Unsupported` if there is no common version or form of handshake (`ours` and `theirs`).
+    /// Errors: `Unauthenticated` if the peer has not proven its key or is not the pinned one (the context has
+    /// `expected` and `proven`); `Unsupported` if there is no common version or form of handshake (`ours` and
+    /// `theirs`).
     pub fn welcome(&mut self, now: Duration, greeting: Greeting, answer: &[u8]) -> Result<Arc<Session>> {
         let now = self.ticks.advance(now);
         let (made, proof) = greeting.finish(self.pin, answer)?;
@@ -225,10 +226,11 @@ impl Session {
         out
     }
 
-    /// What the other side says about the request with this counter. `None`: a refusal, of which nothing can be believed.
+    /// What the other side says about the request with this counter. `None`: a refusal, of which nothing can be
+    /// believed.
     ///
-    /// Errors: `Unauthenticated` for an answer that is not genuine, or that answers another request; `Unsupported` without a
-    /// common version.
+    /// Errors: `Unauthenticated` for an answer that is not genuine, or that answers another request; `Unsupported`
+    /// without a common version.
     pub(crate) fn open(&self, request: u32, answer: &Bytes) -> Result<Option<Say>> {
         let forged = || not_believed("the answer does not come from the other side of this session");
         let mut fields = Fields::new(answer);

@@ -20,8 +20,8 @@ use super::wire::{Fields, kind, not_believed};
 
 /// A channel on which the other side is known, and nobody else reads or changes what is said.
 ///
-/// Any number of requests may be under way at once; they share the session. It is renewed when it has grown old, and when
-/// the other side no longer has it. Needs a tokio runtime with time.
+/// Any number of requests may be under way at once; they share the session. It is renewed when it has grown old, and
+/// when the other side no longer has it. Needs a tokio runtime with time.
 pub struct SessionChannel {
     channel: Arc<dyn Channel>,
     state: Mutex<Outbound>,
@@ -33,8 +33,8 @@ pub struct SessionChannel {
 impl SessionChannel {
     /// A session over this channel, whose transport carries `max_message` bytes. It is made with the first request.
     ///
-    /// With a pinned key no other peer is accepted, and a wrong one learns neither who calls nor what for. Without one, the first
-    /// peer that answers is pinned; [`connect`](SessionChannel::connect) says who it is. Errors: those of
+    /// With a pinned key no other peer is accepted, and a wrong one learns neither who calls nor what for. Without one,
+    /// the first peer that answers is pinned; [`connect`](SessionChannel::connect) says who it is. Errors: those of
     /// [`Outbound::new`].
     pub fn new(
         channel: Arc<dyn Channel>,
@@ -55,13 +55,14 @@ impl SessionChannel {
 
     /// Sends a request and waits for its reply.
     ///
-    /// A refusal, which anybody on the way can forge, leads to one new handshake and one more try: so the peer may see the
-    /// payload twice, and it must be one that may be done twice.
+    /// A refusal, which anybody on the way can forge, leads to one new handshake and one more try: so the peer may see
+    /// the payload twice, and it must be one that may be done twice.
     ///
-    /// Errors: `Timeout` at the deadline of the options, `Unreachable` when the channel is broken; after these it is unknown
-    /// whether the peer has seen the request. `Unauthenticated` if the peer has not proven its key, is not the pinned one, or
-    /// an answer is not genuine; `Unsupported` without a common version; `TooLarge` if one side does not take so much;
-    /// `PermissionDenied` if the peer does not want to talk to this device; and the kind with which the peer failed.
+    /// Errors: `Timeout` at the deadline of the options, `Unreachable` when the channel is broken; after these it is
+    /// unknown whether the peer has seen the request. `Unauthenticated` if the peer has not proven its key, is not the
+    /// pinned one, or an answer is not genuine; `Unsupported` without a common version; `TooLarge` if one side does not
+    /// take so much; `PermissionDenied` if the peer does not want to talk to this device; and the kind with which the
+    /// peer failed.
     ///
     /// Cancellation: dropping the future abandons the request; the peer may or may not have seen it. The session stays.
     pub async fn request(&self, payload: Bytes, options: CallOptions) -> Result<Bytes> {
@@ -96,7 +97,8 @@ impl SessionChannel {
 
     /// Tells the peer that the session is no longer needed, and forgets it. Does nothing if there is none.
     ///
-    /// Errors: those of the channel; the session is forgotten all the same. Cancellation: the peer may keep it until it expires.
+    /// Errors: those of the channel; the session is forgotten all the same. Cancellation: the peer may keep it until it
+    /// expires.
     pub async fn close(&self, reason: CloseReason, options: CallOptions) -> Result<()> {
         let session = {
             let mut state = self.state();
@@ -112,7 +114,7 @@ impl SessionChannel {
         let mut calls = JoinSet::new();
         let mut ready = Vec::new();
         loop {
-            match exchange.next()? {
+            match exchange.step()? {
                 Step::Send(number, message) => ready.push((number, message)),
                 Step::Wait => {
                     let (number, answer) = self.one_answer(&mut calls, &mut ready, deadline).await?;
@@ -129,8 +131,8 @@ impl SessionChannel {
         }
     }
 
-    /// Sends what is ready and waits for one answer. What is alone is sent from here; several get a task each, and these end
-    /// with the set.
+    /// Sends what is ready and waits for one answer. What is alone is sent from here; several get a task each, and
+    /// these end with the set.
     async fn one_answer(
         &self,
         calls: &mut JoinSet<(u32, Result<Bytes>)>,

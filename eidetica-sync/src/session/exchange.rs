@@ -17,7 +17,7 @@ const AT_ONCE: usize = 4;
 
 /// One request and its reply.
 ///
-/// Call [`next`](Exchange::next) until it says [`Step::Wait`], send what it gives, and hand each answer to
+/// Call [`step`](Exchange::step) until it says [`Step::Wait`], send what it gives, and hand each answer to
 /// [`answer`](Exchange::answer). Dropping it abandons the request; the peer may or may not have seen it.
 pub struct Exchange {
     session: Arc<Session>,
@@ -89,9 +89,9 @@ impl Exchange {
 
     /// What to do next.
     ///
-    /// Errors: `Closed` if the session has no counters left; `Unauthenticated` if the peer has broken the rules, or has refused
-    /// a new session, too.
-    pub fn next(&mut self) -> Result<Step> {
+    /// Errors: `Closed` if the session has no counters left; `Unauthenticated` if the peer has broken the rules, or has
+    /// refused a new session, too.
+    pub fn step(&mut self) -> Result<Step> {
         if let Some(reply) = &self.done {
             return Ok(Step::Done(reply.clone()));
         }
@@ -145,9 +145,10 @@ impl Exchange {
 
     /// Takes the answer to the message with this number.
     ///
-    /// Errors: `Unauthenticated` for an answer that is not genuine or belongs to another request; the kind that the other side
-    /// names if the request came to nothing there; `TooLarge` for a reply above the limit of this side; `InvalidInput` for a
-    /// number that waits for no answer. After an error the exchange is of no more use; the session is.
+    /// Errors: `Unauthenticated` for an answer that is not genuine or belongs to another request; the kind that the
+    /// other side names if the request came to nothing there; `TooLarge` for a reply above the limit of this side;
+    /// `InvalidInput` for a number that waits for no answer. After an error the exchange is of no more use; the session
+    /// is.
     pub fn answer(&mut self, number: u32, answer: &Bytes, now: Duration) -> Result<()> {
         let Some(sent) = self.open.remove(&number) else {
             return Err(Error::new(ErrorKind::InvalidInput, "no message with this number waits for an answer"));
@@ -195,8 +196,8 @@ impl Exchange {
         }
     }
 
-    /// Begins again on a new session; that one's refusal ends the exchange. The peer may then see the payload twice, since a
-    /// refusal proves nothing. Answers to what was sent before must no longer be handed in: numbers begin anew.
+    /// Begins again on a new session; that one's refusal ends the exchange. The peer may then see the payload twice,
+    /// since a refusal proves nothing. Answers to what was sent before must no longer be handed in: numbers begin anew.
     ///
     /// Errors: those of [`new`](Exchange::new).
     pub fn restart(&mut self, session: Arc<Session>) -> Result<()> {

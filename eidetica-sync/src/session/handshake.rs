@@ -1,7 +1,7 @@
 //! The three messages of Noise XX.
 //!
-//! `→ e`, `← e, ee, s, es, statement`, `→ s, se, statement`. The calling side learns who answers before it says who it is,
-//! so with a pinned key a wrong peer learns neither its name nor its request.
+//! `→ e`, `← e, ee, s, es, statement`, `→ s, se, statement`. The calling side learns who answers before it says who it
+//! is, so with a pinned key a wrong peer learns neither its name nor its request.
 
 use bytes::Bytes;
 use eidetica_contract::{Error, ErrorKind, PublicKey, Result};

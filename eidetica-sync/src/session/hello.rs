@@ -94,10 +94,11 @@ impl Hello {
         (lowest <= highest && hello.handshake > 0 && hello.max_message as usize >= MIN_MESSAGE).then_some(hello)
     }
 
-    /// What this side and the other have in common. Both sides come to the same version, capabilities and `max_message`.
+    /// What this side and the other have in common. Both sides come to the same version, capabilities and
+    /// `max_message`.
     ///
-    /// Errors: `Unsupported` if there is no common version; `Unauthenticated` if both speak a newer form of handshake than
-    /// the one used, since somebody between them must have wanted the older one.
+    /// Errors: `Unsupported` if there is no common version; `Unauthenticated` if both speak a newer form of handshake
+    /// than the one used, since somebody between them must have wanted the older one.
     pub(crate) fn agree(&self, other: &Hello, used: u8) -> Result<Agreed> {
         if self.handshake.min(other.handshake) != used {
             let message =

@@ -11,7 +11,8 @@ use super::hello::Hello;
 use super::suite::public_of;
 use super::wire::Fields;
 
-/// Which side of a session. A statement of one is never one of the other, so that nothing can be played back to its author.
+/// Which side of a session. A statement of one is never one of the other, so that nothing can be played back to its
+/// author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Caller,
@@ -40,7 +41,8 @@ struct Inner {
 }
 
 impl Identity {
-    /// The party with this device key. All randomness of its sessions comes from the environment; its clock is not read.
+    /// The party with this device key. All randomness of its sessions comes from the environment; its clock is not
+    /// read.
     ///
     /// Errors: [`Io`](eidetica_contract::ErrorKind::Io) if the environment has no randomness.
     pub fn new(device: SecretKey, environment: Arc<dyn Environment>) -> Result<Identity> {
@@ -91,8 +93,8 @@ pub(crate) struct Statement {
 impl Statement {
     pub(crate) const LEN: usize = 96 + Hello::LEN;
 
-    /// Reads and proves a statement; bytes behind it are room for later. `None` if it is malformed or the signature is not
-    /// of the device key it names, over this handshake and this Noise key.
+    /// Reads and proves a statement; bytes behind it are room for later. `None` if it is malformed or the signature is
+    /// not of the device key it names, over this handshake and this Noise key.
     pub(crate) fn prove(role: Role, transcript: &[u8], noise: &[u8; 32], payload: &[u8]) -> Option<Statement> {
         let mut fields = Fields::new(payload);
         let device = PublicKey::from_bytes(fields.array()?);
@@ -103,8 +105,8 @@ impl Statement {
     }
 }
 
-/// The hash of the handshake so far, the Noise key, and the offer. The hash makes it a statement about this handshake alone,
-/// so that a Noise key that was stolen once is of no use without the device key.
+/// The hash of the handshake so far, the Noise key, and the offer. The hash makes it a statement about this handshake
+/// alone, so that a Noise key that was stolen once is of no use without the device key.
 fn signed(transcript: &[u8], noise: &[u8; 32], hello: &[u8; Hello::LEN]) -> Vec<u8> {
     [transcript, noise, hello].concat()
 }

@@ -29,12 +29,12 @@
 //!
 //! // And one for the request.
 //! let mut exchange = Exchange::new(session, Bytes::from_static(b"hello"))?;
-//! let Step::Send(number, message) = exchange.next()? else { panic!() };
+//! let Step::Send(number, message) = exchange.step()? else { panic!() };
 //! let Received::Request(request) = sessions.receive(now, &Caller::unknown(), 65_536, &message)? else { panic!() };
 //! assert_eq!((request.peer, &request.payload[..]), (anna.device(), &b"hello"[..]));
 //! let answer = sessions.reply(now, request.token, Bytes::from_static(b"welcome"));
 //! exchange.answer(number, &answer, now)?;
-//! assert_eq!(exchange.next()?, Step::Done(Bytes::from_static(b"welcome")));
+//! assert_eq!(exchange.step()?, Step::Done(Bytes::from_static(b"welcome")));
 //! # Ok(()) }
 //! ```
 

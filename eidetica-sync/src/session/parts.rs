@@ -1,7 +1,7 @@
 //! Messages that are larger than the transport carries, cut into numbered parts.
 //!
-//! The total is announced with the first part, which also fixes the size of all others but the last. So each part has one
-//! right length and one place, and what is announced bounds what is held.
+//! The total is announced with the first part, which also fixes the size of all others but the last. So each part has
+//! one right length and one place, and what is announced bounds what is held.
 
 use std::time::Duration;
 
@@ -54,7 +54,8 @@ pub(crate) enum Added {
 }
 
 impl Assembly {
-    /// Begins with the first part. `None` if it is not a first part: shorter than a part may be, or not shorter than the whole.
+    /// Begins with the first part. `None` if it is not a first part: shorter than a part may be, or not shorter than
+    /// the whole.
     pub(crate) fn begin(total: u32, first: Bytes, now: Duration) -> Option<Assembly> {
         let total = total as usize;
         if first.len() < MIN_PART || first.len() >= total {

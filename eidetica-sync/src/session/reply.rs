@@ -10,8 +10,8 @@ use super::message::Say;
 use super::sealing::{Keys, room};
 use super::wire::{REFUSAL, SessionId, kind};
 
-/// The right to reply to one request, once. It outlives the session, so that no request is done twice because its session
-/// had to make room in the meantime.
+/// The right to reply to one request, once. It outlives the session, so that no request is done twice because its
+/// session had to make room in the meantime.
 pub struct ReplyToken {
     pub(crate) id: SessionId,
     pub(crate) request: u32,

@@ -1,8 +1,8 @@
 //! Frames: sealing and opening, with explicit counters.
 //!
-//! One Noise message ends at 65,535 bytes, so a frame is cut into ciphertexts. The nonce of each says which frame of its
-//! direction it belongs to, its place, and whether it is the last: `counter · 2^16 + place · 2 + last`. So none can be left
-//! out, added, or moved, within a frame or between frames.
+//! One Noise message ends at 65,535 bytes, so a frame is cut into ciphertexts. The nonce of each says which frame of
+//! its direction it belongs to, its place, and whether it is the last: `counter · 2^16 + place · 2 + last`. So none can
+//! be left out, added, or moved, within a frame or between frames.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,7 +13,8 @@ use super::wire::{MAX_CIPHERTEXT, MAX_CIPHERTEXTS, MAX_FRAMES, TAG};
 
 const PLAIN: usize = MAX_CIPHERTEXT - TAG;
 
-/// The secrets of one session, and the counter of what this side has sent: its own, never derived from the other side's.
+/// The secrets of one session, and the counter of what this side has sent: its own, never derived from the other
+/// side's.
 pub(crate) struct Keys {
     noise: Option<StatelessTransportState>,
     sent: AtomicU32,

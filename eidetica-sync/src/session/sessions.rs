@@ -62,8 +62,8 @@ impl Sessions {
 
     /// Takes a message that arrived over a transport which carries `max_message` bytes, at least 16 KiB.
     ///
-    /// `now` is the time since any fixed moment; a clock that goes back stands still. Errors, which are about this side and
-    /// never about the message: `InvalidInput` for a smaller `max_message`; `Io` without randomness.
+    /// `now` is the time since any fixed moment; a clock that goes back stands still. Errors, which are about this side
+    /// and never about the message: `InvalidInput` for a smaller `max_message`; `Io` without randomness.
     pub fn receive(&mut self, now: Duration, caller: &Caller, max_message: usize, message: &Bytes) -> Result<Received> {
         let hello = self.hello(check_max_message(max_message)?);
         let now = self.ticks.advance(now);
@@ -79,8 +79,9 @@ impl Sessions {
         Ok(received.unwrap_or_else(refused))
     }
 
-    /// Seals a reply: the answer to the message that completed the request. A reply above `max_message` is kept until it was
-    /// fetched; if there is no room for it, or the peer does not take so much, the peer gets `Busy` or `TooLarge` instead.
+    /// Seals a reply: the answer to the message that completed the request. A reply above `max_message` is kept until
+    /// it was fetched; if there is no room for it, or the peer does not take so much, the peer gets `Busy` or
+    /// `TooLarge` instead.
     pub fn reply(&mut self, now: Duration, token: ReplyToken, payload: Bytes) -> Bytes {
         let now = self.ticks.advance(now);
         let room = token.room();
@@ -155,8 +156,8 @@ impl Sessions {
         Ok(Some(welcome))
     }
 
-    /// The third message, with a frame behind it. It comes again with each frame that was sent before the first answer, and is
-    /// then passed over.
+    /// The third message, with a frame behind it. It comes again with each frame that was sent before the first answer,
+    /// and is then passed over.
     fn proof(&mut self, now: Duration, caller: &Caller, mut fields: Fields<'_>) -> Option<Received> {
         let (id, len) = (fields.id()?, fields.u16()?);
         let proof = fields.take(len.into())?;
@@ -257,7 +258,8 @@ impl Sessions {
         if known { self.limits.max_whole } else { self.limits.max_whole.min(self.limits.stranger_whole) }
     }
 
-    /// Takes a part of a request. The whole, if it was the last one missing; else nothing, or why the request is given up.
+    /// Takes a part of a request. The whole, if it was the last one missing; else nothing, or why the request is given
+    /// up.
     fn part(&mut self, now: Duration, id: SessionId, peer: &PublicKey, part: Part) -> Result<Option<Bytes>, ErrorKind> {
         let Part { message, index, total, data } = part;
         let bytes = total as usize;

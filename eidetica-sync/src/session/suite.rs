@@ -1,8 +1,8 @@
 //! The cryptography that Noise is built from, and where it takes its randomness.
 //!
-//! snow brings a resolver of its own; this one differs in three things. Randomness is the one handed in, so that a run can
-//! be repeated to the byte. Keys are wiped when they are dropped. And the algorithms are those that are in the tree already
-//! for signatures, in their present versions.
+//! snow brings a resolver of its own; this one differs in three things. Randomness is the one handed in, so that a run
+//! can be repeated to the byte. Keys are wiped when they are dropped. And the algorithms are those that are in the tree
+//! already for signatures, in their present versions.
 
 use std::sync::Arc;
 

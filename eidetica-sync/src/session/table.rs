@@ -1,8 +1,8 @@
 //! The sessions of the answering side, and who goes when there are too many.
 //!
-//! Handshakes that wait, sessions of strangers and sessions of known peers have places of their own, so that a flood of one
-//! kind cannot take those of another. Within a kind the place is taken from whoever takes most: the origin with the most
-//! places loses its oldest. All orders are by counted use, so that the same calls always have the same effect.
+//! Handshakes that wait, sessions of strangers and sessions of known peers have places of their own, so that a flood of
+//! one kind cannot take those of another. Within a kind the place is taken from whoever takes most: the origin with the
+//! most places loses its oldest. All orders are by counted use, so that the same calls always have the same effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -16,7 +16,8 @@ impl Window {
         Window { next: 0, bits: [0; WORDS] }
     }
 
-    /// True if the counter was not seen and is not too old. To be asked before opening a frame, which is the costly part.
+    /// True if the counter was not seen and is not too old. To be asked before opening a frame, which is the costly
+    /// part.
     pub(crate) fn is_new(&self, counter: u32) -> bool {
         let old = counter.saturating_add(REPLAY_WINDOW) < self.next;
         let behind = counter < self.next;

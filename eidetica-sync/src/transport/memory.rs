@@ -1,7 +1,7 @@
 //! A transport in memory: the contract of [`Transport`], written down as code.
 //!
-//! Whoever writes another transport can read here what each method means. Requests run in tasks of their own, so they are as
-//! concurrent as over a network.
+//! Whoever writes another transport can read here what each method means. Requests run in tasks of their own, so they
+//! are as concurrent as over a network.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -37,7 +37,7 @@ fn a_frame_with_any_byte_changed_is_refused_and_costs_the_session_nothing() {
     assert!(server.refuses(&longer.into()));
     let answer = server.answer(seconds(0), &Caller::unknown(), &message);
     exchange.answer(number, &answer, seconds(0)).unwrap();
-    assert_eq!(exchange.next().unwrap(), Step::Done(Bytes::from_static(b"payload")));
+    assert_eq!(exchange.step().unwrap(), Step::Done(Bytes::from_static(b"payload")));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn hundreds_of_requests_may_overtake_each_other() {
     for (mut exchange, number, message) in all {
         let answer = server.answer(seconds(0), &Caller::unknown(), &message);
         exchange.answer(number, &answer, seconds(0)).unwrap();
-        assert_eq!(exchange.next().unwrap(), Step::Done(Bytes::from_static(b"overtaken")));
+        assert_eq!(exchange.step().unwrap(), Step::Done(Bytes::from_static(b"overtaken")));
     }
 }
 
@@ -169,7 +169,7 @@ fn the_pieces_of_a_large_frame_hold_together() {
 
     let payload = pattern(300_000);
     let mut exchange = eidetica_sync::session::Exchange::new(session, payload.clone()).unwrap();
-    let Step::Send(_, message) = exchange.next().unwrap() else { panic!("one message") };
+    let Step::Send(_, message) = exchange.step().unwrap() else { panic!("one message") };
     assert_eq!(message.len(), 13 + 1 + 300_000 + 5 * 16);
     let (head, pieces) = (&message[..13], message[13..].chunks(65_535).collect::<Vec<_>>());
     let refused = |pieces: &[&[u8]]| {

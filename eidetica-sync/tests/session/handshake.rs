@@ -23,7 +23,7 @@ fn each_side_learns_the_other_and_the_first_request_costs_one_round_trip_more() 
     let answer = server.echo(seconds(0), request);
     assert_eq!(answer.len(), 1 + 4 + 5 + 5 + 16);
     exchange.answer(number, &answer, seconds(0)).unwrap();
-    assert_eq!(exchange.next().unwrap(), Step::Done(Bytes::from_static(b"hello")));
+    assert_eq!(exchange.step().unwrap(), Step::Done(Bytes::from_static(b"hello")));
     // From now on the proof is left out.
     let (_, _, message) = sent(&session, b"hello");
     assert_eq!(message.len(), 1 + 8 + 4 + 1 + 5 + 16);
@@ -154,8 +154,8 @@ fn versions_and_capabilities_are_agreed_or_the_error_says_what_each_side_speaks(
     assert_eq!((error.context("ours"), error.context("theirs")), (Some("1 to 2"), Some("3 to 9")));
 }
 
-/// Nobody between the two can make them speak less than both can: the offers are in what is sealed and signed, and the one
-/// number that is not, the form of handshake, is bound to it.
+/// Nobody between the two can make them speak less than both can: the offers are in what is sealed and signed, and the
+/// one number that is not, the form of handshake, is bound to it.
 #[test]
 fn no_downgrade() {
     let server = Server::new(2, SessionLimits::default());

@@ -123,7 +123,7 @@ pub fn established(seed: u8, server: &Server) -> Arc<Session> {
 /// One message of a request that fits into one.
 pub fn sent(session: &Arc<Session>, payload: &'static [u8]) -> (Exchange, u32, Bytes) {
     let mut exchange = Exchange::new(session.clone(), Bytes::from_static(payload)).unwrap();
-    let Step::Send(number, message) = exchange.next().unwrap() else { panic!("one message") };
+    let Step::Send(number, message) = exchange.step().unwrap() else { panic!("one message") };
     (exchange, number, message)
 }
 
@@ -136,7 +136,7 @@ pub fn complete(session: &Arc<Session>, server: &Server, now: Duration, payload:
     let mut exchange = Exchange::new(session.clone(), payload)?;
     let mut under_way = std::collections::VecDeque::new();
     loop {
-        match exchange.next()? {
+        match exchange.step()? {
             Step::Send(number, message) => under_way.push_back((number, message)),
             Step::Wait => {
                 let (number, message) = under_way.pop_front().expect("something is under way");

@@ -63,7 +63,7 @@ fn parts_may_overtake_each_other() {
     let mut under_way: Vec<(u32, Bytes)> = Vec::new();
     let mut most = 0;
     loop {
-        match exchange.next().unwrap() {
+        match exchange.step().unwrap() {
             Step::Send(number, message) => under_way.push((number, message)),
             Step::Wait => {
                 most = most.max(under_way.len());
@@ -82,12 +82,12 @@ fn parts_may_overtake_each_other() {
 fn a_part_that_is_lost_leaves_a_message_that_is_forgotten_by_age() {
     let (server, session) = known();
     let mut exchange = Exchange::new(session.clone(), pattern(200_000)).unwrap();
-    let Step::Send(number, first) = exchange.next().unwrap() else { panic!("the first part") };
-    assert_eq!(exchange.next().unwrap(), Step::Wait, "the first part goes alone");
+    let Step::Send(number, first) = exchange.step().unwrap() else { panic!("the first part") };
+    assert_eq!(exchange.step().unwrap(), Step::Wait, "the first part goes alone");
     let answer = server.answer(seconds(0), &Caller::unknown(), &first);
     exchange.answer(number, &answer, seconds(0)).unwrap();
     let mut rest = Vec::new();
-    while let Step::Send(number, message) = exchange.next().unwrap() {
+    while let Step::Send(number, message) = exchange.step().unwrap() {
         rest.push((number, message));
     }
     assert_eq!(rest.len(), 3);
@@ -124,7 +124,7 @@ fn a_reply_nobody_fetches_is_forgotten_and_one_that_is_fetched_leaves_nothing() 
     exchange.answer(number, &answer, seconds(0)).unwrap();
     assert_eq!(server.sessions.lock().unwrap().load().held_bytes, 300_000);
     let mut fetches = Vec::new();
-    while let Step::Send(number, message) = exchange.next().unwrap() {
+    while let Step::Send(number, message) = exchange.step().unwrap() {
         fetches.push((number, message));
     }
     // In the wrong order, and the answers in another one.
@@ -135,7 +135,7 @@ fn a_reply_nobody_fetches_is_forgotten_and_one_that_is_fetched_leaves_nothing() 
         .collect();
     answers.rotate_left(1);
     answers.iter().for_each(|(number, answer)| exchange.answer(*number, answer, seconds(0)).unwrap());
-    assert_eq!(exchange.next().unwrap(), Step::Done(pattern(300_000)));
+    assert_eq!(exchange.step().unwrap(), Step::Done(pattern(300_000)));
     assert_eq!(server.sessions.lock().unwrap().load().held_bytes, 0);
 
     let _ = large(&session);
@@ -152,7 +152,7 @@ fn memory_for_parts_is_bounded() {
     let (one, two) = (established(1, &server), established(3, &server));
     let begin = |session: &std::sync::Arc<eidetica_sync::session::Session>, len| {
         let mut exchange = Exchange::new(session.clone(), pattern(len)).unwrap();
-        let Step::Send(number, first) = exchange.next().unwrap() else { panic!("the first part") };
+        let Step::Send(number, first) = exchange.step().unwrap() else { panic!("the first part") };
         let answer = server.answer(seconds(0), &Caller::unknown(), &first);
         exchange.answer(number, &answer, seconds(0)).map_err(|error| error.kind())
     };

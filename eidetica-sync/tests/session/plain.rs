@@ -25,7 +25,7 @@ fn there_is_no_handshake_and_the_first_request_costs_nothing_more() {
     assert_eq!(request.peer, identity(1).device());
     let answer = server.echo(seconds(0), request);
     exchange.answer(number, &answer, seconds(0)).unwrap();
-    assert_eq!(exchange.next().unwrap(), Step::Done(Bytes::from_static(b"hello")));
+    assert_eq!(exchange.step().unwrap(), Step::Done(Bytes::from_static(b"hello")));
     assert_eq!(session.agreed().unwrap().version, 1);
     let (_, _, message) = sent(&session, b"hello");
     assert_eq!(message.len(), 1 + 8 + 4 + 1 + 5);
@@ -35,10 +35,15 @@ fn there_is_no_handshake_and_the_first_request_costs_nothing_more() {
 fn only_the_proven_caller_has_a_session() {
     let server = Server::new(2, SessionLimits::default());
     let session = plain(1, server.key()).session(seconds(0)).unwrap().unwrap();
-    let (_, _, first) = sent(&session, b"x");
+    let (mut exchange, number, first) = sent(&session, b"x");
     assert!(server.refuses(&first), "over a transport that proves nothing");
-    assert!(matches!(server.receive_from(seconds(0), &caller(1), &first), Received::Request(_)));
+    let (_, _, before) = sent(&session, b"x");
+    exchange.answer(number, &server.answer(seconds(0), &caller(1), &first), seconds(0)).unwrap();
+    // With an offer in front of it, from somebody else, and one without.
+    let other = server.receive_from(seconds(0), &caller(3), &before);
+    assert!(matches!(other, Received::Answer(answer) if answer == REFUSED));
     let (_, _, second) = sent(&session, b"x");
+    assert_eq!(second.len(), 1 + 8 + 4 + 1 + 1);
     for other in [caller(3), Caller::unknown()] {
         let answer = server.receive_from(seconds(0), &other, &second);
         assert!(matches!(answer, Received::Answer(answer) if answer == REFUSED));
@@ -51,7 +56,9 @@ fn only_the_proven_caller_has_a_session() {
     let mut outbound = outbound(1, None);
     let session = shake(&mut outbound, &server, seconds(0), &caller(3)).unwrap();
     let (_, _, message) = sent(&session, b"x");
+    let before = server.sessions.lock().unwrap().load().strangers;
     assert!(matches!(server.receive_from(seconds(0), &caller(3), &message), Received::Answer(a) if a == REFUSED));
+    assert_eq!(server.sessions.lock().unwrap().load().strangers, before, "and it takes no place");
 }
 
 #[test]
@@ -69,7 +76,7 @@ fn no_common_version_is_said_and_the_request_not_looked_at() {
     let mut sessions = Sessions::new(server.clone(), Offer::versions(5, 6), SessionLimits::default());
     let session = plain(1, server.device()).session(seconds(0)).unwrap().unwrap();
     let mut exchange = Exchange::new(session, Bytes::from_static(b"x")).unwrap();
-    let Step::Send(number, message) = exchange.next().unwrap() else { panic!("a message") };
+    let Step::Send(number, message) = exchange.step().unwrap() else { panic!("a message") };
     let received = sessions.receive(seconds(0), &caller(1), MAX, &message).unwrap();
     let Received::Answer(answer) = received else { panic!("not a request") };
     let error = exchange.answer(number, &answer, seconds(0)).unwrap_err();
@@ -84,7 +91,7 @@ fn large_messages_go_in_the_same_parts() {
     let mut exchange = Exchange::new(session, pattern(400_000)).unwrap();
     let mut under_way = Vec::new();
     loop {
-        match exchange.next().unwrap() {
+        match exchange.step().unwrap() {
             Step::Send(number, message) => under_way.push((number, message)),
             Step::Wait => {
                 let (number, message) = under_way.pop().unwrap();

@@ -92,7 +92,7 @@ fn conversation(name: &str, max_message: usize, proven: bool, requests: &[(&str,
         let mut exchange = Exchange::new(session.clone(), payload.clone()).unwrap();
         let mut under_way = std::collections::VecDeque::new();
         loop {
-            match exchange.next().unwrap() {
+            match exchange.step().unwrap() {
                 Step::Send(number, message) => under_way.push_back((number, message)),
                 Step::Wait => {
                     let (number, message) = under_way.pop_front().unwrap();
