@@ -43,9 +43,22 @@ impl SecretKey {
         PublicKey::from_bytes(self.0.verifying_key().to_bytes())
     }
 
+    /// Signs a statement that is not an entry.
+    ///
+    /// The purpose keeps statements apart: it names program, protocol and what is stated, is fixed in the code, and no two
+    /// kinds of statement share it. What is signed is `blake3::derive_key(purpose, statement)`.
+    pub fn attest(&self, purpose: &'static str, statement: &[u8]) -> [u8; 64] {
+        self.sign(&blake3::derive_key(purpose, statement))
+    }
+
     pub(crate) fn sign(&self, message: &[u8; 32]) -> [u8; 64] {
         self.0.sign(message).to_bytes()
     }
+}
+
+/// True if this key made this signature for this purpose and statement with [`SecretKey::attest`].
+pub fn attested(key: &PublicKey, purpose: &'static str, statement: &[u8], signature: &[u8; 64]) -> bool {
+    verify(key, &blake3::derive_key(purpose, statement), signature)
 }
 
 impl fmt::Debug for SecretKey {

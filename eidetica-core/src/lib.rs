@@ -37,5 +37,5 @@ pub use db::{
 };
 pub use engine::{Engine, Options};
 pub use id::Id;
-pub use key::SecretKey;
+pub use key::{SecretKey, attested};
 pub use memory::Memory;

@@ -1,0 +1,3 @@
+//! Transports that are part of the engine.
+
+mod memory;
