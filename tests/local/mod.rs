@@ -13,6 +13,7 @@ mod fuzz;
 mod growth;
 mod kill;
 mod kit;
+mod lists;
 mod rebuild;
 mod shapes;
 mod share;

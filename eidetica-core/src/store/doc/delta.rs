@@ -3,12 +3,10 @@
 use bytes::Bytes;
 
 use super::path::{Path, Step};
+use super::position::is_position;
 use crate::cbor::{Malformed, Read, Reader, Writer};
 use crate::id::Id;
 use crate::value::Value;
-
-/// The longest position of a list element in bytes.
-const MAX_POSITION: usize = 256;
 
 /// What one entry does to a document: one action for each path, ordered by path.
 ///
@@ -122,11 +120,6 @@ impl Action {
             _ => false,
         }
     }
-}
-
-/// A position ends with the byte 128, so that there is another one between any two.
-fn is_position(bytes: &[u8]) -> bool {
-    bytes.len() <= MAX_POSITION && bytes.last() == Some(&128)
 }
 
 fn write_operation(out: &mut Writer, path: &Path, action: &Action) {

@@ -3,6 +3,7 @@
 mod delta;
 mod merge;
 mod path;
+mod position;
 mod record;
 mod render;
 mod replay;
