@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::delta::{Setting, SettingsDelta, Subject};
 use super::right::Right;
-use super::rights::{Rank, Rights};
+use super::rights::{Rank, Rights, limited};
 use crate::dag::Seen;
 use crate::entry::Header;
 
@@ -104,7 +104,10 @@ pub(crate) fn admit(
     {
         let alone =
             operations.len() == 1 && header.stores.len() == 1 && settings.is_some_and(|delta| delta.values.is_empty());
-        let lowers = *to < rights.own(own, below);
+        let before = rights.own(own, below);
+        // It must take something of the own right. A limit to none takes from a key that never had a setting, too: what
+        // everybody has.
+        let lowers = limited(*to, before) < before;
         return if alone && lowers {
             Ok(Some(SettingsChange { rank: Rank::AboveAll, rights: operations }))
         } else {

@@ -42,8 +42,7 @@ impl Rights {
         let before = self.own(subject, below);
         let (limits, value) = match setting {
             Setting::Grant(right) => (false, right.max(before)),
-            Setting::Limit(Right::NONE) => (true, Right::REMOVED),
-            Setting::Limit(right) => (true, right.min(before)),
+            Setting::Limit(right) => (true, limited(right, before)),
         };
         let effect = Effect { number, seen: below.with(number), rank, limits, value };
         self.by_subject.entry(subject).or_default().push(effect);
@@ -90,6 +89,11 @@ impl Rights {
         all.sort_unstable();
         all
     }
+}
+
+/// What a limit leaves of an own right (rule 4c).
+pub(super) fn limited(to: Right, before: Right) -> Right {
+    if to == Right::NONE { Right::REMOVED } else { to.min(before) }
 }
 
 fn is_below(lower: &Effect, upper: &Effect) -> bool {
