@@ -14,6 +14,7 @@ mod growth;
 mod kill;
 mod kit;
 mod lists;
+mod memory;
 mod rebuild;
 mod shapes;
 mod share;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use eidetica_contract::Result;
 
-use super::delta::{Action, DocDelta, Plain};
+use super::delta::{Action, DocOperations, Plain};
 use super::path::{Path, prefix_of};
 use super::record::{Payload, Record, ValueCell};
 use crate::dag::Seen;
@@ -38,18 +39,18 @@ pub(crate) struct Actor<'a> {
 }
 
 /// Applies the delta of an entry to the rows of a store.
-pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &DocDelta) -> Result<()> {
-    for (path, action) in &delta.0 {
-        apply_one(applier, path, action).await?;
+pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &DocOperations) -> Result<()> {
+    for (path, action) in delta.iter() {
+        apply_one(applier, &path, &action).await?;
     }
     Ok(())
 }
 
-async fn apply_one(applier: &mut Applier<'_>, path: &Path, action: &Action) -> Result<()> {
+async fn apply_one(applier: &mut Applier<'_>, path: &Path, action: &Action<Bytes>) -> Result<()> {
     let this = applier.stamp.id;
     let cell = path.cell(this);
     // In the order of their cells: a path sorts before what is below it.
-    let mut before: Vec<(Cell, bytes::Bytes)> = Vec::new();
+    let mut before: Vec<(Cell, Bytes)> = Vec::new();
     for ancestor in path.ancestors(this) {
         if let Some(record) = applier.record(&ancestor).await? {
             before.push((ancestor, record));
@@ -89,7 +90,7 @@ async fn apply_one(applier: &mut Applier<'_>, path: &Path, action: &Action) -> R
 }
 
 /// A value is set at a path that has nothing above or below it: what most actions are, without the means for the others.
-fn set_alone(applier: &mut Applier<'_>, cell: Cell, before: Option<bytes::Bytes>, payload: Payload) -> Result<()> {
+fn set_alone(applier: &mut Applier<'_>, cell: Cell, before: Option<Bytes>, payload: Payload) -> Result<()> {
     let mut values = match &before {
         Some(record) => ValueCell::parse(record).map_err(|_| damaged("a live record"))?,
         None => ValueCell::default(),
@@ -110,7 +111,7 @@ async fn resolve(
     loaded: &Loaded,
     cell: &Cell,
     path: &Path,
-    action: &Action,
+    action: &Action<Bytes>,
 ) -> Result<Option<Option<u64>>> {
     let (named, is_counter): (Id, bool) = match (action, path.element().and_then(|name| name.entry)) {
         (Action::Increment { epoch: Some(id), .. }, _) => (*id, true),
@@ -136,7 +137,7 @@ async fn resolve(
     Ok((lives || was().await?).then_some(Some(number)))
 }
 
-impl Action {
+impl<V> Action<V> {
     /// The value that the action sets by itself, whatever was there.
     fn value(&self) -> Option<Payload> {
         match self {
@@ -154,7 +155,7 @@ impl Action {
 impl Loaded {
     /// Lets an action happen. The records must hold what lives at the path, at all paths above it and, if the action
     /// covers what is below, at all paths below it. `names` is the number of the entry that the action names.
-    pub fn act(&mut self, actor: &Actor<'_>, path: &Path, action: &Action, names: Option<u64>) {
+    pub fn act<V: Encoded>(&mut self, actor: &Actor<'_>, path: &Path, action: &Action<V>, names: Option<u64>) {
         let this = actor.stamp.id;
         for ancestor in path.ancestors(this) {
             self.overtake(actor, &ancestor, Payload::yields_to_below);
@@ -164,7 +165,7 @@ impl Loaded {
             let prefix = path.prefix(this);
             let covered: Vec<Cell> = self
                 .records
-                .range(bytes::Bytes::copy_from_slice(&prefix)..)
+                .range(Bytes::copy_from_slice(&prefix)..)
                 .map(|(cell, _)| cell.clone())
                 .take_while(|cell| cell.starts_with(&prefix))
                 .collect();
@@ -289,9 +290,26 @@ impl From<&Plain> for Payload {
     }
 }
 
+/// A value, or its canonical bytes.
+pub(crate) trait Encoded {
+    fn encoded(&self) -> Bytes;
+}
+
+impl Encoded for Value {
+    fn encoded(&self) -> Bytes {
+        self.to_bytes().into()
+    }
+}
+
+impl Encoded for Bytes {
+    fn encoded(&self) -> Bytes {
+        self.clone()
+    }
+}
+
 /// The fields of an element, as its record keeps them.
-pub(crate) fn element_fields(position: Option<&Vec<u8>>, value: Option<&Value>) -> Fields {
+pub(crate) fn element_fields(position: Option<&Vec<u8>>, value: Option<&impl Encoded>) -> Fields {
     let position = position.map(|bytes| (POSITION.to_owned(), Value::Bytes(bytes.clone()).to_bytes().into()));
-    let value = value.map(|value| (VALUE.to_owned(), value.to_bytes().into()));
+    let value = value.map(|value| (VALUE.to_owned(), value.encoded()));
     position.into_iter().chain(value).collect()
 }

@@ -10,6 +10,7 @@ mod replay;
 mod stage;
 mod store;
 
+pub(crate) use delta::{AROUND_VALUE, DocOperations};
 pub use delta::{Action, DocDelta, Plain};
 pub(crate) use merge::apply;
 pub(crate) use path::is_below;
