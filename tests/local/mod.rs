@@ -15,6 +15,7 @@ mod kill;
 mod kit;
 mod lists;
 mod memory;
+mod odd;
 mod rebuild;
 mod shapes;
 mod share;

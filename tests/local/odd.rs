@@ -1,0 +1,103 @@
+//! What another program may have written, and what reading goes on to do beside it.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use eidetica::core::store::cells::CellsDelta;
+use eidetica::core::store::{Lattice, Semilattice};
+use eidetica::crdt::Doc;
+use eidetica::store::Table;
+use eidetica::store::table::RowRange;
+use eidetica::{ErrorKind, Outcome};
+
+use super::kit::{Forge, hand_in};
+
+#[derive(Clone, Default, Debug, PartialEq)]
+struct Tags(BTreeSet<u8>);
+
+impl Semilattice for Tags {
+    const KIND: &'static str = "tags";
+
+    fn join(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().copied().collect()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        (bytes != b"bad").then(|| Tags(bytes.iter().copied().collect()))
+    }
+}
+
+#[tokio::test]
+async fn a_lattice_passes_over_keys_that_are_no_text() {
+    let forge = Forge::new(1);
+    let (_instance, database) = forge.database().await;
+    let cell = |key: &'static [u8]| (Bytes::from_static(key), Some(Bytes::from_static(b"\x01")));
+    let delta = CellsDelta(vec![cell(b"a"), cell(b"b\xff"), cell(b"c"), cell(b"\xff")]);
+    let entry = forge.sign(forge.header(&[&forge.root]), vec![("g".into(), "tags".into(), delta.to_bytes())]);
+    assert_eq!(hand_in(&database, entry.to_raw()).await, Outcome::Accepted);
+    let tags = database.get_store_viewer::<Lattice<Tags>>("g").await.unwrap();
+    let one = Tags([1].into());
+    assert_eq!(tags.all().await.unwrap(), [("a".to_owned(), one.clone()), ("c".to_owned(), one)]);
+}
+
+#[derive(serde::Serialize, serde::Deserialize, Debug, PartialEq, Clone)]
+struct Task {
+    title: String,
+    done: bool,
+}
+
+#[tokio::test]
+async fn a_row_of_another_form_is_named_and_can_be_passed_over() {
+    let (_instance, database) = Forge::new(1).database().await;
+    let transaction = database.new_transaction().await.unwrap();
+    let tasks = transaction.get_store::<Table<Task>>("t").await.unwrap();
+    let task = |title: &str| Task { title: title.to_owned(), done: false };
+    for key in ["a", "c"] {
+        tasks.set(key, &task(key)).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    // Another program takes `done` for a date.
+    let transaction = database.new_transaction().await.unwrap();
+    let any = transaction.get_store::<Table<Doc>>("t").await.unwrap();
+    let odd: Doc = [("title", "odd"), ("done", "yesterday")].into_iter().collect();
+    any.set("b", &odd).await.unwrap();
+    transaction.commit().await.unwrap();
+
+    for index in [false, true] {
+        if index {
+            database.ensure_index("t", "title").await.unwrap();
+        }
+        let tasks = database.get_store_viewer::<Table<Task>>("t").await.unwrap();
+        let failures = [
+            tasks.get("b").await.map(drop),
+            tasks.scan(RowRange::all()).await.map(drop),
+            tasks.scan(RowRange::all().reversed()).await.map(drop),
+            tasks.select(RowRange::all(), |_, _| false).await.map(drop),
+            tasks.search(|_| false).await.map(drop),
+            tasks.find("title", "odd").await.map(drop),
+        ];
+        for failure in failures {
+            let error = failure.unwrap_err();
+            assert_eq!((error.kind(), error.context("row")), (ErrorKind::WrongType, Some("b")), "{error}");
+        }
+        // What does not come by it is not kept from being read.
+        assert_eq!(tasks.scan(RowRange::all().limit(1)).await.unwrap(), [("a".to_owned(), task("a"))]);
+        assert_eq!(tasks.find("title", "c").await.unwrap(), [("c".to_owned(), task("c"))]);
+        for range in [RowRange::all(), RowRange::all().reversed(), RowRange::prefix("").limit(3)] {
+            let each = tasks.scan_each(range).await.unwrap();
+            let (read, passed): (Vec<_>, Vec<_>) = each.into_iter().partition(|(_, row)| row.is_ok());
+            let mut read: Vec<_> = read.into_iter().map(|(key, row)| (key, row.unwrap())).collect();
+            read.sort_by(|a, b| a.0.cmp(&b.0));
+            assert_eq!(read, [("a".to_owned(), task("a")), ("c".to_owned(), task("c"))]);
+            let [(key, Err(error))] = &passed[..] else { panic!("{passed:?}") };
+            assert_eq!((key.as_str(), error.kind(), error.context("row")), ("b", ErrorKind::WrongType, Some("b")));
+        }
+        let any = database.get_store_viewer::<Table<Doc>>("t").await.unwrap();
+        assert_eq!(any.get("b").await.unwrap(), odd);
+        assert_eq!(any.count().await.unwrap(), 3);
+    }
+}
