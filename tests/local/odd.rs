@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use eidetica::backend::database::Memory;
 use eidetica::core::store::cells::CellsDelta;
 use eidetica::core::store::{Lattice, Semilattice};
-use eidetica::crdt::Doc;
-use eidetica::store::Table;
+use eidetica::crdt::{Doc, Value};
+use eidetica::store::doc::{Action, DocDelta, Path, Plain, Step};
 use eidetica::store::table::RowRange;
-use eidetica::{ErrorKind, Outcome};
+use eidetica::store::{DocStore, Table};
+use eidetica::{ErrorKind, Options, Outcome};
 
-use super::kit::{Forge, hand_in};
+use super::counting::{Counting, Shared};
+use super::kit::{Forge, check, hand_in};
 
 #[derive(Clone, Default, Debug, PartialEq)]
 struct Tags(BTreeSet<u8>);
@@ -99,5 +102,41 @@ async fn a_row_of_another_form_is_named_and_can_be_passed_over() {
         let any = database.get_store_viewer::<Table<Doc>>("t").await.unwrap();
         assert_eq!(any.get("b").await.unwrap(), odd);
         assert_eq!(any.count().await.unwrap(), 3);
+    }
+}
+
+/// A delta whose paths have so many steps: each is looked at, and what is above it is not looked up step by step.
+#[tokio::test]
+async fn long_paths_are_not_looked_up_step_by_step() {
+    const OPERATIONS: u64 = 100;
+    let forge = Forge::new(1);
+    let deep = |first: Vec<String>, length: usize| {
+        Path(first.into_iter().chain(std::iter::repeat_n(String::new(), length)).map(Step::Key).collect())
+    };
+    let delta = |paths: Vec<Path>| {
+        let set = |path| (path, Action::Set(Plain::Scalar(Value::Null)));
+        vec![("n".to_owned(), "doc".to_owned(), DocDelta(paths.into_iter().map(set).collect()).to_bytes())]
+    };
+    let name = |number: u64| format!("{number:03}");
+    // Each below a key of its own; all below one; and each at the end of a path that begins alike.
+    let apart = (0..OPERATIONS).map(|n| deep(vec![name(n)], 360)).collect();
+    let together = (0..OPERATIONS).map(|n| deep(vec!["x".into(), name(n)], 360)).collect();
+    let at_the_end = (0..OPERATIONS)
+        .map(|n| Path(deep(vec!["y".into()], 360).0.into_iter().chain([Step::Key(name(n))]).collect()))
+        .collect();
+    for paths in [apart, together, at_the_end] {
+        let (backend, counts) = Counting::new(Shared::in_turns(Memory::new()));
+        let (_instance, database) = forge.database_with(Box::new(backend), Options::default()).await;
+        // There is something in the store, also above what is to come.
+        let scalars = ["a", "x", "y", "z"].map(|key| deep(vec![key.to_owned()], 0));
+        let first = forge.sign(forge.header(&[&forge.root]), delta(scalars.to_vec()));
+        assert_eq!(hand_in(&database, first.to_raw()).await, Outcome::Accepted);
+        let entry = forge.sign(forge.header(&[&first]), delta(paths));
+        let (outcome, asked) = counts.of(hand_in(&database, entry.to_raw())).await;
+        assert_eq!(outcome, Outcome::Accepted);
+        assert!(asked.read < 8 * OPERATIONS + 500, "{} rows for {OPERATIONS} operations", asked.read);
+        check(&database).await;
+        let shown = database.get_store_viewer::<DocStore>("n").await.unwrap().get_all().await.unwrap();
+        assert!(shown.get("a") == Some(&Value::Null) && shown.get("z") == Some(&Value::Null));
     }
 }
