@@ -1,6 +1,7 @@
-//! What another program may have written, and what reading goes on to do beside it.
+//! What another program may have written, or another clock, and what reading goes on to do beside it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use eidetica::backend::database::Memory;
@@ -10,10 +11,10 @@ use eidetica::crdt::{Doc, Value};
 use eidetica::store::doc::{Action, DocDelta, Path, Plain, Step};
 use eidetica::store::table::RowRange;
 use eidetica::store::{DocStore, Table};
-use eidetica::{ErrorKind, Options, Outcome};
+use eidetica::{ErrorKind, Instance, Options, Outcome, Time};
 
 use super::counting::{Counting, Shared};
-use super::kit::{Forge, check, hand_in};
+use super::kit::{BEGIN, Forge, Held, check, hand_in, set};
 
 #[derive(Clone, Default, Debug, PartialEq)]
 struct Tags(BTreeSet<u8>);
@@ -103,6 +104,39 @@ async fn a_row_of_another_form_is_named_and_can_be_passed_over() {
         assert_eq!(any.get("b").await.unwrap(), odd);
         assert_eq!(any.count().await.unwrap(), 3);
     }
+}
+
+/// A history that was written by a clock that was ahead, and read back where the clock is right.
+#[tokio::test]
+async fn an_import_that_is_ahead_of_the_clock_says_so() {
+    let forge = Forge::new(1);
+    let clock = Held::new();
+    let (there, database) = forge.database_with(Box::new(Memory::new()), clock.options()).await;
+    clock.advance(Duration::from_secs(30 * 86_400));
+    let near = forge.entry(&[&forge.root], "a", 1i64);
+    let mut header = forge.header(&[&near]);
+    header.time = Time::from_millis(BEGIN + 20 * 86_400_000);
+    let far = forge.sign(header, vec![set("notes", "b", 2i64)]);
+    let above = forge.entry(&[&far], "c", 3i64);
+    for entry in [&near, &far, &above] {
+        assert_eq!(hand_in(&database, entry.to_raw()).await, Outcome::Accepted);
+    }
+    let mut exported = Vec::new();
+    database.export(&mut exported).await.unwrap();
+    there.close().await.unwrap();
+
+    let clock = Held::new();
+    let here = Instance::open_with(Box::new(Memory::new()), clock.options()).await.unwrap();
+    let error = here.import(&mut &exported[..], None).await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.message().contains("ahead of the clock"), "{error}");
+    assert_eq!(error.context("entry"), Some(far.id().to_string().as_str()));
+    let database = here.open_database_with_key(&forge.root.id(), None).await.unwrap();
+    assert_eq!(database.entry_count().await.unwrap(), 2, "what is not ahead is here");
+    clock.advance(Duration::from_secs(30 * 86_400));
+    let (database, _) = here.import(&mut &exported[..], None).await.unwrap();
+    assert_eq!(database.entry_count().await.unwrap(), 4);
+    check(&database).await;
 }
 
 /// A delta whose paths have so many steps: each is looked at, and what is above it is not looked up step by step.
