@@ -257,7 +257,7 @@ mod tests {
     }
 
     fn toggle(at: usize) -> Setting {
-        if at % 2 == 0 { Setting::Grant(Right::WRITE) } else { Setting::Limit(Right::READ) }
+        if at.is_multiple_of(2) { Setting::Grant(Right::WRITE) } else { Setting::Limit(Right::READ) }
     }
 
     /// How many effects are looked at while a history arrives, or is loaded.
