@@ -2,7 +2,8 @@
 //!
 //! Lengths are definite and shortest, floats are 64 bits wide, keys of maps are text, sorted by length and then bytes.
 //! Readers need not check all that while they read: a text is canonical exactly if writing what was read gives the same
-//! bytes again, and that comparison is made once, at the end.
+//! bytes again. For small structures that comparison is made once, at the end; for bodies, which strangers send and which may
+//! be large, [`Reader::canonical`] proves it without building anything.
 
 use std::convert::Infallible;
 
@@ -179,10 +180,95 @@ impl<'b> Reader<'b> {
         Ok(&self.0.input()[start..self.position()])
     }
 
+    /// Reads one value and proves that it is the canonical form of one, nested no deeper than that. Builds nothing, so it
+    /// costs no memory, whatever the bytes.
+    pub(crate) fn canonical(&mut self, depth: usize) -> Read<&'b [u8]> {
+        let (whole, start) = (self.0.input(), self.position());
+        let mut rest = &whole[start..];
+        canonical(&mut rest, depth)?;
+        let end = whole.len() - rest.len();
+        self.0.set_position(end);
+        Ok(&whole[start..end])
+    }
+
     /// Everything has been read.
     pub(crate) fn end(&self) -> Read<()> {
         if self.position() == self.0.input().len() { Ok(()) } else { Err(Malformed) }
     }
+}
+
+fn canonical(rest: &mut &[u8], depth: usize) -> Read<()> {
+    let (major, argument) = head(rest)?;
+    match major {
+        0 | 1 => {
+            if argument > i64::MAX as u64 {
+                return Err(Malformed);
+            }
+        }
+        2 => drop(take(rest, argument)?),
+        3 => drop(text(rest, argument)?),
+        4 => {
+            for _ in 0..argument {
+                canonical(rest, depth.checked_sub(1).ok_or(Malformed)?)?;
+            }
+        }
+        5 => {
+            let mut last: Option<&str> = None;
+            for _ in 0..argument {
+                let (3, length) = head(rest)? else { return Err(Malformed) };
+                let key = text(rest, length)?;
+                if last.is_some_and(|last| (last.len(), last) >= (key.len(), key)) {
+                    return Err(Malformed);
+                }
+                last = Some(key);
+                canonical(rest, depth.checked_sub(1).ok_or(Malformed)?)?;
+            }
+        }
+        SIMPLE => {}
+        _ if f64::from_bits(argument).is_finite() => {}
+        _ => return Err(Malformed),
+    }
+    Ok(())
+}
+
+/// Stands for `false`, `true` and `null` among the kinds; floats keep the number 7.
+const SIMPLE: u8 = 8;
+
+/// The kind of what comes next, and its number or length, which must be written in the fewest bytes.
+fn head(rest: &mut &[u8]) -> Read<(u8, u64)> {
+    let first = *take(rest, 1)?.first().ok_or(Malformed)?;
+    let (major, short) = (first >> 5, first & 31);
+    let wide = match short {
+        0..24 => 0,
+        24..28 => 1 << (short - 24),
+        _ => return Err(Malformed),
+    };
+    let behind = take(rest, wide)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let argument = if wide == 0 { short.into() } else { behind };
+    let least = match short {
+        24 => 24,
+        25 => 1 << 8,
+        26 => 1 << 16,
+        27 => 1 << 32,
+        _ => 0,
+    };
+    match (major, short) {
+        (7, 20..=22) => Ok((SIMPLE, 0)),
+        (7, 27) => Ok((7, argument)),
+        (0..=5, _) if argument >= least => Ok((major, argument)),
+        _ => Err(Malformed),
+    }
+}
+
+fn take<'b>(rest: &mut &'b [u8], length: u64) -> Read<&'b [u8]> {
+    let length = usize::try_from(length).map_err(|_| Malformed)?;
+    let (taken, left) = rest.split_at_checked(length).ok_or(Malformed)?;
+    *rest = left;
+    Ok(taken)
+}
+
+fn text<'b>(rest: &mut &'b [u8], length: u64) -> Read<&'b str> {
+    std::str::from_utf8(take(rest, length)?).map_err(|_| Malformed)
 }
 
 /// A slice of `whole` as `Bytes` that share its memory.

@@ -157,6 +157,11 @@ impl Engine {
     /// Makes a database of somebody else known here, by its root entry. What else it holds comes with
     /// [`Database::ingest`]. A database that is known already is opened.
     ///
+    /// A root is taken whatever its time says, since whoever names a database wants that one. If it is ahead of the clock
+    /// here, everything above it is so, too, and waits ([`Parked::Future`](crate::Parked::Future)) until the clock has
+    /// reached it but for [`Options::allowed_skew`]; what is written here then takes times after the root's, and waits likewise
+    /// at others.
+    ///
     /// Errors: [`ErrorKind::InvalidInput`] if the entry is not a sound root.
     pub async fn adopt_database(&self, root: RawEntry, key: Option<SecretKey>) -> Result<Database> {
         let root = verify(root).map_err(|reason| invalid("the root entry is malformed").with("reason", reason))?;

@@ -117,6 +117,12 @@ impl Value {
         }
     }
 
+    /// Reads the canonical form of a value and leaves it at that: a value in memory takes many times the bytes it is
+    /// written in.
+    pub(crate) fn read_encoded<'b>(input: &mut Reader<'b>) -> Read<&'b [u8]> {
+        input.canonical(MAX_DEPTH)
+    }
+
     pub(crate) fn read(input: &mut Reader<'_>) -> Read<Value> {
         read_nested(input, 0)
     }
@@ -215,6 +221,8 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -232,5 +240,73 @@ mod tests {
         assert_eq!(Value::from_bytes(&out.finish()), Err(Malformed));
         let deep = vec![0x81; 100_000];
         assert_eq!(Value::from_bytes(&deep), Err(Malformed));
+        assert_eq!(Value::read_encoded(&mut Reader::new(&deep)), Err(Malformed));
+    }
+
+    /// What proves a value without building it, and what it must agree with: reading it and writing it again.
+    fn proven_and_rewritten(bytes: &[u8]) -> (bool, bool) {
+        let mut input = Reader::new(bytes);
+        let proven = Value::read_encoded(&mut input).is_ok() && input.end().is_ok();
+        (proven, Value::from_bytes(bytes).is_ok_and(|value| value.to_bytes() == bytes))
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let number = prop_oneof![any::<i64>(), -30..30i64, 250..260i64, Just(i64::MAX), Just(i64::MIN)];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            number.prop_map(Value::Int),
+            any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(Value::Float),
+            "[a-cä\u{0}]{0,3}".prop_map(Value::Text),
+            proptest::collection::vec(any::<u8>(), 0..30).prop_map(Value::Bytes),
+        ];
+        leaf.prop_recursive(6, 40, 5, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::List),
+                proptest::collection::btree_map("[a-c]{0,2}", inner, 0..5)
+                    .prop_map(|map| Value::Map(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        #[test]
+        fn what_is_proven_is_what_reads_and_is_written_the_same(
+            value in value(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 0..4),
+        ) {
+            let mut bytes = value.to_bytes();
+            prop_assert_eq!(proven_and_rewritten(&bytes), (true, true));
+            for (at, byte, how) in changes {
+                let at = at.index(bytes.len());
+                match how {
+                    0 => bytes[at] = byte,
+                    1 => bytes.insert(at, byte),
+                    _ if bytes.len() > 1 => drop(bytes.remove(at)),
+                    _ => {}
+                }
+                let (proven, rewritten) = proven_and_rewritten(&bytes);
+                prop_assert_eq!(proven, rewritten, "{:x?}", bytes);
+            }
+        }
+
+        #[test]
+        fn nothing_else_is_proven(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
+            let (proven, rewritten) = proven_and_rewritten(&bytes);
+            prop_assert_eq!(proven, rewritten, "{:x?}", bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_proven_is_as_deep_as_what_is_read() {
+        for depth in MAX_DEPTH - 1..MAX_DEPTH + 2 {
+            for (outer, inner) in [(&[0x81][..], &[0xf6][..]), (&[0xa1, 0x60], &[0x80]), (&[0x81], &[0xa0])] {
+                let bytes = [outer.repeat(depth), inner.to_vec()].concat();
+                let (proven, rewritten) = proven_and_rewritten(&bytes);
+                assert!(proven == rewritten && proven == (depth <= MAX_DEPTH), "{depth}: {proven} {rewritten}");
+            }
+        }
     }
 }

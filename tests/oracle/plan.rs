@@ -127,7 +127,7 @@ pub const KEYS: [&str; 6] = ["a", "b", "c", "ab", "", "a\0"];
 pub const ROWS: [&str; 5] = ["k", "l", "kk", "", "k\0"];
 pub const CELLS: [&[u8]; 4] = [b"p", b"p\0", b"", b"\xff"];
 pub const FIELDS: [&str; 3] = ["f", "g", "ff"];
-/// Positions end with 0x80, as the crate `fractional_index` has them.
+/// Positions end with 0x80.
 pub const POSITIONS: [&[u8]; 5] = [&[0x80], &[0x7f, 0x80], &[0x81, 0x80], &[0x80, 0x7f, 0x80], &[0x80, 0x80]];
 pub const NUMBERS: [i64; 7] = [1, 2, 5, -3, 0, i64::MAX, i64::MIN];
 

@@ -35,7 +35,7 @@ const RULES: [&str; 4] = [
 ];
 
 /// One for each sentence that a change of the core could break on its own.
-const OWN: [&str; 7] = [
+const OWN: [&str; 10] = [
     "a write made in knowledge of another overtakes it | a:W(r) x=1; b:X(a) x=2; c:N(r) y=1 | heads={b,c} x=2 y=1",
     "a delete leaves what it did not see | a:W(r) m/x=1; b:X(a) ~m; c:N(a) m/y=2; d:W(r) m/z=3 | m=- m/x=- m/y=2 m/z=3",
     "a delete takes what it saw | a:W(r) m/x=1; b:X(a) ~m; c:N(b) y=1 | heads={c} m/x=- y=1",
@@ -43,6 +43,10 @@ const OWN: [&str; 7] = [
     "an increment from elsewhere counts nowhere | a:W(r) n:=1; b:X(r) n+2@a; c:N(a,b) y=1 | heads={c} n=1 y=1",
     "a field written in knowledge of another write overtakes it | a:W(r) t!1; b:X(a) t.2@a; c:N(b) t.3@a; d:W(r) y=1 | t=3",
     "a removed key is shut out | a:R(r) -W=0; w:W(a) x=1; b:X(w) y=1; c:W(r) z=1 | refused={b,w} heads={a,c} x=- z=1",
+    "who has only what everybody has may step down to nothing, once | o:R(r) +*=W; s:S(o) -S=0; t:S(s) x=1; u:S(s) -S=0; v:S(o) y=1 \
+     | refused={t,u} heads={s,v} S=removed N=W x=- y=1",
+    "to step down from what everybody has takes a limit to none | o:R(r) +*=W; s:S(o) -S=R; t:S(r) -S=W; n:N(o) -N=R | refused={s,t} heads={n} S=W N=W",
+    "who has nothing may step down as well | s:S(r) -S=0; o:R(s) +*=W; t:S(o) x=1 | refused={t} heads={o} S=removed x=-",
 ];
 
 struct Vector {
@@ -197,6 +201,7 @@ fn subject(keys: &BTreeMap<char, SecretKey>, name: &str) -> Subject {
 
 fn parse_right(text: &str) -> Right {
     match text {
+        "removed" => Right::REMOVED,
         "0" => Right::NONE,
         "R" => Right::READ,
         "W" => Right::WRITE,

@@ -5,8 +5,8 @@ use eidetica_contract::PublicKey;
 
 use super::right::Right;
 use crate::cbor::{Read, Reader, Writer};
-use crate::limits::MAX_RIGHTS;
-use crate::store::doc::DocDelta;
+use crate::limits::{MAX_DEPTH, MAX_RIGHTS};
+use crate::store::doc::{AROUND_VALUE, DocDelta, DocOperations};
 
 /// Whose right a setting speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,30 +59,62 @@ impl SettingsDelta {
 
     /// Reads a delta; the error names the rule that it breaks.
     pub fn parse(bytes: &[u8]) -> Result<SettingsDelta, &'static str> {
-        let delta = SettingsDelta::read(bytes).map_err(|_| "not the form of a settings delta")?;
-        let ascending = delta.rights.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        let nothing_granted = delta.rights.iter().any(|(_, setting)| *setting == Setting::Grant(Right::NONE));
-        let everybody = |(subject, setting): &(Subject, Setting)| {
-            *subject == Subject::Everybody && matches!(setting, Setting::Grant(right) if *right > Right::WRITE)
-        };
-        let rules = [
-            (!delta.rights.iter().any(everybody), "everybody can have at most the right to write"),
-            (delta.rights.len() <= MAX_RIGHTS, "more operations on rights than a delta may hold"),
-            (ascending, "the subjects are not in strictly ascending order"),
-            (!nothing_granted, "a grant must give something"),
-            (delta.to_bytes() == bytes, "not the canonical form"),
-        ];
-        rules.into_iter().find(|(kept, _)| !kept).map_or(Ok(delta), |(_, rule)| Err(rule))
+        let Settings { rights, values } = Settings::parse(&Bytes::copy_from_slice(bytes))?;
+        let values = values.to_delta().ok_or("not the form of a settings delta")?;
+        Ok(SettingsDelta { rights, values })
+    }
+}
+
+/// A settings delta as it lies in the body of an entry. Strangers send such, and every peer has to judge them, so the values
+/// stay what they are: bytes, of which it is proven that they are those of a document delta.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    pub rights: Vec<(Subject, Setting)>,
+    pub values: DocOperations,
+}
+
+impl Settings {
+    /// Reads a body; the error names the rule that it breaks.
+    pub fn parse(body: &Bytes) -> Result<Settings, &'static str> {
+        let (settings, broken) = Settings::read(body).map_err(|_| "not the form of a settings delta")?;
+        // One list more than around the values of a document.
+        let canonical = Reader::new(body).canonical(MAX_DEPTH + AROUND_VALUE + 1).is_ok();
+        match broken {
+            Some(rule) => Err(rule),
+            None if !canonical => Err("not the canonical form"),
+            None => Ok(settings),
+        }
     }
 
-    fn read(bytes: &[u8]) -> Read<SettingsDelta> {
-        let mut input = Reader::new(bytes);
+    /// Also the first rule of those for operations on rights that is broken, if one is.
+    fn read(body: &Bytes) -> Read<(Settings, Option<&'static str>)> {
+        let mut input = Reader::new(body);
         input.list_of(2)?;
         let len = input.list(usize::MAX)?;
-        let rights = (0..len).map(|_| read_right(&mut input)).collect::<Read<Vec<_>>>()?;
-        let values = DocDelta::read(&mut input)?;
+        let mut rights: Vec<(Subject, Setting)> = Vec::new();
+        let (mut everybody, mut ascending, mut nothing_granted) = (false, true, false);
+        let mut last = None;
+        for _ in 0..len {
+            let (subject, setting) = read_right(&mut input)?;
+            everybody |=
+                subject == Subject::Everybody && matches!(setting, Setting::Grant(right) if right > Right::WRITE);
+            nothing_granted |= setting == Setting::Grant(Right::NONE);
+            ascending &= last.is_none_or(|last| last < subject);
+            last = Some(subject);
+            if rights.len() < MAX_RIGHTS {
+                rights.push((subject, setting));
+            }
+        }
+        let values = DocOperations::read(&mut input, body)?;
         input.end()?;
-        Ok(SettingsDelta { rights, values })
+        let rules = [
+            (everybody, "everybody can have at most the right to write"),
+            (len > MAX_RIGHTS, "more operations on rights than a delta may hold"),
+            (!ascending, "the subjects are not in strictly ascending order"),
+            (nothing_granted, "a grant must give something"),
+        ];
+        let broken = rules.into_iter().find(|(broken, _)| *broken).map(|(_, rule)| rule);
+        Ok((Settings { rights, values }, broken))
     }
 }
 

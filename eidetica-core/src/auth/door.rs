@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::delta::{Setting, SettingsDelta, Subject};
+use super::delta::{Setting, Settings, Subject};
 use super::right::Right;
-use super::rights::{Rank, Rights};
+use super::rights::{Rank, Rights, limited};
 use crate::dag::Seen;
 use crate::entry::Header;
 
@@ -90,9 +90,9 @@ pub(crate) fn admit(
     rights: &Rights,
     below: &Seen,
     header: &Header,
-    settings: Option<&SettingsDelta>,
+    settings: Option<&Settings>,
 ) -> Result<Option<SettingsChange>, Denied> {
-    let operations = settings.map(|delta| delta.rights.clone()).unwrap_or_default();
+    let operations = settings.map(|settings| settings.rights.clone()).unwrap_or_default();
     let author = header.author;
     if header.parents.is_empty() {
         return Ok(Some(SettingsChange { rank: Rank::AboveAll, rights: operations }));
@@ -102,9 +102,13 @@ pub(crate) fn admit(
     if let Some((_, setting)) = operations.iter().find(|(subject, _)| *subject == own)
         && let Setting::Limit(to) = setting
     {
-        let alone =
-            operations.len() == 1 && header.stores.len() == 1 && settings.is_some_and(|delta| delta.values.is_empty());
-        let lowers = *to < rights.own(own, below);
+        let alone = operations.len() == 1
+            && header.stores.len() == 1
+            && settings.is_some_and(|settings| settings.values.len() == 0);
+        let before = rights.own(own, below);
+        // It must take something of the own right. A limit to none takes from a key that never had a setting, too: what
+        // everybody has.
+        let lowers = limited(*to, before) < before;
         return if alone && lowers {
             Ok(Some(SettingsChange { rank: Rank::AboveAll, rights: operations }))
         } else {

@@ -8,6 +8,7 @@ mod door;
 mod right;
 mod rights;
 
+pub(crate) use delta::Settings;
 pub use delta::{Setting, SettingsDelta, Subject};
 pub use door::Denied;
 pub(crate) use door::admit;

@@ -45,6 +45,11 @@ impl Numbers {
         after > 0 && number < self.0[after - 1].1
     }
 
+    /// The smallest number.
+    pub fn first(&self) -> Option<u64> {
+        self.0.first().map(|(start, _)| *start)
+    }
+
     /// The greatest number.
     pub fn last(&self) -> Option<u64> {
         self.0.last().map(|(_, end)| end - 1)

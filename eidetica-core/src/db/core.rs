@@ -10,7 +10,7 @@ use super::catalog::Catalog;
 use super::changes::Callbacks;
 use super::entries::entry_at;
 use super::meta::Meta;
-use crate::auth::{self, Rights, SettingsDelta};
+use crate::auth::{self, Rights};
 use crate::dag::{Graph, Seen};
 use crate::error::damaged;
 use crate::id::Id;
@@ -258,7 +258,7 @@ impl State {
                 graph.seen_by_all(rows, &parents).await?
             };
             let body = stored.entry.settings().ok_or_else(|| damaged("a settings delta is missing"))?;
-            let delta = SettingsDelta::parse(body).map_err(|_| damaged("a settings delta"))?;
+            let delta = auth::Settings::parse(body).map_err(|_| damaged("a settings delta"))?;
             let admitted = auth::admit(&self.rights, &below, header, Some(&delta));
             let change = admitted.map_err(|_| damaged("an entry without the right for it"))?;
             if let Some(change) = change {

@@ -10,7 +10,7 @@ use super::database::Database;
 use super::entries::StoredEntry;
 use super::work::{Ready, Work};
 use super::writer::Task;
-use crate::auth::{self, SettingsDelta};
+use crate::auth;
 use crate::error::{damaged, invalid};
 use crate::layout::{CATALOG, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, TOUCHED, trailing_number, within_store};
 use crate::store::applier::scan_all;
@@ -120,7 +120,7 @@ impl Work<'_> {
         let header = stored.entry.header();
         let parents = super::entries::require(&self.rows, self.core.number, &header.parents).await?;
         let parents: Vec<u64> = parents.iter().map(|place| place.number).collect();
-        let settings = stored.entry.settings().and_then(|body| SettingsDelta::parse(body).ok());
+        let settings = stored.entry.settings().and_then(|body| auth::Settings::parse(body).ok());
         let change = auth::admit(&self.state.rights, &below, header, settings.as_ref());
         if let Some(change) = change.map_err(|_| damaged("an entry without the right for it"))? {
             change.apply(Arc::make_mut(&mut self.state.rights), stored.number, &below);

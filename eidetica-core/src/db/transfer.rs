@@ -11,11 +11,12 @@ use eidetica_contract::{Error, ErrorKind, Result};
 
 use super::database::Database;
 use super::entries::StoredEntry;
-use super::ingest::Outcome;
+use super::ingest::{Outcome, Parked};
 use crate::cbor::{Read as Parse, Reader, Writer};
 use crate::engine::Engine;
-use crate::entry::RawEntry;
+use crate::entry::{Header, RawEntry};
 use crate::error::invalid;
+use crate::id::Id;
 use crate::key::SecretKey;
 use crate::layout::trailing_number;
 use crate::limits::{MAX_BODIES, MAX_HEADER};
@@ -73,7 +74,13 @@ impl Database {
 impl Engine {
     /// Reads a history from a stream: makes its database known, or adds what is missing to it. Every entry passes the door.
     ///
-    /// Errors: [`ErrorKind::InvalidInput`] if the stream is cut off, damaged or no export; entries before the damage stay.
+    /// Entries that are further ahead of the clock here than [`Options::allowed_skew`](crate::Options::allowed_skew) wait,
+    /// and so does what stands on them: a history that was written by a clock that was ahead, even one's own, cannot be taken
+    /// up before that time. Only a root is taken at any time, since it is named and not found. What waits comes in by itself
+    /// if the store stays open until then; to import it now, set the clock right or allow more skew, and import again.
+    ///
+    /// Errors: [`ErrorKind::InvalidInput`] if the stream is cut off, damaged or no export, and if an entry is ahead of the
+    /// clock, which the message says, with the entry's time; entries before the damage, or before that entry, stay.
     pub async fn import(&self, input: &mut (impl Read + Send), key: Option<SecretKey>) -> Result<(Database, Exported)> {
         let mut input = HashingReader { inner: input, hasher: blake3::Hasher::new(), bytes: 0 };
         if input.take(MAGIC.len())? != MAGIC {
@@ -121,9 +128,11 @@ impl Engine {
 }
 
 async fn hand_in(database: &Database, page: Vec<RawEntry>) -> Result<()> {
-    for outcome in database.ingest(page, "import").await? {
+    let headers: Vec<Bytes> = page.iter().map(|raw| raw.header.clone()).collect();
+    for (outcome, header) in database.ingest(page, "import").await?.into_iter().zip(headers) {
         match outcome {
             Outcome::Accepted | Outcome::Known | Outcome::Completed => {}
+            Outcome::Parked(Parked::Future) => return Err(ahead(database, &header)),
             Outcome::Refused(reason) => {
                 return Err(invalid("the export holds an entry that is refused").with("reason", reason));
             }
@@ -134,6 +143,18 @@ async fn hand_in(database: &Database, page: Vec<RawEntry>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn ahead(database: &Database, header: &[u8]) -> Error {
+    let message = "the export holds an entry that is further ahead of the clock here than is allowed; \
+                   set the clock right, or allow more skew, and import again";
+    let options = &database.core.storage.options;
+    let millis = Header::read(header).map_or(0, |header| header.time.millis());
+    invalid(message)
+        .with("entry", Id::of(header))
+        .with("its_millis", millis)
+        .with("clock_millis", options.environment.now().millis())
+        .with("allowed_skew_seconds", options.allowed_skew.as_secs())
 }
 
 fn encode(raw: &RawEntry) -> Vec<u8> {

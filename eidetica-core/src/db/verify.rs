@@ -10,7 +10,7 @@ use super::catalog::StoreInfo;
 use super::core::State;
 use super::database::Database;
 use super::entries::{Place, StoredEntry, places};
-use crate::auth::{self, Rights, SettingsDelta};
+use crate::auth::{self, Rights};
 use crate::dag::Seen;
 use crate::entry::verify;
 use crate::id::Id;
@@ -214,7 +214,7 @@ impl Check<'_> {
 
     fn rights(&mut self, stored: &StoredEntry, below: &Seen, rights: &mut Rights) {
         let header = stored.entry.header();
-        let settings = stored.entry.settings().and_then(|body| SettingsDelta::parse(body).ok());
+        let settings = stored.entry.settings().and_then(|body| auth::Settings::parse(body).ok());
         match auth::admit(rights, below, header, settings.as_ref()) {
             Ok(Some(change)) => change.apply(rights, stored.number, below),
             Ok(None) => {}
@@ -337,7 +337,6 @@ impl Check<'_> {
 fn effective_cells(delta: &Delta, id: Id) -> Vec<Cell> {
     match delta {
         Delta::Doc(delta) => delta
-            .0
             .iter()
             .filter(|(path, action)| match action {
                 Action::Increment { epoch, .. } => epoch.is_none(),
@@ -348,7 +347,7 @@ fn effective_cells(delta: &Delta, id: Id) -> Vec<Cell> {
             .map(|(path, _)| path.cell(id))
             .collect(),
         Delta::Table(delta) => {
-            let rows = delta.0.iter().filter(|(_, action)| !matches!(action, RowAction::Write { .. }));
+            let rows = delta.iter().filter(|(_, action)| !matches!(action, RowAction::Write { .. }));
             rows.map(|(key, _)| cell::single(key.as_bytes())).collect()
         }
         Delta::Cells(delta) => delta.0.iter().map(|(key, _)| cell::single(key)).collect(),

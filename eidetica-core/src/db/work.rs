@@ -11,7 +11,7 @@ use super::entries::{Place, StoredEntry, entry_at, places};
 use super::ingest::Refused;
 use super::meta::Tip;
 use super::transaction::NewDelta;
-use crate::auth::{self, SettingsDelta};
+use crate::auth;
 use crate::clock::Time;
 use crate::dag::{Fresh, Seen};
 use crate::entry::VerifiedEntry;
@@ -205,7 +205,7 @@ impl<'a> Work<'a> {
         let numbers: Vec<u64> = parents.iter().map(|parent| parent.number).collect();
         let below = self.core.graph.seen_by_fresh(&self.rows, &self.fresh, &numbers).await?;
         // The delta parses: that was part of proving the entry.
-        let settings = entry.settings().and_then(|body| SettingsDelta::parse(body).ok());
+        let settings = entry.settings().and_then(|body| auth::Settings::parse(body).ok());
         let rights = &self.state.rights;
         let change = match auth::admit(rights, &below, header, settings.as_ref()) {
             Ok(change) => change,

@@ -98,7 +98,7 @@ impl Header {
 
     /// Reads a header of this format version. Whether it is canonical, within the limits and well signed is for
     /// [`verify`](super::verify) to say.
-    pub(super) fn read(bytes: &[u8]) -> Read<Header> {
+    pub(crate) fn read(bytes: &[u8]) -> Read<Header> {
         let mut input = Reader::new(bytes);
         input.list_of(8)?;
         if input.uint()? != u64::from(FORMAT_VERSION) {

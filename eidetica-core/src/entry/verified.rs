@@ -99,7 +99,7 @@ pub fn verify(raw: RawEntry) -> Result<VerifiedEntry, Rejected> {
     for (store, body) in header.stores.iter().zip(&mut bodies) {
         body.take_if(|body| !matches(store, body));
         if let (auth::KIND, Some(body)) = (store.kind.as_str(), &body) {
-            auth::SettingsDelta::parse(body).map_err(Rejected::BadSettings)?;
+            auth::Settings::parse(body).map_err(Rejected::BadSettings)?;
         }
     }
     Ok(VerifiedEntry { id: Id::of(&raw.header), header, header_bytes: raw.header, bodies })
@@ -130,7 +130,7 @@ impl VerifiedEntry {
             return Err(Rejected::TooLong);
         }
         for (_, _, body) in deltas.iter().filter(|(_, kind, _)| kind == auth::KIND) {
-            auth::SettingsDelta::parse(body).map_err(Rejected::BadSettings)?;
+            auth::Settings::parse(body).map_err(Rejected::BadSettings)?;
         }
         let bodies = deltas.into_iter().map(|(_, _, body)| Some(body)).collect();
         Ok(VerifiedEntry { id: Id::of(&header_bytes), header, header_bytes, bodies })

@@ -6,10 +6,10 @@ use eidetica_contract::Result;
 use super::applier::Applier;
 use super::cell::Cell;
 use super::cells::{self, CellsDelta};
-use super::doc::{self, DocDelta};
+use super::doc::{self, DocOperations};
 use super::events::Moment;
-use super::table::{self, TableDelta};
-use crate::auth::{self, SettingsDelta};
+use super::table::{self, TableOperations};
+use crate::auth::{self, Settings};
 use crate::entry::VerifiedEntry;
 
 /// How a store merges. Kinds of outsiders are all made of cells; what a cell means is their own.
@@ -25,8 +25,8 @@ pub(crate) enum Algebra {
 /// The delta of one store in one entry.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Delta {
-    Doc(DocDelta),
-    Table(TableDelta),
+    Doc(DocOperations),
+    Table(TableOperations),
     Cells(CellsDelta),
 }
 
@@ -64,9 +64,9 @@ impl Algebra {
         let (_, body) = entry.deltas().find(|(store, _)| store.name == name && store.kind == kind)?;
         let body = body.as_ref()?;
         match self {
-            Algebra::Doc => DocDelta::parse(body).map(Delta::Doc),
-            Algebra::Settings => SettingsDelta::parse(body).ok().map(|delta| Delta::Doc(delta.values)),
-            Algebra::Table => TableDelta::parse(body).map(Delta::Table),
+            Algebra::Doc => DocOperations::prove(body).map(Delta::Doc),
+            Algebra::Settings => Settings::parse(body).ok().map(|settings| Delta::Doc(settings.values)),
+            Algebra::Table => TableOperations::prove(body).map(Delta::Table),
             Algebra::Cells => CellsDelta::parse(body).map(Delta::Cells),
         }
     }

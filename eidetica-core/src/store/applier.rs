@@ -41,6 +41,12 @@ impl Applier<'_> {
         Ok(records)
     }
 
+    /// The first of the cells whose keys begin so that has a live record.
+    pub async fn first_below(&self, prefix: &[u8]) -> Result<Option<Cell>> {
+        let scan = Scan::prefix(STATE, &self.store.key(prefix)).rows(1);
+        Ok(self.rows.scan(scan).await?.rows.first().map(|(key, _)| within_store(key)))
+    }
+
     /// Replaces the live record of a cell by another one, or by nothing.
     pub fn put_record(&mut self, cell: &[u8], before: Option<&Bytes>, record: Option<Bytes>) {
         live::put(self.rows, self.store, cell, record, before.map_or(0, Bytes::len));

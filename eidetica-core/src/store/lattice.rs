@@ -4,7 +4,6 @@ use eidetica_contract::Result;
 
 use super::cells::Cells;
 use super::handle::{StoreHandle, StoreType};
-use crate::error::damaged;
 
 /// A state that merges by a join: commutative, associative and idempotent (Shapiro et al., *Conflict-free replicated data
 /// types*, 2011).
@@ -89,11 +88,12 @@ impl<L: Semilattice> Lattice<L> {
         self.cells.put(key.as_bytes(), state.to_bytes()).await
     }
 
-    /// All keys with their states, in the order of the keys.
+    /// All keys with their states, in the order of the keys. Keys of cells are bytes; one that is no text, which only
+    /// another program can have written, is passed over.
     pub async fn all(&self) -> Result<Vec<(String, L)>> {
         let mut all = Vec::new();
         for (key, values) in self.cells.scan_prefix(b"").await? {
-            let key = String::from_utf8(key.to_vec()).map_err(|_| damaged("the key of a cell"))?;
+            let Ok(key) = String::from_utf8(key.to_vec()) else { continue };
             let mut state = L::default();
             values.iter().filter_map(|live| L::from_bytes(&live.value)).for_each(|other| state.join(other));
             all.push((key, state));

@@ -7,8 +7,8 @@ use eidetica_contract::{Error, ErrorKind, Result};
 
 use super::algebra::Delta;
 use super::cells::CellsDelta;
-use super::doc::{Action, DocDelta, Path};
-use super::table::{RowAction, TableDelta};
+use super::doc::{Action, DocDelta, DocOperations, Path};
+use super::table::{RowAction, TableDelta, TableOperations};
 use crate::auth::{self, Setting, SettingsDelta, Subject};
 use crate::store::cell::Cell;
 use crate::store::{doc, table};
@@ -60,18 +60,17 @@ impl Staged {
         Ok(match self {
             Staged::Doc(doc) => {
                 let bytes = doc.into_delta().to_bytes();
-                (Delta::Doc(DocDelta::parse(&bytes).ok_or_else(unreadable)?), bytes)
+                (Delta::Doc(DocOperations::prove(&bytes).ok_or_else(unreadable)?), bytes)
             }
-            // Signing checks this one.
             Staged::Settings { rights, values } => {
                 let delta = SettingsDelta { rights: rights.into_iter().collect(), values: values.into_delta() };
-                let bytes = delta.to_bytes();
-                (Delta::Doc(delta.values), bytes)
+                let values = DocOperations::prove(&delta.values.to_bytes()).ok_or_else(unreadable)?;
+                // Signing checks the rights.
+                (Delta::Doc(values), delta.to_bytes())
             }
             Staged::Table(rows) => {
-                let delta = TableDelta(rows.into_iter().collect());
-                let bytes = delta.to_bytes();
-                (Delta::Table(delta), bytes)
+                let bytes = TableDelta(rows.into_iter().collect()).to_bytes();
+                (Delta::Table(TableOperations::prove(&bytes).ok_or_else(unreadable)?), bytes)
             }
             Staged::Cells(cells) => {
                 let delta = CellsDelta(cells.into_iter().collect());

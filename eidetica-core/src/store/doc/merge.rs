@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use eidetica_contract::Result;
 
-use super::delta::{Action, DocDelta, Plain};
+use super::delta::{Action, DocOperations, Plain};
 use super::path::{Path, prefix_of};
 use super::record::{Payload, Record, ValueCell};
 use crate::dag::Seen;
 use crate::error::damaged;
 use crate::id::Id;
 use crate::store::applier::Applier;
-use crate::store::cell::Cell;
+use crate::store::cell::{Cell, END};
 use crate::store::past::Past;
 use crate::store::row::{Ended, RowCell};
 use crate::store::stamp::Stamp;
@@ -38,23 +39,84 @@ pub(crate) struct Actor<'a> {
 }
 
 /// Applies the delta of an entry to the rows of a store.
-pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &DocDelta) -> Result<()> {
-    for (path, action) in &delta.0 {
-        apply_one(applier, path, action).await?;
+pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &DocOperations) -> Result<()> {
+    let mut above = Above::default();
+    for (path, action) in delta.iter() {
+        above.move_to(applier, path).await?;
+        apply_one(applier, &mut above, &action).await?;
     }
     Ok(())
 }
 
-async fn apply_one(applier: &mut Applier<'_>, path: &Path, action: &Action) -> Result<()> {
-    let this = applier.stamp.id;
-    let cell = path.cell(this);
-    // In the order of their cells: a path sorts before what is below it.
-    let mut before: Vec<(Cell, bytes::Bytes)> = Vec::new();
-    for ancestor in path.ancestors(this) {
-        if let Some(record) = applier.record(&ancestor).await? {
-            before.push((ancestor, record));
+/// The live records above a path, as they are now. The operations of a delta are in the order of their paths, so most of
+/// what is above one of them is above the next, and need not be looked up again.
+#[derive(Default)]
+struct Above {
+    path: Path,
+    /// The record of each path above, shortest first.
+    records: Vec<Option<(Cell, Bytes)>>,
+}
+
+/// So many paths above are looked up one by one, which is the common case; of more, those with a record are sought.
+const FEW: usize = 2;
+
+impl Above {
+    async fn move_to(&mut self, applier: &Applier<'_>, path: Path) -> Result<()> {
+        let length = path.0.len().saturating_sub(1);
+        let same = self.path.0.iter().zip(&path.0).take_while(|(a, b)| a == b).count();
+        self.records.truncate(same.min(length));
+        self.path = path;
+        let this = applier.stamp.id;
+        if length - self.records.len() <= FEW {
+            for steps in self.records.len() + 1..=length {
+                let cell = self.cell(steps, this);
+                let record = applier.record(&cell).await?;
+                self.records.push(record.map(|record| (cell, record)));
+            }
+        }
+        while self.records.len() < length {
+            // The first record at or below a path tells of several paths whether anything is there: a path sorts before
+            // everything below it.
+            let at = self.records.len() + 1;
+            let Some(found) = applier.first_below(&self.path.prefix_above(at, this)).await? else {
+                self.records.resize(length, None);
+                break;
+            };
+            let is_within = |steps: &usize| found.starts_with(&self.path.prefix_above(*steps, this));
+            let shared = (at..=length).take_while(is_within).last().unwrap_or(at);
+            self.records.resize(shared - 1, None);
+            if found == self.cell(shared, this) {
+                let record = applier.record(&found).await?;
+                self.records.push(record.map(|record| (found, record)));
+            } else if shared < length && found > self.cell(shared + 1, this) {
+                self.records.resize(length, None);
+            } else {
+                self.records.push(None);
+            }
+        }
+        Ok(())
+    }
+
+    fn cell(&self, steps: usize, this: Id) -> Cell {
+        let mut cell = self.path.prefix_above(steps, this);
+        cell.extend_from_slice(&END);
+        cell.into()
+    }
+
+    /// A record has changed.
+    fn put(&mut self, cell: &Cell, record: Option<&Bytes>) {
+        let known = self.records.iter_mut().find(|known| known.as_ref().is_some_and(|(at, _)| at == cell));
+        if let Some(known) = known {
+            *known = record.map(|record| (cell.clone(), record.clone()));
         }
     }
+}
+
+async fn apply_one(applier: &mut Applier<'_>, above: &mut Above, action: &Action<Bytes>) -> Result<()> {
+    let this = applier.stamp.id;
+    let cell = above.path.cell(this);
+    // In the order of their cells: a path sorts before what is below it.
+    let mut before: Vec<(Cell, Bytes)> = above.records.iter().flatten().cloned().collect();
     if action.covers_below() {
         before.extend(applier.records_below(&prefix_of(&cell)).await?);
     } else if let Some(record) = applier.record(&cell).await? {
@@ -70,9 +132,9 @@ async fn apply_one(applier: &mut Applier<'_>, path: &Path, action: &Action) -> R
         let parsed = Record::parse(key, record).map_err(|_| damaged("a live record"))?;
         loaded.records.insert(key.clone(), parsed);
     }
-    let Some(names) = resolve(applier, &loaded, &cell, path, action).await? else { return Ok(()) };
+    let Some(names) = resolve(applier, &loaded, &cell, &above.path, action).await? else { return Ok(()) };
     let actor = Actor { stamp: applier.stamp, seen: applier.seen };
-    loaded.act(&actor, path, action, names);
+    loaded.act(&actor, &above.path, action, names);
     for (cell, number, past) in std::mem::take(&mut loaded.past) {
         applier.put_past(&cell, number, past);
     }
@@ -81,6 +143,7 @@ async fn apply_one(applier: &mut Applier<'_>, path: &Path, action: &Action) -> R
         let at = before.binary_search_by(|(other, _)| other.cmp(&cell));
         let before = at.ok().map(|at| &before[at].1);
         if after.as_ref() != before {
+            above.put(&cell, after.as_ref());
             applier.put_record(&cell, before, after);
         }
     }
@@ -89,7 +152,7 @@ async fn apply_one(applier: &mut Applier<'_>, path: &Path, action: &Action) -> R
 }
 
 /// A value is set at a path that has nothing above or below it: what most actions are, without the means for the others.
-fn set_alone(applier: &mut Applier<'_>, cell: Cell, before: Option<bytes::Bytes>, payload: Payload) -> Result<()> {
+fn set_alone(applier: &mut Applier<'_>, cell: Cell, before: Option<Bytes>, payload: Payload) -> Result<()> {
     let mut values = match &before {
         Some(record) => ValueCell::parse(record).map_err(|_| damaged("a live record"))?,
         None => ValueCell::default(),
@@ -110,7 +173,7 @@ async fn resolve(
     loaded: &Loaded,
     cell: &Cell,
     path: &Path,
-    action: &Action,
+    action: &Action<Bytes>,
 ) -> Result<Option<Option<u64>>> {
     let (named, is_counter): (Id, bool) = match (action, path.element().and_then(|name| name.entry)) {
         (Action::Increment { epoch: Some(id), .. }, _) => (*id, true),
@@ -136,7 +199,7 @@ async fn resolve(
     Ok((lives || was().await?).then_some(Some(number)))
 }
 
-impl Action {
+impl<V> Action<V> {
     /// The value that the action sets by itself, whatever was there.
     fn value(&self) -> Option<Payload> {
         match self {
@@ -154,17 +217,17 @@ impl Action {
 impl Loaded {
     /// Lets an action happen. The records must hold what lives at the path, at all paths above it and, if the action
     /// covers what is below, at all paths below it. `names` is the number of the entry that the action names.
-    pub fn act(&mut self, actor: &Actor<'_>, path: &Path, action: &Action, names: Option<u64>) {
+    pub fn act<V: Encoded>(&mut self, actor: &Actor<'_>, path: &Path, action: &Action<V>, names: Option<u64>) {
         let this = actor.stamp.id;
-        for ancestor in path.ancestors(this) {
+        let cell = path.cell(this);
+        for ancestor in self.above(path, &cell, this) {
             self.overtake(actor, &ancestor, Payload::yields_to_below);
         }
-        let cell = path.cell(this);
         if action.covers_below() {
             let prefix = path.prefix(this);
             let covered: Vec<Cell> = self
                 .records
-                .range(bytes::Bytes::copy_from_slice(&prefix)..)
+                .range(Bytes::copy_from_slice(&prefix)..)
                 .map(|(cell, _)| cell.clone())
                 .take_while(|cell| cell.starts_with(&prefix))
                 .collect();
@@ -186,6 +249,15 @@ impl Loaded {
                 self.write_element(actor, &cell, element_fields(position.as_ref(), value.as_ref()), names);
             }
         }
+    }
+
+    /// The cells above a path at which there may be a record. Of few records and long paths it goes through the fewer.
+    fn above(&self, path: &Path, cell: &Cell, this: Id) -> Vec<Cell> {
+        if self.records.len() > path.0.len() {
+            return path.ancestors(this);
+        }
+        let lower = self.records.range::<Cell, _>(..cell).map(|(lower, _)| lower);
+        lower.filter(|lower| cell.starts_with(&prefix_of(lower))).cloned().collect()
     }
 
     fn increment(&mut self, actor: &Actor<'_>, cell: &Cell, by: i64, epoch: Option<u64>) {
@@ -289,9 +361,26 @@ impl From<&Plain> for Payload {
     }
 }
 
+/// A value, or its canonical bytes.
+pub(crate) trait Encoded {
+    fn encoded(&self) -> Bytes;
+}
+
+impl Encoded for Value {
+    fn encoded(&self) -> Bytes {
+        self.to_bytes().into()
+    }
+}
+
+impl Encoded for Bytes {
+    fn encoded(&self) -> Bytes {
+        self.clone()
+    }
+}
+
 /// The fields of an element, as its record keeps them.
-pub(crate) fn element_fields(position: Option<&Vec<u8>>, value: Option<&Value>) -> Fields {
+pub(crate) fn element_fields(position: Option<&Vec<u8>>, value: Option<&impl Encoded>) -> Fields {
     let position = position.map(|bytes| (POSITION.to_owned(), Value::Bytes(bytes.clone()).to_bytes().into()));
-    let value = value.map(|value| (VALUE.to_owned(), value.to_bytes().into()));
+    let value = value.map(|value| (VALUE.to_owned(), value.encoded()));
     position.into_iter().chain(value).collect()
 }

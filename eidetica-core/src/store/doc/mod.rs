@@ -3,12 +3,14 @@
 mod delta;
 mod merge;
 mod path;
+mod position;
 mod record;
 mod render;
 mod replay;
 mod stage;
 mod store;
 
+pub(crate) use delta::{AROUND_VALUE, DocOperations};
 pub use delta::{Action, DocDelta, Plain};
 pub(crate) use merge::apply;
 pub(crate) use path::is_below;

@@ -56,8 +56,13 @@ impl Path {
 
     /// The first bytes of the keys of all cells at and below this path. `this` is the entry that the path is part of.
     pub(crate) fn prefix(&self, this: Id) -> Vec<u8> {
+        self.prefix_above(self.0.len(), this)
+    }
+
+    /// The same for the path of the first steps.
+    pub(crate) fn prefix_above(&self, steps: usize, this: Id) -> Vec<u8> {
         let mut out = Vec::with_capacity(48);
-        for step in &self.0 {
+        for step in &self.0[..steps] {
             push_step(&mut out, step, this);
         }
         out

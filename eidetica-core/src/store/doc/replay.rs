@@ -1,5 +1,6 @@
 //! The record of a cell of a document as it was at given heads.
 
+use bytes::Bytes;
 use eidetica_contract::Result;
 
 use super::delta::Action;
@@ -179,14 +180,12 @@ async fn covered_above(moment: &Moment<'_>, cell: &Cell, number: u64) -> Result<
 }
 
 /// The action of an entry at a path.
-fn action_at(entry: &ReadEntry, path: &Path) -> Result<Action> {
+fn action_at(entry: &ReadEntry, path: &Path) -> Result<Action<Bytes>> {
     let Some(Delta::Doc(delta)) = &entry.delta else { return Err(damaged("a delta of a document")) };
     // An entry names the elements that it makes without its own id, which it cannot contain.
     let mut path = path.clone();
     if let Some(Step::Element(name)) = path.0.last_mut() {
         name.entry.take_if(|id| *id == entry.stored.entry.id());
     }
-    let order = path.order();
-    let found = delta.0.binary_search_by(|(at, _)| at.order().cmp(&order));
-    found.map(|at| delta.0[at].1.clone()).map_err(|_| damaged("an operation is missing from its entry"))
+    delta.find(&path.order()).ok_or_else(|| damaged("an operation is missing from its entry"))
 }

@@ -1,15 +1,15 @@
 //! The document store, as an application sees it.
 
 use eidetica_contract::{Error, ErrorKind, Result};
-use fractional_index::FractionalIndex;
 
 use super::delta::{Action, DocDelta, Plain};
 use super::path::{ElementName, Path, Step};
+use super::position;
 use super::render::Element;
 use super::stage::DocView;
 use crate::db::Touched;
 use crate::doc::Doc;
-use crate::error::{damaged, invalid};
+use crate::error::invalid;
 use crate::id::Id;
 use crate::store::handle::{StoreHandle, StoreType};
 use crate::store::stage::DocStage;
@@ -302,33 +302,29 @@ impl DocStore {
     /// A position before the element with this index. Elements that share one position, because they were inserted apart,
     /// are moved apart first.
     fn make_room(&self, path: &Path, list: &[Element], index: usize) -> Result<Vec<u8>> {
-        let parse = |element: &Element| {
-            FractionalIndex::from_bytes(element.position.clone()).map_err(|_| damaged("a position"))
-        };
-        let left = index.checked_sub(1).map(|left| parse(&list[left])).transpose()?;
-        let same =
-            list[index..].iter().take_while(|e| left.as_ref().is_some_and(|l| e.position[..] <= *l.as_bytes())).count();
-        let right = list.get(index + same).map(parse).transpose()?;
-        let between = |left: Option<&FractionalIndex>| {
-            FractionalIndex::new(left, right.as_ref()).ok_or_else(|| damaged("the order of positions"))
-        };
-        let position = between(left.as_ref())?;
-        if position.as_bytes().len() > LONG_POSITION {
-            return self.spread(path, list, index);
+        let left = index.checked_sub(1).map(|left| &list[left].position[..]);
+        let same = list[index..].iter().take_while(|e| left.is_some_and(|left| e.position[..] <= *left)).count();
+        let right = list.get(index + same).map(|element| &element.position[..]);
+        let mut positions: Vec<Vec<u8>> = Vec::with_capacity(1 + same);
+        for _ in 0..=same {
+            let left = positions.last().map(Vec::as_slice).or(left);
+            match position::between(left, right) {
+                Some(position) if position.len() <= LONG_POSITION => positions.push(position),
+                _ => return self.spread(path, list, index),
+            }
         }
-        let mut last = position.clone();
-        for element in &list[index..index + same] {
-            last = between(Some(&last))?;
-            self.write_element(path, element.name, Some(last.as_bytes().to_vec()), None)?;
+        let free = positions.remove(0);
+        for (element, position) in list[index..].iter().zip(positions) {
+            self.write_element(path, element.name, Some(position), None)?;
         }
-        Ok(position.as_bytes().to_vec())
+        Ok(free)
     }
 
     /// Gives all elements new, short positions, and returns the one that is left free before the element with this index.
-    /// Inserting at one place again and again makes positions longer; this happens once in many such inserts.
+    /// Inserting at one place again and again makes positions longer, and a peer may choose such as leave no room; this
+    /// happens once in many inserts.
     fn spread(&self, path: &Path, list: &[Element], index: usize) -> Result<Vec<u8>> {
-        let mut positions = Vec::with_capacity(list.len() + 1);
-        halve(None, None, list.len() + 1, &mut positions).ok_or_else(|| damaged("the order of positions"))?;
+        let mut positions: Vec<Vec<u8>> = position::spread(list.len() + 1).collect();
         let free = positions.remove(index);
         for (element, position) in list.iter().zip(positions) {
             self.write_element(path, element.name, Some(position), None)?;
@@ -396,23 +392,6 @@ impl DocStore {
 /// Positions get longer where elements are inserted at one place again and again; from this length on the list is spread.
 const LONG_POSITION: usize = 64;
 
-/// As many positions as are asked for, in order, between two others, as short as they can be.
-fn halve(
-    left: Option<&FractionalIndex>,
-    right: Option<&FractionalIndex>,
-    count: usize,
-    out: &mut Vec<Vec<u8>>,
-) -> Option<()> {
-    if count == 0 {
-        return Some(());
-    }
-    let middle = FractionalIndex::new(left, right)?;
-    let before = count / 2;
-    halve(left, Some(&middle), before, out)?;
-    out.push(middle.as_bytes().to_vec());
-    halve(Some(&middle), right, count - before - 1, out)
-}
-
 /// A part of a value that is set.
 enum Part {
     Plain(Plain),
@@ -468,11 +447,8 @@ fn flatten(path: &Path, value: Value, parts: &mut Vec<(Path, Part)>) -> Result<(
         }
         Value::List(list) => {
             parts.push((path.clone(), Part::Plain(Plain::List)));
-            let mut position: Option<FractionalIndex> = None;
-            for value in list {
-                let next = position.as_ref().map_or_else(FractionalIndex::default, FractionalIndex::new_after);
-                parts.push((path.clone(), Part::Element { position: next.as_bytes().to_vec(), value }));
-                position = Some(next);
+            for (position, value) in position::spread(list.len()).zip(list) {
+                parts.push((path.clone(), Part::Element { position, value }));
             }
         }
         Value::Counter(base) => parts.push((path.clone(), Part::Counter(base))),

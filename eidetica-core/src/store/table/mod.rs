@@ -8,6 +8,7 @@ mod store;
 use bytes::Bytes;
 use eidetica_contract::Result;
 
+pub(crate) use delta::TableOperations;
 pub use delta::{Fields, RowAction, TableDelta};
 pub(crate) use index::{IndexDefinition, IndexWriter, index_rows};
 pub use store::{RowConflict, RowRange, Table};
@@ -29,16 +30,24 @@ pub const KIND: &str = "table";
 const LOOK_AHEAD: usize = 256;
 
 /// Applies the delta of an entry to the rows of a store.
-pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &TableDelta, indexes: &mut IndexWriter<'_>) -> Result<()> {
-    for rows in delta.0.chunks(LOOK_AHEAD) {
+pub(crate) async fn apply(
+    applier: &mut Applier<'_>,
+    delta: &TableOperations,
+    indexes: &mut IndexWriter<'_>,
+) -> Result<()> {
+    let mut rows = delta.iter();
+    loop {
         // A delta has one action for each row, so no action changes what another one of it reads.
+        let rows: Vec<(String, RowAction)> = rows.by_ref().take(LOOK_AHEAD).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
         let cells: Vec<Cell> = rows.iter().map(|(key, _)| cell::single(key.as_bytes())).collect();
         let records = live::get_many(applier.rows, applier.store, &cells).await?;
         for (((_, action), cell), record) in rows.iter().zip(cells).zip(records) {
             apply_row(applier, cell, record, action, indexes).await?;
         }
     }
-    Ok(())
 }
 
 async fn apply_row(
@@ -91,8 +100,7 @@ pub(crate) async fn replay(moment: &Moment<'_>, cell: &Cell) -> Result<RowCell> 
     let key = cell::single_part(cell).ok_or_else(|| damaged("the key of a row"))?;
     let operation = |entry: &ReadEntry| {
         let Some(Delta::Table(delta)) = &entry.delta else { return None };
-        let at = delta.0.binary_search_by(|(at, _)| at.as_bytes().cmp(&key)).ok()?;
-        match delta.0[at].1.clone() {
+        match delta.find(&key)? {
             RowAction::Insert(fields) => Some(RowOperation::Insert(fields)),
             RowAction::Write { identity, fields } => Some(RowOperation::Write { identity, fields }),
             RowAction::Delete => None,

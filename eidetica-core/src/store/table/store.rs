@@ -26,7 +26,13 @@ use crate::value::Value;
 ///
 /// The fields of a row merge one by one: two people who change different fields of one row apart both keep their change. Of
 /// two who change the same field, the later `(time, id)` shows, and the other is a conflict. Fields that `T` does not
-/// know are kept; fields that a row lacks are for serde's defaults. For rows of any shape take `Table<Doc>`.
+/// know are kept; fields that a row lacks are for serde's defaults.
+///
+/// Any peer that may write can put a row there that is no `T`. Reading it answers [`ErrorKind::WrongType`], and the error
+/// names its key as `row`; so do [`scan`](Table::scan), [`select`](Table::select), [`search`](Table::search) and
+/// [`find`](Table::find), rather than leave out rows that somebody relies on. [`scan_each`](Table::scan_each) returns such
+/// rows beside the others, each as its error, so that an application can pass over them. `Table<Doc>` reads rows of any
+/// shape: open the same store as such to look at them, to mend or to delete them.
 pub struct Table<T> {
     handle: StoreHandle,
     rows: PhantomData<fn() -> T>,
@@ -199,17 +205,50 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
     /// Rows in the order of their keys.
     ///
     /// Holds what it returns in memory: page through a large table with [`RowRange::from`] and [`RowRange::limit`].
+    ///
+    /// Errors: [`ErrorKind::WrongType`] if a row of the range is no `T`; `row` names its key.
     pub async fn scan(&self, range: RowRange) -> Result<Vec<(String, T)>> {
         self.select(range, |_, _| true).await
     }
 
+    /// Rows in the order of their keys, each by itself: one that is no `T` is there with its [`ErrorKind::WrongType`], and
+    /// does not keep the others from being read.
+    ///
+    /// ```
+    /// # use eidetica_core::store::{Table, table::RowRange};
+    /// # async fn example(table: Table<std::collections::BTreeMap<String, i64>>) -> eidetica_contract::Result<()> {
+    /// for (key, row) in table.scan_each(RowRange::all()).await? {
+    ///     match row {
+    ///         Ok(row) => println!("{key}: {row:?}"),
+    ///         Err(error) => eprintln!("{key} is passed over: {error}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn scan_each(&self, range: RowRange) -> Result<Vec<(String, Result<T>)>> {
+        self.each(range, |_, _| true).await
+    }
+
     /// The rows that a condition holds for, in the order of their keys. Reads the rows of the range one by one; for a
     /// single field, [`find`](Table::find) with an index is faster. The limit of the range counts what is returned.
+    ///
+    /// Errors: as for [`scan`](Table::scan), whether or not the condition would hold; for a forward range with a limit, only
+    /// if it comes by that row.
     pub async fn select(
         &self,
         range: RowRange,
         condition: impl Fn(&str, &T) -> bool + Send + Sync,
     ) -> Result<Vec<(String, T)>> {
+        let rows = self.each(range, |key, row| row.as_ref().map_or(true, |row| condition(key, row))).await?;
+        rows.into_iter().map(|(key, row)| Ok((key, row?))).collect()
+    }
+
+    async fn each(
+        &self,
+        range: RowRange,
+        condition: impl Fn(&str, &Result<T>) -> bool + Send + Sync,
+    ) -> Result<Vec<(String, Result<T>)>> {
         let mut found = Vec::new();
         let backward = range.direction == Direction::Backward;
         let most = if backward { usize::MAX } else { range.limit };
@@ -218,7 +257,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
             if found.len() >= most {
                 break;
             }
-            let row: T = from_fields(&key, fields.iter().map(|(name, value)| (name.as_str(), value)))?;
+            let row = from_fields(&key, fields.iter().map(|(name, value)| (name.as_str(), value)));
             if condition(&key, &row) {
                 found.push((key, row));
             }
@@ -230,13 +269,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
         Ok(found)
     }
 
-    /// All rows that a condition holds for.
+    /// All rows that a condition holds for. Errors: as for [`scan`](Table::scan).
     pub async fn search(&self, condition: impl Fn(&T) -> bool + Send + Sync) -> Result<Vec<(String, T)>> {
         self.select(RowRange::all(), |_, row| condition(row)).await
     }
 
     /// The rows whose field shows this value, in the order of their keys. Uses the index of the field if there is one and
     /// nothing is staged, else reads the table.
+    ///
+    /// Errors: as for [`scan`](Table::scan), for rows that are found. A row whose field holds another value is not looked at.
     pub async fn find(&self, field: &str, value: impl Into<Value>) -> Result<Vec<(String, T)>> {
         let value = value.into();
         let wanted = Bytes::from(value.to_bytes());
