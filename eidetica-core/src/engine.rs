@@ -270,13 +270,13 @@ impl Engine {
     ///
     /// Errors: [`ErrorKind::Conflict`].
     pub async fn set_local(&self, name: &str, before: Option<Bytes>, value: impl Into<Bytes>) -> Result<()> {
-        self.change_locals([LocalChange { name: name.to_owned(), before, after: Some(value.into()) }]).await
+        self.change_locals(vec![LocalChange { name: name.to_owned(), before, after: Some(value.into()) }]).await
     }
 
     /// Changes several values of this node at once, if all of them are still as they were read; durable on return.
     ///
     /// Errors: [`ErrorKind::Conflict`], and then none is changed. Cancellation: all are changed or none.
-    pub async fn change_locals(&self, changes: impl IntoIterator<Item = LocalChange>) -> Result<()> {
+    pub async fn change_locals(&self, changes: Vec<LocalChange>) -> Result<()> {
         let mut batch = WriteBatch::new();
         let mut bytes = 0;
         for LocalChange { name, before, after } in changes {

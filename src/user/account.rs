@@ -21,8 +21,6 @@ pub(super) struct Master {
 
 /// A user whose password was right.
 pub(super) struct Unlocked {
-    /// The row as it was read.
-    pub stored: Bytes,
     pub user: UserRow,
     pub master: Master,
 }
@@ -70,7 +68,7 @@ impl Instance {
         let mut user =
             UserRow { id, name: name.to_owned(), next_key: 1, master: 0, lock: None, master_key: Vec::new() };
         user.lock_with(environment, password, &master).await?;
-        let made = self.engine().change_locals([
+        let made = self.engine().change_locals(vec![
             LocalChange { name: rows::user(name), before: None, after: Some(rows::write(&user)) },
             ring::new_row(environment, id, &master, 0, None, &key)?,
         ]);
@@ -102,22 +100,26 @@ impl Instance {
     /// Checks a password, or that there is none.
     pub(super) async fn unlock(&self, name: &str, password: Option<&str>) -> Result<Unlocked> {
         let Some(password) = password else {
-            let (stored, user) = self.stored_user(name).await?.ok_or_else(|| refused::unknown_user(name))?;
+            let (_, user) = self.stored_user(name).await?.ok_or_else(|| refused::unknown_user(name))?;
             let key = match user.lock {
                 None => user.master_key[..].try_into().map_err(|_| rows::damaged("a master key"))?,
                 Some(_) => return Err(refused::missing_password(name)),
             };
             let master = Master { number: user.master, key: Zeroizing::new(key) };
-            return Ok(Unlocked { stored, user, master });
+            return Ok(Unlocked { user, master });
         };
         // To be told at once, without being counted.
         if let Some((_, UserRow { lock: None, .. })) = self.stored_user(name).await? {
             return Err(refused::superfluous_password(name));
         }
-        self.attempts().take(self.engine(), name, async || self.try_password(name, password).await).await?
+        let turn = self.attempts().turn(self.engine(), name).await?;
+        let tried = self.try_password(name, password).await?;
+        turn.end(self.engine(), tried.is_err()).await?;
+        tried
     }
 
-    /// Tries a password. Takes the same time whether there is such a user or not.
+    /// Tries a password. Takes the same time whether there is such a user or not. The inner error is what counts as a
+    /// failure.
     async fn try_password(&self, name: &str, password: &str) -> Result<Result<Unlocked>> {
         let found = self.stored_user(name).await?;
         let lock = match found.as_ref().map(|(_, user)| &user.lock) {
@@ -126,12 +128,12 @@ impl Instance {
             None => Lock::new(self.engine().environment())?,
         };
         let key = lock.key(password).await?;
-        let Some((stored, user)) = found else { return Ok(Err(refused::unknown_user(name))) };
+        let Some((_, user)) = found else { return Ok(Err(refused::unknown_user(name))) };
         let Some(opened) = seal::open(&key, &master_context(&user.id, name), &user.master_key) else {
             return Ok(Err(refused::wrong_password(name)));
         };
         let master = Master { number: user.master, key: opened };
-        Ok(Ok(Unlocked { stored, user, master }))
+        Ok(Ok(Unlocked { user, master }))
     }
 
     /// The row of a user, as it is and as it reads.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use eidetica_contract::{ErrorKind, Result};
 use eidetica_core::Engine;
 use minicbor::{Decode, Encode};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::rows::{self, FAILURES};
 
@@ -48,35 +48,40 @@ impl Default for Attempts {
     }
 }
 
+/// The turn of one name: nobody else in this process tries a password on it meanwhile.
+pub(super) struct Turn<'a> {
+    name: [u8; 16],
+    failed_before: bool,
+    _lock: MutexGuard<'a, ()>,
+}
+
 impl Attempts {
-    /// Lets somebody try, when it is the turn of this name. `attempt` answers within `Ok` whether the try was good; what
-    /// has failed for another reason does not count.
-    ///
-    /// Cancellation: a dropped attempt is not counted. Whoever can drop it can as well read the store.
-    pub async fn take<T, E>(
-        &self,
-        engine: &Engine,
-        name: &str,
-        attempt: impl AsyncFn() -> Result<Result<T, E>>,
-    ) -> Result<Result<T, E>> {
+    /// Waits until a password may be tried on this name.
+    pub(super) async fn turn(&self, engine: &Engine, name: &str) -> Result<Turn<'_>> {
         let name = digest(name);
         let mut waited_for = None;
         loop {
-            let turn = self.turns[usize::from(name[0]) % AT_ONCE].lock().await;
+            let lock = self.turns[usize::from(name[0]) % AT_ONCE].lock().await;
             let failures = Table::read(engine).await?.find(name);
             // Not compared with the clock again, which may stand still or go back: that wait is over.
-            if failures.is_some() && failures != waited_for {
-                let wait = failures.as_ref().map_or(Duration::ZERO, |failures| failures.wait(now(engine)));
-                drop(turn);
-                tokio::time::sleep(wait).await;
-                waited_for = failures;
-                continue;
+            if failures == waited_for {
+                return Ok(Turn { name, failed_before: failures.is_some(), _lock: lock });
             }
-            let tried = attempt().await?;
-            if tried.is_err() || failures.is_some() {
-                record(engine, name, tried.is_err()).await?;
-            }
-            return Ok(tried);
+            let wait = failures.as_ref().map_or(Duration::ZERO, |failures| failures.wait(now(engine)));
+            drop(lock);
+            tokio::time::sleep(wait).await;
+            waited_for = failures;
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Counts the attempt. One that is dropped before, or has failed for another reason than the password, is not counted:
+    /// whoever can bring that about can as well read the store.
+    pub async fn end(self, engine: &Engine, failed: bool) -> Result<()> {
+        match failed || self.failed_before {
+            true => record(engine, self.name, failed).await,
+            false => Ok(()),
         }
     }
 }

@@ -45,7 +45,7 @@ impl User {
             // The row of the user changes along, so that a change of the password never misses a key.
             let counted =
                 LocalChange { name: rows::user(self.name()), before: Some(before), after: Some(rows::write(&user)) };
-            match engine.change_locals([counted, row]).await {
+            match engine.change_locals(vec![counted, row]).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 done => return done.map(|()| id),
             }

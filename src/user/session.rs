@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use eidetica_contract::{ErrorKind, Result};
 use eidetica_core::LocalChange;
 
-use super::account::Master;
+use super::account::{Master, Unlocked};
 use super::rows::{self, UserId, UserRow};
 use super::{KeyId, refused, seal};
 use crate::Instance;
@@ -86,36 +86,47 @@ impl User {
     /// Errors: as for [`Instance::login_user`] if `old` is not the password. Cancellation and crashes: the old password holds,
     /// or the new one, with all keys.
     pub async fn change_password(&mut self, old: Option<&str>, new: Option<&str>) -> Result<()> {
-        let engine = self.instance.engine().clone();
-        let environment = engine.environment();
         self.master()?;
         loop {
             let unlocked = self.instance.unlock(self.name(), old).await?;
-            let before = &unlocked.master;
-            // A master key that has lain in the open must not protect anything later.
-            let master = match (old, new) {
-                (Some(_), Some(_)) => before.clone(),
-                _ => Master { number: before.number + 1, key: seal::fresh(environment)? },
-            };
-            let mut user = unlocked.user;
-            user.lock_with(environment, new, &master).await?;
-            let row = rows::user(self.name());
-            let mut changes =
-                vec![LocalChange { name: row, before: Some(unlocked.stored), after: Some(rows::write(&user)) }];
-            if master.number != before.number {
-                changes.extend(super::ring::resealed(&engine, user.id, before, &master).await?);
+            let environment = self.instance.engine().environment();
+            let mut master = unlocked.master.clone();
+            if old.is_none() || new.is_none() {
+                // A master key that has lain in the open must not protect anything later.
+                master = Master { number: master.number + 1, key: seal::fresh(environment)? };
+            }
+            let mut locked = unlocked.user.clone();
+            locked.lock_with(environment, new, &master).await?;
+            if self.store_lock(&unlocked, &locked, &master).await? {
+                let mut held = self.session.master.write().unwrap_or_else(PoisonError::into_inner);
+                if held.is_some() {
+                    *held = Some(master);
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// Stores the lock and the master key of `locked`; false if another session has stored others meanwhile. Keys that are
+    /// added at the same time only make it try again, without hashing anew.
+    async fn store_lock(&self, unlocked: &Unlocked, locked: &UserRow, master: &Master) -> Result<bool> {
+        let engine = self.instance.engine();
+        loop {
+            let stored = self.instance.stored_user(self.name()).await?;
+            let (before, mut user) = stored.ok_or_else(|| refused::unknown_user(self.name()))?;
+            if user.master_key != unlocked.user.master_key {
+                return Ok(false);
+            }
+            (user.lock, user.master) = (locked.lock.clone(), locked.master);
+            user.master_key.clone_from(&locked.master_key);
+            let name = rows::user(self.name());
+            let mut changes = vec![LocalChange { name, before: Some(before), after: Some(rows::write(&user)) }];
+            if master.number != unlocked.master.number {
+                changes.extend(super::ring::resealed(engine, user.id, &unlocked.master, master).await?);
             }
             match engine.change_locals(changes).await {
-                // Another session has changed the user, or added a key.
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => return Err(error),
-                Ok(()) => {
-                    let mut held = self.session.master.write().unwrap_or_else(PoisonError::into_inner);
-                    if held.is_some() {
-                        *held = Some(master);
-                    }
-                    return Ok(());
-                }
+                done => return done.map(|()| true),
             }
         }
     }

@@ -142,7 +142,7 @@ impl User {
             let (before, row) = self.tracked_row(id).await?.unzip();
             let after = change(row)?.map(rows::write);
             let name = rows::tracked(id, self.id());
-            match self.instance.engine().change_locals([LocalChange { name, before, after }]).await {
+            match self.instance.engine().change_locals(vec![LocalChange { name, before, after }]).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 done => {
                     // Also after an error: it may have been stored, and only the flush failed.
