@@ -104,7 +104,8 @@ async fn many_users_work_at_once_and_see_nothing_of_each_other() {
         assert_eq!(user.list_keys().await.unwrap().len(), 5);
         let mut tracked: Vec<_> = user.databases().await.unwrap().iter().map(|tracked| tracked.database_id).collect();
         let mut own = databases.clone();
-        (tracked.sort(), own.sort());
+        tracked.sort();
+        own.sort();
         assert_eq!(tracked, own);
         assert_eq!(user.find_database("same").await.unwrap().len(), 4);
     }

@@ -36,7 +36,8 @@ async fn a_new_database_is_tracked_with_sync_enabled_and_can_be_found() {
     }
     let mut found: Vec<_> = user.find_database("notes").await.unwrap().iter().map(|found| *found.root_id()).collect();
     let mut expected = [*one.root_id(), *two.root_id()];
-    (found.sort(), expected.sort());
+    found.sort();
+    expected.sort();
     assert_eq!(found, expected);
     refused(user.find_database("note").await, ErrorKind::NotFound, "unknown_name");
 }
@@ -127,7 +128,7 @@ async fn settings_change_and_a_wrong_interval_changes_nothing() {
     };
     let wished = TrackedDatabase { database_id: id, key_id: key, sync_settings: settings };
     user.track_database(wished.clone()).await.unwrap();
-    assert_eq!(user.databases().await.unwrap(), [wished.clone()]);
+    assert_eq!(user.databases().await.unwrap(), std::slice::from_ref(&wished));
 
     let mut wrong = wished.clone();
     wrong.sync_settings.interval_seconds = Some(0);

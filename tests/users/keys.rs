@@ -34,7 +34,8 @@ async fn sessions_that_add_keys_at_once_lose_none() {
     }
     let mut keys: Vec<_> = user.list_keys().await.unwrap().into_iter().map(|key| key.id).collect();
     assert_eq!(keys[0], added[0]);
-    (keys.sort(), added.sort());
+    keys.sort();
+    added.sort();
     assert_eq!(keys, added);
 }
 
