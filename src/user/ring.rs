@@ -127,3 +127,22 @@ fn open(user: UserId, master: &Master, id: &KeyId, row: &KeyRow) -> Result<Secre
 fn context<'a>(user: &'a UserId, id: &'a KeyId) -> [&'a [u8]; 3] {
     [b"eidetica key of a user", &user.0, id.as_bytes()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eidetica_core::SystemEnvironment;
+
+    #[test]
+    fn a_sealed_key_is_bound_to_its_user_and_its_public_key() {
+        let (one, two) = (UserId([1; 16]), UserId([2; 16]));
+        let [key, other] = [3, 4].map(|seed| SecretKey::from_seed(&[seed; 32]));
+        let master = Master { number: 1, key: seal::fresh(&SystemEnvironment).unwrap() };
+        let change = new_row(&SystemEnvironment, one, &master, 0, None, &key).unwrap();
+        let row: KeyRow = rows::read(&change.after.unwrap(), "a key").unwrap();
+        assert_eq!(open(one, &master, &key.public(), &row).unwrap().seed(), key.seed());
+        assert!(open(two, &master, &key.public(), &row).is_err());
+        assert!(open(one, &master, &other.public(), &row).is_err());
+        assert!(seal::open(&master.key, &context(&one, &other.public()), &row.sealed).is_none());
+    }
+}

@@ -84,6 +84,20 @@ async fn rows_of_users_in_the_place_of_others_are_refused() {
 }
 
 #[tokio::test]
+async fn a_sealed_user_under_a_forged_name_is_refused() {
+    let store = Shared::at_once(Memory::new());
+    let instance = Instance::open(Box::new(store.clone())).await.unwrap();
+    instance.create_user("alice", Some("secret")).await.unwrap();
+    let (_, row) = rows(&store, "user/").await.remove(0);
+    let mut forged = row.to_vec();
+    let place = forged.windows(5).position(|part| part == b"alice").unwrap();
+    forged[place..place + 5].copy_from_slice(b"mally");
+    put(&store, &[(&Bytes::from("user/mally"), &forged.into())]).await;
+    refused(instance.login_user("mally", Some("secret")).await, ErrorKind::Unauthenticated, "wrong_password");
+    instance.login_user("alice", Some("secret")).await.unwrap();
+}
+
+#[tokio::test]
 async fn keys_in_the_place_of_other_keys_of_the_same_user_are_refused() {
     for password in [Some("secret"), None] {
         let store = Shared::at_once(Memory::new());
