@@ -1,8 +1,14 @@
 //! A store of databases, as an application opens it.
 
-use eidetica_contract::{Backend, BackendInfo, Maintenance, Registry, Result};
+use std::sync::Arc;
+
+use eidetica_contract::{Backend, BackendInfo, Maintenance, PublicKey, Registry, Result};
 use eidetica_core::crdt::Doc;
 use eidetica_core::{Database, Engine, Exported, Id, Options, SecretKey};
+use tokio::sync::watch;
+
+use crate::device;
+use crate::user::Attempts;
 
 // Linking a backend is what registers it; a crate that nothing names is dropped by the linker.
 #[cfg(feature = "sqlite")]
@@ -12,6 +18,15 @@ use eidetica_backend_sqlite as _;
 #[derive(Clone)]
 pub struct Instance {
     engine: Engine,
+    shared: Arc<Shared>,
+}
+
+/// What all clones have in common.
+struct Shared {
+    device: SecretKey,
+    attempts: Attempts,
+    /// Rings when users wish something else; see `wishes.rs`.
+    wishes: watch::Sender<u64>,
 }
 
 impl Instance {
@@ -26,7 +41,17 @@ impl Instance {
     ///
     /// Errors: as for [`open`](Instance::open).
     pub async fn open_with(backend: Box<dyn Backend>, options: Options) -> Result<Instance> {
-        Ok(Instance { engine: Engine::open(backend, options).await? })
+        let engine = Engine::open(backend, options).await?;
+        let device = match device::load_or_make(&engine).await {
+            Ok(device) => device,
+            Err(error) => {
+                // The tasks of the engine end, and the error says more than closing could.
+                let _ = engine.close().await;
+                return Err(error);
+            }
+        };
+        let shared = Shared { device, attempts: Attempts::default(), wishes: watch::Sender::new(0) };
+        Ok(Instance { engine, shared: Arc::new(shared) })
     }
 
     /// Opens the store that a URL names, such as `sqlite:notes.db` or `memory:`.
@@ -40,6 +65,15 @@ impl Instance {
     /// What the store lies in.
     pub fn backend_info(&self) -> BackendInfo {
         self.engine.backend_info()
+    }
+
+    /// Who this store is to others: the public key of its device, made with the store and the same ever after. A backup that
+    /// is opened is the same device; do not use both.
+    ///
+    /// The secret key lies in the store, unsealed, because a device works while nobody is logged in. What protects it is the
+    /// mode of the store's files.
+    pub fn device_id(&self) -> PublicKey {
+        self.shared.device.public()
     }
 
     /// A new key, from the randomness of this instance. It is kept nowhere.
@@ -78,7 +112,7 @@ impl Instance {
     }
 
     /// Copies everything in the store, as of now, into another backend, which must be empty. The store stays in use.
-    /// Returns how many rows were copied.
+    /// Returns how many rows were copied. Users, their keys and the key of the device are copied along.
     ///
     /// Errors: `AlreadyExists` if the target holds something; those of both backends.
     pub async fn backup(&self, target: Box<dyn Backend>) -> Result<u64> {
@@ -88,6 +122,14 @@ impl Instance {
     /// Does a piece of housekeeping in the backend. Errors: `Unsupported` if it has no such job.
     pub async fn maintain(&self, job: Maintenance) -> Result<()> {
         self.engine.maintain(job).await
+    }
+
+    pub(crate) fn attempts(&self) -> &Attempts {
+        &self.shared.attempts
+    }
+
+    pub(crate) fn wishes_bell(&self) -> &watch::Sender<u64> {
+        &self.shared.wishes
     }
 
     /// The engine below, for what this type does not offer.

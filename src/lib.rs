@@ -12,10 +12,11 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> eidetica::Result<()> {
 //! let instance = Instance::open(Box::new(Memory::new())).await?;
-//! let key = instance.generate_key()?;
-//! let mut settings = Doc::new();
-//! settings.set("name", "notes");
-//! let database = instance.create_database_with_key(settings, &key).await?;
+//! instance.create_user("alice", None).await?;
+//! let mut user = instance.login_user("alice", None).await?;
+//! let key = user.get_default_key()?;
+//! let settings: Doc = [("name", "notes")].into_iter().collect();
+//! let database = user.create_database(settings, &key).await?;
 //!
 //! let transaction = database.new_transaction().await?;
 //! let notes = transaction.get_store::<DocStore>("notes").await?;
@@ -28,7 +29,10 @@
 //! # }
 //! ```
 
+mod device;
 mod instance;
+pub mod user;
+mod wishes;
 
 pub use eidetica_contract::{Error, ErrorKind, PublicKey, Result, Retry};
 pub use eidetica_core as core;
@@ -38,6 +42,8 @@ pub use eidetica_core::{
     View, Watch, WriteEvent, crdt, entry, store,
 };
 pub use instance::Instance;
+pub use user::User;
+pub use wishes::Wishes;
 
 /// Where data rests.
 pub mod backend {

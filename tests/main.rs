@@ -5,3 +5,4 @@ mod house;
 mod local;
 mod oracle;
 mod spec;
+mod users;

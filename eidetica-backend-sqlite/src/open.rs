@@ -1,15 +1,18 @@
 //! Opening the file: whose it is, which format it has, and how every connection to it is set up.
 
 use std::ffi::OsStr;
+use std::fs::OpenOptions;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use eidetica_contract::{Error, ErrorKind, Keyspace, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use crate::error::translate;
+use crate::error::{translate, translate_io};
 use crate::statements;
 
 /// `PRAGMA application_id` of our files: "EiDB". It stands at a fixed place of the file, for `file` and the like.
@@ -56,6 +59,7 @@ enum Found {
 impl Site {
     /// Opens the store, creating it if there is nothing yet. Returns the connection for writing, and what is allowed.
     pub(crate) fn open(&self) -> Result<(Connection, Access)> {
+        self.make_private()?;
         self.refuse_untouched()?;
         let (connection, access) = self.connect_for_writing()?;
         let found = self.found(&connection)?;
@@ -80,6 +84,20 @@ impl Site {
         };
         self.set_up(&connection, page_cache)?;
         Ok(connection)
+    }
+
+    /// Makes the file of a new store, which nobody else may read: secret keys lie in it. SQLite gives the files that it
+    /// puts beside it the same mode. One that is there keeps the mode that its owner has given it.
+    fn make_private(&self) -> Result<()> {
+        /// Closing a file ends all locks of the process on it, those of other connections included. Whoever opens a store
+        /// passes here first, so while one makes the file nobody in this process can have it open.
+        static MAKING: Mutex<()> = Mutex::new(());
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.path.exists() {
+            return Ok(());
+        }
+        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path);
+        made.map(drop).map_err(|error| translate_io(&self.path, error))
     }
 
     /// Looks at the file without touching anything: a file of a newer version stays as it is, to the byte, and no other

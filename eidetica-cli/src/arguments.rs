@@ -27,6 +27,9 @@ pub struct Arguments {
     #[arg(long, global = true, env = "EIDETICA_STORE", hide_env_values = true, value_name = "URL")]
     pub store: Option<String>,
 
+    #[command(flatten)]
+    pub who: Who,
+
     /// Write JSON: one document, or one for each line; errors as JSON on standard error.
     #[arg(long, global = true)]
     pub json: bool,
@@ -37,6 +40,19 @@ pub struct Arguments {
 
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Who writes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Who {
+    /// Who writes. Default: the user `default`, who has no password and is made with the first database. A password is
+    /// asked for, or is the first line of the file that EIDETICA_PASSWORD_FILE names.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// The first line of standard input is the password.
+    #[arg(long, global = true)]
+    pub password_stdin: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,6 +116,22 @@ pub enum Command {
     /// Tell about the store, or about a database.
     Info { database: Option<String> },
     /// List the databases.
+    List,
+    /// Make users, and list them.
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make a user, who has no password unless one is asked for.
+    Add {
+        name: String,
+        /// Ask for a password, or take it from the file that EIDETICA_PASSWORD_FILE names.
+        #[arg(long)]
+        password: bool,
+    },
+    /// List the users.
     List,
 }
 

@@ -1,6 +1,6 @@
 //! Names of databases.
 //!
-//! Until there are users, each store keeps its own names: the value `db-name/NAME` of the node holds an id. The name in the
+//! Each store keeps its own names, for all of its users: the value `db-name/NAME` of the node holds an id. The name in the
 //! settings of a database, which travels with it, is where they come from.
 
 use eidetica::crdt::Doc;
@@ -79,19 +79,17 @@ pub async fn find_or_create(session: &Session, name: &str) -> Result<(Database, 
         return Ok((session.write(&id).await?, false));
     }
     check(name)?;
-    let key = session.make_key()?;
+    let mut user = session.user_or_new().await?.clone();
     // Another process may be about to create the same database.
-    let lock = match session.key_file() {
-        Some(file) => Some(file.lock().await?),
-        None => None,
-    };
+    let lock = session.lock_creation().await?;
     match find(session, name).await {
         Ok(id) => return Ok((session.write(&id).await?, false)),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     let settings: Doc = [("name", name)].into_iter().collect();
-    let database = session.instance.create_database_with_key(settings, &key).await?;
+    let key = user.get_default_key()?;
+    let database = user.create_database(settings, &key).await?;
     give(session, name, database.root_id()).await?;
     drop(lock);
     Ok((database, true))

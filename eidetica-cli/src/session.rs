@@ -1,23 +1,29 @@
-//! A store that a command works on.
+//! A store that a command works on, and the user who writes.
 
 use std::path::{Path, PathBuf};
 
 use directories::ProjectDirs;
-use eidetica::{Database, Error, ErrorKind, Id, Instance, SecretKey};
+use eidetica::auth::Permission;
+use eidetica::user::types::{SyncSettings, TrackedDatabase};
+use eidetica::{Database, Error, ErrorKind, Id, Instance, PublicKey, User};
+use tokio::sync::OnceCell;
 
+use crate::arguments::Who;
 use crate::key::KeyFile;
+use crate::lock::CreationLock;
+use crate::password;
 
-/// An open store, and the key to write with.
+/// Who writes unless `--user` says otherwise. This user has no password.
+const DEFAULT_USER: &str = "default";
+
+/// An open store. Reading takes no user: the store is not encrypted.
 pub struct Session {
     pub instance: Instance,
     pub url: String,
-    key: Key,
-}
-
-enum Key {
-    File(KeyFile),
-    /// The store is gone with the process, and so is its key.
-    Process(SecretKey),
+    who: Who,
+    /// `None` if the store is gone with the process.
+    file: Option<PathBuf>,
+    user: OnceCell<User>,
 }
 
 /// What a command does with the store.
@@ -31,7 +37,7 @@ pub enum Intent {
 
 impl Session {
     /// Opens the store with this URL, or the default one.
-    pub async fn open(url: Option<&str>, intent: Intent) -> Result<Session, Error> {
+    pub async fn open(url: Option<&str>, who: &Who, intent: Intent) -> Result<Session, Error> {
         let url = match url {
             Some(url) => url.to_owned(),
             None => default_url(intent)?,
@@ -44,34 +50,107 @@ impl Session {
             return Err(Error::new(ErrorKind::NotFound, message).with("store", &url));
         }
         let instance = Instance::open_url(&url).await?;
-        let key = match file {
-            Some(file) => Key::File(KeyFile::beside(&file)),
-            None => Key::Process(instance.generate_key()?),
+        Ok(Session { instance, url, who: who.clone(), file, user: OnceCell::new() })
+    }
+
+    /// The user who writes. Errors: `NotFound` if the store has no such user.
+    pub async fn user(&self) -> Result<&User, Error> {
+        self.user.get_or_try_init(|| self.log_in(false)).await
+    }
+
+    /// The user who writes; the one without a password is made if need be.
+    pub async fn user_or_new(&self) -> Result<&User, Error> {
+        self.user.get_or_try_init(|| self.log_in(true)).await
+    }
+
+    async fn log_in(&self, make: bool) -> Result<User, Error> {
+        if let Some(name) = &self.who.user {
+            return match self.instance.login_user(name, None).await {
+                Err(error) if error.context("reason") == Some("missing_password") => {
+                    let password = password::ask(&self.who, name).await?;
+                    self.instance.login_user(name, Some(&password)).await
+                }
+                result => result,
+            };
+        }
+        let old_key = self.key_file().map_or(Ok(None), |file| file.read())?;
+        let mut user = match (self.instance.login_user(DEFAULT_USER, None).await, &old_key) {
+            (Ok(user), _) => user,
+            (Err(error), _) if error.kind() != ErrorKind::NotFound => return Err(error),
+            (Err(error), None) if !make => return Err(self.without_key(error)),
+            (Err(_), key) => {
+                let made = match key {
+                    Some(key) => self.instance.create_user_with_key(DEFAULT_USER, None, key.clone()).await,
+                    None => self.instance.create_user(DEFAULT_USER, None).await,
+                };
+                // Another process may have been faster.
+                if let Err(error) = made
+                    && error.kind() != ErrorKind::AlreadyExists
+                {
+                    return Err(error);
+                }
+                self.instance.login_user(DEFAULT_USER, None).await?
+            }
         };
-        Ok(Session { instance, url, key })
+        if let Some(key) = old_key {
+            // Stored and flushed when this returns. The file stays: it is a copy, to be kept elsewhere or deleted.
+            let id = user.import_private_key(key, Some("key file")).await?;
+            self.track_all(&mut user, id).await?;
+        }
+        Ok(user)
     }
 
-    /// The key of the store; `None` as long as nothing was created in it.
-    pub fn key(&self) -> Result<Option<SecretKey>, Error> {
-        match &self.key {
-            Key::File(file) => file.read(),
-            Key::Process(key) => Ok(Some(key.clone())),
+    /// Tracks what the key of an older store may write, once.
+    async fn track_all(&self, user: &mut User, key: PublicKey) -> Result<(), Error> {
+        let engine = self.instance.engine();
+        let done = format!("key-file-taken/{key}");
+        if engine.local(&done).await?.is_some() {
+            return Ok(());
+        }
+        for id in engine.databases().await? {
+            let right = self.read(&id).await?.now().right_of(key).await?;
+            if right.permission() >= Some(Permission::Write) {
+                self.track(user, id, key).await?;
+            }
+        }
+        match engine.set_local(&done, None, "").await {
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            result => result,
         }
     }
 
-    /// The key of the store, made if need be.
-    pub fn make_key(&self) -> Result<SecretKey, Error> {
-        match (&self.key, self.key()?) {
-            (_, Some(key)) => Ok(key),
-            (Key::File(file), None) => file.create(&self.instance.generate_key()?),
-            (Key::Process(key), None) => Ok(key.clone()),
+    /// Tracks a database that is not tracked yet.
+    pub async fn track(&self, user: &mut User, id: Id, key: PublicKey) -> Result<(), Error> {
+        if user.databases().await?.iter().any(|tracked| tracked.database_id == id) {
+            return Ok(());
+        }
+        let sync_settings = SyncSettings::default();
+        user.track_database(TrackedDatabase { database_id: id, key_id: key, sync_settings }).await
+    }
+
+    /// The key that commands write with, as far as it shows without a password.
+    pub async fn author(&self) -> Result<Option<PublicKey>, Error> {
+        let name = self.who.user.as_deref().unwrap_or(DEFAULT_USER);
+        match self.instance.login_user(name, None).await {
+            Ok(user) => Ok(Some(user.get_default_key()?)),
+            Err(error) if error.kind() == ErrorKind::NotFound && self.who.user.is_none() => {
+                Ok(self.key_file().map_or(Ok(None), |file| file.read())?.map(|key| key.public()))
+            }
+            Err(error) if error.context("reason") == Some("missing_password") => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
-    pub fn key_file(&self) -> Option<&KeyFile> {
-        match &self.key {
-            Key::File(file) => Some(file),
-            Key::Process(_) => None,
+    /// Where older versions of this command kept the key of the store.
+    pub fn key_file(&self) -> Option<KeyFile> {
+        self.file.as_deref().map(KeyFile::beside)
+    }
+
+    /// Keeps other processes from creating databases until the answer is dropped, so that two do not create the same one.
+    pub async fn lock_creation(&self) -> Result<Option<CreationLock>, Error> {
+        match &self.file {
+            Some(file) => Ok(Some(CreationLock::take(file).await?)),
+            None => Ok(None),
         }
     }
 
@@ -80,18 +159,19 @@ impl Session {
         self.instance.open_database_with_key(id, None).await
     }
 
-    /// A database to write. Errors: `NotFound` if the store has no key.
+    /// A database to write. Errors: `NotFound` if the store has no user to write as; `PermissionDenied`.
     pub async fn write(&self, id: &Id) -> Result<Database, Error> {
-        let key = self.key()?.ok_or_else(|| {
-            let message = "this store has no key to write with; put a copy of the key that the database was written \
-                           with at `key_file`, and let nobody else read it";
-            let error = Error::new(ErrorKind::NotFound, message).with("database", id);
-            match self.key_file() {
-                Some(file) => error.with("key_file", file.path().display()),
-                None => error,
-            }
-        })?;
-        self.instance.open_database_with_key(id, Some(key)).await
+        self.user().await.map_err(|error| error.with("database", id))?.open_database(id).await
+    }
+
+    fn without_key(&self, error: Error) -> Error {
+        let message = "this store has no user to write as yet; `eidetica import` makes one, `--user` names another one, and \
+                       a key of an older store is taken in from `key_file`";
+        let error = Error::new(error.kind(), message);
+        match self.key_file() {
+            Some(file) => error.with("key_file", file.path().display()),
+            None => error,
+        }
     }
 }
 

@@ -55,13 +55,14 @@ fn an_error_says_the_same_in_words() {
     assert!(ended.err.starts_with("error: ") && ended.err.contains("there_are: travel"), "{}", ended.err);
 }
 
+/// A key file as older versions of the command have left it.
+const OLD_KEY: &str = "eidetica-key-1 BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n";
+
 #[test]
-fn a_key_that_others_may_read_is_not_used_and_never_replaced() {
+fn an_old_key_file_that_others_may_read_is_not_used_and_never_replaced() {
     let place = Place::with_airports();
-    let key = place.path("store.db.key");
+    let key = place.write("store.db.key", OLD_KEY);
     let mode = || std::fs::metadata(&key).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(), 0o600);
-    let before = std::fs::read(&key).unwrap();
     for open in [0o640, 0o604, 0o620, 0o666] {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(open)).unwrap();
         let (code, error) = place.error(&["set", "travel", "airports", "SEA", "n=1"]);
@@ -76,7 +77,7 @@ fn a_key_that_others_may_read_is_not_used_and_never_replaced() {
     }
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     place.run(&["set", "travel", "airports", "SEA", "n=1"]).ok();
-    assert_eq!(std::fs::read(&key).unwrap(), before);
+    assert_eq!(std::fs::read(&key).unwrap(), OLD_KEY.as_bytes());
 
     for damaged in [&b""[..], b"eidetica-key-1 AAAA\n", b"eidetica-key-1 !\n", b"\xff\xfe"] {
         std::fs::write(&key, damaged).unwrap();

@@ -60,7 +60,11 @@ impl Place {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_eidetica"));
-        command.args(arguments).env("EIDETICA_STORE", &self.store).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .env("EIDETICA_STORE", &self.store)
+            .env_remove("EIDETICA_PASSWORD_FILE")
+            .stdin(Stdio::null());
         command
     }
 

@@ -9,3 +9,4 @@ mod kit;
 mod processes;
 mod rows;
 mod transfer;
+mod users;

@@ -39,8 +39,8 @@ fn many_processes_change_one_row_and_nothing_is_lost() {
 #[test]
 fn a_database_is_created_by_one_process_at_a_time() {
     let place = Place::with_airports();
-    let key = std::fs::File::open(place.path("store.db.key")).unwrap();
-    key.lock().unwrap();
+    let lock = std::fs::File::open(place.path("store.db.lock")).unwrap();
+    lock.lock().unwrap();
     let file = airports();
     let mut import = import_of(&file);
     import[3] = "other";
@@ -50,7 +50,7 @@ fn a_database_is_created_by_one_process_at_a_time() {
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert!(child.try_wait().unwrap().is_none(), "it does not wait for the lock");
     assert_eq!(place.json(&["list"]).len(), 1);
-    key.unlock().unwrap();
+    lock.unlock().unwrap();
     wait(child).ok();
     assert_eq!(place.json(&["list"]).len(), 2);
 }

@@ -58,6 +58,17 @@ impl Options {
     }
 }
 
+/// A change of a value that belongs to this node; see [`Engine::change_locals`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalChange {
+    /// The name of the value.
+    pub name: String,
+    /// What it was read as; `None`: there was none.
+    pub before: Option<Bytes>,
+    /// What it becomes; `None`: it is removed.
+    pub after: Option<Bytes>,
+}
+
 /// A store of databases in a backend. Cheap to clone.
 ///
 /// ```
@@ -260,14 +271,28 @@ impl Engine {
     ///
     /// Errors: [`ErrorKind::Conflict`].
     pub async fn set_local(&self, name: &str, before: Option<Bytes>, value: impl Into<Bytes>) -> Result<()> {
-        let name = name.as_bytes().to_vec();
+        self.change_locals(vec![LocalChange { name: name.to_owned(), before, after: Some(value.into()) }]).await
+    }
+
+    /// Changes several values of this node at once, if all of them are still as they were read; durable on return.
+    ///
+    /// Errors: [`ErrorKind::Conflict`], and then none is changed. Cancellation: all are changed or none.
+    pub async fn change_locals(&self, changes: Vec<LocalChange>) -> Result<()> {
         let mut batch = WriteBatch::new();
-        match before {
-            Some(before) => batch.expect_value(LOCAL, name.clone(), before),
-            None => batch.expect_absent(LOCAL, name.clone()),
+        let mut bytes = 0;
+        for LocalChange { name, before, after } in changes {
+            let name = Bytes::from(name);
+            bytes += name.len() + after.as_ref().map_or(0, Bytes::len);
+            match before {
+                Some(before) => batch.expect_value(LOCAL, name.clone(), before),
+                None => batch.expect_absent(LOCAL, name.clone()),
+            }
+            match after {
+                Some(after) => batch.put(LOCAL, name, after),
+                None => batch.delete(LOCAL, name),
+            }
         }
-        batch.put(LOCAL, name, value.into());
-        self.inner.storage.commit(batch, 64).await?;
+        self.inner.storage.commit(batch, bytes).await?;
         self.inner.storage.flush().await
     }
 

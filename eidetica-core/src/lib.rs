@@ -35,7 +35,7 @@ pub use db::{
     CallbackGuard, Change, Committed, Cursor, Database, Durability, Exported, LogEntry, Outcome, Parked, Problem,
     Refused, Report, Snapshot, StoreSummary, Transaction, View, Watch, WriteEvent,
 };
-pub use engine::{Engine, Options};
+pub use engine::{Engine, LocalChange, Options};
 pub use id::Id;
 pub use key::{SecretKey, attested};
 pub use memory::Memory;

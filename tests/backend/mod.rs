@@ -4,6 +4,7 @@ pub(crate) mod children;
 mod crash;
 pub(crate) mod durability;
 mod model;
+mod modes;
 mod redb_sketch;
 pub(crate) mod sqlite_errors;
 mod steps;

@@ -32,25 +32,29 @@ pub async fn list(session: &Session, output: &mut Output) -> Result<(), Failure>
 pub async fn store(session: &Session, output: &mut Output) -> Result<(), Failure> {
     let info = session.instance.backend_info();
     let databases = session.instance.databases().await?.len();
-    let author = session.key()?.map(|key| key.public().to_string());
-    let key_file = session.key_file().map(|file| file.path().display().to_string());
+    let author = session.author().await?.map(|key| key.to_string());
+    let (device, users) = (session.instance.device_id().to_string(), session.instance.list_users().await?);
+    // Left from an older version, if there is one.
+    let key_file = session.key_file().filter(|file| file.path().exists()).map(|file| file.path().display().to_string());
     let durable = info.capabilities.durable;
     if output.json {
         return output.document(&serde_json::json!({
             "store": session.url, "location": info.location, "durable": durable, "databases": databases,
-            "author": author, "key_file": key_file,
+            "author": author, "device": device, "users": users, "key_file": key_file,
         }));
     }
-    let none = || "none yet".to_owned();
-    lines(
-        output,
-        &[
-            ("store", session.url.clone()),
-            ("databases", databases.to_string()),
-            ("author", author.unwrap_or_else(none)),
-            ("key file", key_file.unwrap_or_else(|| "none; the key is gone with the store".to_owned())),
-        ],
-    )
+    let none = || "none yet, or behind a password".to_owned();
+    let mut about = vec![
+        ("store", session.url.clone()),
+        ("databases", databases.to_string()),
+        ("device", device),
+        ("users", users.join(", ")),
+        ("author", author.unwrap_or_else(none)),
+    ];
+    if let Some(file) = key_file {
+        about.push(("old key file", format!("{file}; after the first change the store has its key, too")));
+    }
+    lines(output, &about)
 }
 
 /// Tells about a database.
@@ -59,8 +63,8 @@ pub async fn database(session: &Session, name: &str, output: &mut Output) -> Res
     let database = session.read(&id).await?;
     let stores = database.stores().await?;
     let (entries, tips) = (database.entry_count().await?, database.get_tips().await?);
-    let right = match session.key()? {
-        Some(key) => format!("{:?}", database.now().right_of(key.public()).await?),
+    let right = match session.author().await? {
+        Some(key) => format!("{:?}", database.now().right_of(key).await?),
         None => "none".to_owned(),
     };
     if output.json {

@@ -6,13 +6,14 @@ mod history;
 mod row;
 mod rows;
 mod transfer;
+mod user;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use eidetica::{Error, ErrorKind};
 
-use crate::arguments::{Arguments, Command, Look};
+use crate::arguments::{Arguments, Command, Look, UserCommand};
 use crate::failure::{Failure, PROBLEMS};
 use crate::interrupt::Interrupt;
 use crate::output::{Output, remark};
@@ -26,12 +27,13 @@ const CLOSING: Duration = Duration::from_secs(5);
 pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrupt) -> Result<ExitCode, Failure> {
     let store = arguments.store.as_deref();
     if let Command::Import(import) = &arguments.command {
-        import::run(store, import, output, interrupt).await?;
+        import::run(store, &arguments.who, import, output, interrupt).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    let intent = if matches!(arguments.command, Command::Restore { .. }) { Intent::Create } else { Intent::Use };
-    let session = interrupt.guard(async { Ok(Session::open(store, intent).await?) }).await?;
-    let result = interrupt.guard(on(&session, &arguments.command, output)).await;
+    let creates = matches!(arguments.command, Command::Restore { .. } | Command::User(UserCommand::Add { .. }));
+    let intent = if creates { Intent::Create } else { Intent::Use };
+    let session = interrupt.guard(async { Ok(Session::open(store, &arguments.who, intent).await?) }).await?;
+    let result = interrupt.guard(on(&session, &arguments, output)).await;
     if matches!(result, Err(Failure::Interrupted)) {
         let _ = tokio::time::timeout(CLOSING, session.instance.close()).await;
         remark("stopped");
@@ -45,9 +47,9 @@ pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrup
     result
 }
 
-async fn on(session: &Session, command: &Command, output: &mut Output) -> Result<ExitCode, Failure> {
+async fn on(session: &Session, arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {
     let mut code = ExitCode::SUCCESS;
-    match command {
+    match &arguments.command {
         Command::Import(_) => {
             return Err(Error::new(ErrorKind::Internal, "an import runs on its own").into());
         }
@@ -87,6 +89,7 @@ async fn on(session: &Session, command: &Command, output: &mut Output) -> Result
         Command::Info { database: None } => about::store(session, output).await?,
         Command::Info { database: Some(name) } => about::database(session, name, output).await?,
         Command::List => about::list(session, output).await?,
+        Command::User(command) => user::run(session, command, &arguments.who, output).await?,
     }
     output.flush()?;
     Ok(code)

@@ -44,21 +44,37 @@ pub async fn restore(session: &Session, file: &Path, name: Option<&str>, output:
         Error::new(kind, "the file cannot be opened; check the path").with("file", file.display()).caused_by(error)
     })?;
     let mut input = BufReader::with_capacity(1 << 18, input);
-    let restored = session.instance.import(&mut input, session.key()?).await;
+    let restored = session.instance.import(&mut input, None).await;
     let (database, moved) = restored.map_err(|error| error.with("file", file.display()))?;
     let name = call(session, &database, name).await?;
-    let writable = match session.key()? {
-        Some(_) => database.current_permission().await?.permission() >= Some(eidetica::auth::Permission::Write),
-        None => false,
-    };
+    let writable = follow(session, &database).await?;
     let mut text = format!("restored {} entries as {name}", moved.entries);
     if !writable {
-        text.push_str("\nthe key of this store has no right to write to it: it can be read");
+        text.push_str("\nno key of the user has a right to write to it: it can be read");
     }
     output.say(&text, || {
         let id = database.root_id().to_string();
         serde_json::json!({ "entries": moved.entries, "name": name, "id": id, "writable": writable })
     })
+}
+
+/// Tracks a database if the user has a key that may write to it. Says whether that is so.
+async fn follow(session: &Session, database: &Database) -> Result<bool, Error> {
+    let id = *database.root_id();
+    let mut user = match session.user().await {
+        Ok(user) => user.clone(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let opened = match user.open_database(&id).await {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(false),
+        opened => opened?,
+    };
+    let writes = opened.current_permission().await?.permission() >= Some(eidetica::auth::Permission::Write);
+    if let (true, Some(key)) = (writes, opened.author()) {
+        session.track(&mut user, id, key).await?;
+    }
+    Ok(writes)
 }
 
 /// Sees to it that a database has a name here, and returns it.
@@ -100,13 +116,7 @@ pub async fn backup(session: &Session, file: &Path, output: &mut Output) -> Resu
             return Err(error.into());
         }
     };
-    let mut text = format!("copied {rows} records to {}", file.display());
-    if let Some(key) = session.key_file().filter(|key| key.path().exists()) {
-        text.push_str(&format!(
-            "\nthe key to write with is not among them; keep a copy of {}, too",
-            key.path().display()
-        ));
-    }
+    let text = format!("copied {rows} records to {}, keys included; keep it as carefully as the store", file.display());
     output.say(&text, || serde_json::json!({ "records": rows, "file": file.display().to_string() }))
 }
 

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use eidetica::Database;
 
-use crate::arguments::Import;
+use crate::arguments::{Import, Who};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::names;
@@ -29,6 +29,7 @@ use write::Counts;
 /// Imports a file.
 pub async fn run(
     store: Option<&str>,
+    who: &Who,
     arguments: &Import,
     output: &mut Output,
     interrupt: &Interrupt,
@@ -37,7 +38,7 @@ pub async fn run(
     let progress = Progress::new(output.json);
     // What is wrong with the file shows before a store is touched.
     let plan = Plan::make(arguments, &progress, interrupt).await?;
-    let session = Session::open(store, Intent::Create).await?;
+    let session = Session::open(store, who, Intent::Create).await?;
     let result = into_store(&session, arguments, &plan, &progress, interrupt).await;
     progress.finish();
     let closed = session.instance.close().await;

@@ -1,0 +1,67 @@
+//! What all users of a store together wish for a database.
+//!
+//! Sync goes by this, and by nothing else of users: nobody has to be logged in.
+
+use std::collections::BTreeMap;
+
+use eidetica_contract::Result;
+use eidetica_core::Id;
+use tokio::sync::watch;
+
+use crate::Instance;
+use crate::user::{TRACKED, TrackedRow};
+
+/// What all users together wish for a database: whatever one of them wishes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wishes {
+    /// Whether somebody wants it synced.
+    pub sync_enabled: bool,
+    /// Whether somebody who wants it synced wants every commit sent at once.
+    pub sync_on_commit: bool,
+    /// The shortest interval of those who want it synced.
+    pub interval_seconds: Option<u64>,
+}
+
+impl Instance {
+    /// What the users of this store wish for a database; `None` if nobody tracks it. True for all users, whether they have
+    /// logged in since the start or not.
+    pub async fn wishes(&self, database: &Id) -> Result<Option<Wishes>> {
+        Ok(self.wishes_below(&format!("{TRACKED}{database}/")).await?.remove(database))
+    }
+
+    /// What the users of this store wish, for each database that somebody tracks.
+    pub async fn all_wishes(&self) -> Result<BTreeMap<Id, Wishes>> {
+        self.wishes_below(TRACKED).await
+    }
+
+    /// Tells when wishes may have changed in this process: whoever waits for a change then reads again. Other processes on
+    /// the same store are not heard.
+    pub fn wishes_changed(&self) -> watch::Receiver<u64> {
+        self.wishes_bell().subscribe()
+    }
+
+    pub(crate) fn wishes_have_changed(&self) {
+        self.wishes_bell().send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    async fn wishes_below(&self, prefix: &str) -> Result<BTreeMap<Id, Wishes>> {
+        let mut all = BTreeMap::<Id, Wishes>::new();
+        for (name, row) in self.engine().locals(prefix).await? {
+            let (database, _) = TrackedRow::parts(&name)?;
+            all.entry(database).or_default().add(&TrackedRow::parse(&row)?);
+        }
+        Ok(all)
+    }
+}
+
+impl Wishes {
+    fn add(&mut self, one: &TrackedRow) {
+        if !one.sync_enabled {
+            return;
+        }
+        self.sync_enabled = true;
+        self.sync_on_commit |= one.sync_on_commit;
+        self.interval_seconds = self.interval_seconds.into_iter().chain(one.interval_seconds).min();
+    }
+}
