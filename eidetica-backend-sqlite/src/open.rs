@@ -12,7 +12,7 @@ use eidetica_contract::{Error, ErrorKind, Keyspace, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use crate::error::{translate, translate_io};
+use crate::error::translate;
 use crate::statements;
 
 /// `PRAGMA application_id` of our files: "EiDB". It stands at a fixed place of the file, for `file` and the like.
@@ -59,7 +59,7 @@ enum Found {
 impl Site {
     /// Opens the store, creating it if there is nothing yet. Returns the connection for writing, and what is allowed.
     pub(crate) fn open(&self) -> Result<(Connection, Access)> {
-        self.make_private()?;
+        self.make_private();
         self.refuse_untouched()?;
         let (connection, access) = self.connect_for_writing()?;
         let found = self.found(&connection)?;
@@ -88,16 +88,16 @@ impl Site {
 
     /// Makes the file of a new store, which nobody else may read: secret keys lie in it. SQLite gives the files that it
     /// puts beside it the same mode. One that is there keeps the mode that its owner has given it.
-    fn make_private(&self) -> Result<()> {
+    ///
+    /// If it cannot be made SQLite says why, when it does not find it.
+    fn make_private(&self) {
         /// Closing a file ends all locks of the process on it, those of other connections included. Whoever opens a store
         /// passes here first, so while one makes the file nobody in this process can have it open.
         static MAKING: Mutex<()> = Mutex::new(());
         let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.path.exists() {
-            return Ok(());
+        if !self.path.exists() {
+            let _ = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path);
         }
-        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path);
-        made.map(drop).map_err(|error| translate_io(&self.path, error))
     }
 
     /// Looks at the file without touching anything: a file of a newer version stays as it is, to the byte, and no other
@@ -115,7 +115,8 @@ impl Site {
     }
 
     fn connect_for_writing(&self) -> Result<(Connection, Access)> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        // SQLite itself must not make the file: its mode would be up to the umask.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
         // Reading something is what really opens the file and its WAL.
         let opened = self.connect(flags).and_then(|connection| {
             self.set_up(&connection, self.page_cache / 2)?;
