@@ -68,7 +68,9 @@ impl Instance {
 
     /// Reads a whole history from a stream that [`Database::export`] has written.
     ///
-    /// Errors: `InvalidInput` if the stream is cut off, damaged or no export.
+    /// Errors: `InvalidInput` if the stream is cut off, damaged or no export; [`Exported::check`] tells so before anything
+    /// is written. Entries before the error stay, and `database` and `entries_kept` among its context pairs say where and
+    /// how many. Cancellation: as after an error.
     pub async fn import(
         &self,
         input: &mut (impl std::io::Read + Send),

@@ -33,9 +33,9 @@ mod instance;
 pub use eidetica_contract::{Error, ErrorKind, PublicKey, Result, Retry};
 pub use eidetica_core as core;
 pub use eidetica_core::{
-    CallbackGuard, Change, Committed, Cursor, Database, Durability, Environment, Exported, Id, LogEntry, Options,
-    Outcome, Parked, Problem, Refused, Report, SecretKey, Snapshot, StoreSummary, SystemEnvironment, Time, Transaction,
-    View, Watch, WriteEvent, crdt, entry, store,
+    CallbackGuard, Change, Committed, Cursor, Database, Durability, Environment, Exported, Id, LogEntry, MissingBodies,
+    Options, Outcome, Parked, Problem, Refused, Report, SecretKey, Snapshot, StoreSummary, SystemEnvironment, Time,
+    Transaction, View, Watch, WriteEvent, crdt, entry, store,
 };
 pub use instance::Instance;
 

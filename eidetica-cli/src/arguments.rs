@@ -12,7 +12,7 @@ Exit codes:
   1    failed; the error says why
   2    the command line makes no sense
   3    the store, database, table, row, field or file is not there
-  4    `verify` has found problems
+  4    `verify` has found problems, or that something is missing
   130  stopped by Ctrl-C; what was done before is kept
 
 With --json an error is one JSON object on standard error: {\"error\": {\"kind\", \"message\", \"context\", \"causes\", \

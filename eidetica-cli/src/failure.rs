@@ -11,7 +11,7 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// A store, database, table, row, field or file is not there.
 pub const NOT_FOUND: u8 = 3;
-/// `verify` has found problems.
+/// `verify` has found problems, or that bodies are missing.
 pub const PROBLEMS: u8 = 4;
 /// Ctrl-C, by the convention of shells.
 pub const INTERRUPTED: u8 = 130;

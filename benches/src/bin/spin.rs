@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use eidetica::Durability;
 use eidetica_benches::base::Bases;
-use eidetica_benches::work::ingest::Engine;
 use eidetica_benches::sides::Sides;
+use eidetica_benches::work::ingest::Engine;
 use eidetica_benches::work::{commit, import, ingest, merge, read};
 use eidetica_benches::workloads::Work;
 use eidetica_benches::{Result, clock};

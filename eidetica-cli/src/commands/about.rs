@@ -94,6 +94,9 @@ pub async fn database(session: &Session, name: &str, output: &mut Output) -> Res
         if !store.known {
             text.push_str(", of a kind that is not known here");
         }
+        if store.partial {
+            text.push_str(", NOT WHOLE: entries lack what they wrote to it; see `verify`");
+        }
         about.push(("store", text));
     }
     lines(output, &about)

@@ -29,6 +29,10 @@ pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrup
         import::run(store, import, output, interrupt).await?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Restore { file, .. } = &arguments.command {
+        // What is wrong with the file shows before a store is touched.
+        interrupt.guard(transfer::check(file)).await?;
+    }
     let intent = if matches!(arguments.command, Command::Restore { .. }) { Intent::Create } else { Intent::Use };
     let session = interrupt.guard(async { Ok(Session::open(store, intent).await?) }).await?;
     let result = interrupt.guard(on(&session, &arguments.command, output)).await;

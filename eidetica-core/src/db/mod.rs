@@ -26,6 +26,6 @@ pub(crate) use transaction::TransactionState;
 pub use transaction::{Committed, Durability, Transaction};
 pub use transfer::Exported;
 pub(crate) use used::{Touch, Touched};
-pub use verify::{Problem, Report};
+pub use verify::{MissingBodies, Problem, Report};
 pub use view::{Snapshot, View};
 pub(crate) use writer::WriterHandle;

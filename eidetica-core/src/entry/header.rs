@@ -59,6 +59,11 @@ impl StoreDelta {
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
         StoreDelta { name: name.to_owned(), kind: kind.to_owned(), length, hash: *blake3::hash(body).as_bytes() }
     }
+
+    /// True if this is the body that is meant.
+    pub(crate) fn fits(&self, body: &[u8]) -> bool {
+        body.len() == self.length as usize && *blake3::hash(body).as_bytes() == self.hash
+    }
 }
 
 impl Header {
@@ -98,7 +103,7 @@ impl Header {
 
     /// Reads a header of this format version. Whether it is canonical, within the limits and well signed is for
     /// [`verify`](super::verify) to say.
-    pub(super) fn read(bytes: &[u8]) -> Read<Header> {
+    pub(crate) fn read(bytes: &[u8]) -> Read<Header> {
         let mut input = Reader::new(bytes);
         input.list_of(8)?;
         if input.uint()? != u64::from(FORMAT_VERSION) {

@@ -115,7 +115,6 @@ impl<'a> Node<'a> {
         }
         conflicts
     }
-
 }
 
 impl ValueCell {
