@@ -35,7 +35,7 @@ pub use eidetica_core as core;
 pub use eidetica_core::{
     CallbackGuard, Change, Committed, Cursor, Database, Durability, Environment, Exported, Id, LogEntry, MissingBodies,
     Options, Outcome, Parked, Problem, Refused, Report, SecretKey, Snapshot, StoreSummary, SystemEnvironment, Time,
-    Transaction, View, Watch, WriteEvent, crdt, entry, store,
+    Transaction, View, Warning, Watch, WriteEvent, crdt, entry, store,
 };
 pub use instance::Instance;
 

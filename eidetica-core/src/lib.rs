@@ -33,7 +33,7 @@ pub mod crdt {
 pub use clock::{Environment, SystemEnvironment, Time};
 pub use db::{
     CallbackGuard, Change, Committed, Cursor, Database, Durability, Exported, LogEntry, MissingBodies, Outcome, Parked,
-    Problem, Refused, Report, Snapshot, StoreSummary, Transaction, View, Watch, WriteEvent,
+    Problem, Refused, Report, Snapshot, StoreSummary, Transaction, View, Warning, Watch, WriteEvent,
 };
 pub use engine::{Engine, Options};
 pub use id::Id;

@@ -23,7 +23,7 @@ pub use database::{Database, StoreSummary};
 pub use history::LogEntry;
 pub use ingest::{Outcome, Parked, Refused};
 pub(crate) use transaction::TransactionState;
-pub use transaction::{Committed, Durability, Transaction};
+pub use transaction::{Committed, Durability, Transaction, Warning};
 pub use transfer::Exported;
 pub(crate) use used::{Touch, Touched};
 pub use verify::{MissingBodies, Problem, Report};
