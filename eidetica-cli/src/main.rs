@@ -6,11 +6,13 @@ mod condition;
 mod failure;
 mod import;
 mod interrupt;
+mod json;
 mod key;
 mod names;
 mod output;
 mod session;
 mod snapshot;
+mod store_url;
 mod text;
 mod typed;
 

@@ -146,6 +146,9 @@ fn a_backup_is_a_store() {
     let rows = place.lines(&["rows", "travel", "airports"]);
     let file = place.path("copy.db");
     place.run(&["backup", file.to_str().unwrap()]).ok();
+    let names = std::fs::read_dir(place.path("")).unwrap().map(|file| file.unwrap().file_name());
+    let names: Vec<_> = names.filter(|name| !name.to_string_lossy().starts_with("store.db")).collect();
+    assert_eq!(names, ["copy.db"], "nothing else is left");
     assert_eq!(place.error(&["backup", file.to_str().unwrap()]).1["kind"], "AlreadyExists");
     let copy = place.on("copy.db");
     copy.run(&["verify"]).ok();

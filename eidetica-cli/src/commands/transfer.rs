@@ -122,15 +122,17 @@ async fn call(session: &Session, database: &Database, wanted: Option<&str>) -> R
 /// Copies the whole store into a new SQLite file.
 pub async fn backup(session: &Session, file: &Path, output: &mut Output) -> Result<(), Failure> {
     check_new(file)?;
-    let target = Sqlite::open(file).await?;
-    let rows = match session.instance.backup(Box::new(target)).await {
-        Ok(rows) => rows,
-        Err(error) => {
-            // What is left is no store; it was made here, so it is taken away again.
-            let _ = std::fs::remove_file(file);
-            return Err(error.into());
-        }
-    };
+    let failed = |error| not_written(file, error);
+    // It gets its name when it is whole. What belongs to it meanwhile lies in a directory of its own, which goes with
+    // everything in it after an error and when the command is stopped.
+    let mut directory = tempfile::Builder::new();
+    let directory = directory.prefix(".eidetica-backup-").tempdir_in(directory_of(file)).map_err(failed)?;
+    let copy = directory.path().join("store.db");
+    let target = Sqlite::open(&copy).await?;
+    let rows = session.instance.backup(Box::new(target)).await?;
+    let copy = tempfile::TempPath::try_from_path(copy).map_err(failed)?;
+    copy.persist_noclobber(file).map_err(|error| failed(error.error))?;
+    File::open(directory_of(file)).and_then(|directory| directory.sync_all()).map_err(failed)?;
     let mut text = format!("copied {rows} records to {}", file.display());
     if let Some(key) = session.key_file().filter(|key| key.path().exists()) {
         text.push_str(&format!(
