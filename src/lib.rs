@@ -43,7 +43,7 @@ pub use instance::Instance;
 pub mod backend {
     pub use eidetica_contract::{
         Backend, BackendEntry, BackendInfo, Capabilities, Direction, Expectation, Keyspace, Limits, Maintenance,
-        Operation, Page, Registry, Scan, Snapshot, WriteBatch,
+        OpenFuture, Operation, Page, RegisteredBackend, Registry, Scan, Snapshot, WriteBatch,
     };
 
     /// The backends that are part of this program.

@@ -5,10 +5,8 @@ use bytes::Bytes;
 use super::path::{Path, Step};
 use crate::cbor::{Malformed, Read, Reader, Writer};
 use crate::id::Id;
+use crate::limits::MAX_POSITION;
 use crate::value::Value;
-
-/// The longest position of a list element in bytes.
-const MAX_POSITION: usize = 256;
 
 /// What one entry does to a document: one action for each path, ordered by path.
 ///
