@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use eidetica::Instance;
 use eidetica_backend_sqlite::Sqlite;
 use eidetica_contract::{Backend, Error, ErrorKind, Keyspace, Maintenance, Registry, Scan, WriteBatch};
 use rusqlite::Connection;
