@@ -22,6 +22,14 @@ use crate::layout::ENTRIES;
 use crate::store::{SettingsStore, StoreType};
 
 /// A database. Handles are cheap to clone, and may be used from any number of tasks at once.
+///
+/// # Errors and cancellation
+///
+/// What a method says of its errors is what is special about it. Besides, every `async` method answers
+/// [`ErrorKind::Closed`] once the store has been closed, [`ErrorKind::Locked`] while the database is being
+/// [rebuilt](Database::reindex), [`ErrorKind::Corrupted`] for rows that cannot be read, and the errors of the backend, such
+/// as [`ErrorKind::Io`]. Dropping the future of a method that reads changes nothing. One that writes says what may then
+/// have happened; what was ordered of the writer of the database is done to its end.
 #[derive(Clone)]
 pub struct Database {
     pub(crate) core: Arc<Core>,
@@ -83,6 +91,8 @@ impl Database {
     }
 
     /// Begins a transaction on what is here now.
+    ///
+    /// Errors and cancellation: as for all methods; nothing is held or written before the commit.
     pub async fn new_transaction(&self) -> Result<Transaction> {
         let state = self.core.current().await?;
         self.begin(state.meta.tips.clone(), Seen::all_before(state.meta.next), false)
@@ -314,6 +324,9 @@ impl Database {
     }
 
     /// Makes everything durable that was committed before this call.
+    ///
+    /// Errors: [`ErrorKind::Full`] and [`ErrorKind::Io`], after which it is unknown what is durable. Cancellation: the flush may
+    /// or may not take place.
     pub async fn flush(&self) -> Result<()> {
         self.core.storage.flush().await
     }

@@ -27,6 +27,14 @@ use crate::value::Value;
 /// The fields of a row merge one by one: two people who change different fields of one row apart both keep their change. Of
 /// two who change the same field, the later `(time, id)` shows, and the other is a conflict. Fields that `T` does not
 /// know are kept; fields that a row lacks are for serde's defaults. For rows of any shape take `Table<Doc>`.
+///
+/// # Errors and cancellation
+///
+/// What a method says of its errors is what is special about it. Besides, every `async` method answers
+/// [`ErrorKind::Closed`] once the store is closed, [`ErrorKind::Corrupted`] for records that cannot be read, and the errors
+/// of the backend. A method that changes something stages it in the transaction: it answers [`ErrorKind::ReadOnly`] outside
+/// one and [`ErrorKind::Closed`] after its commit. When a future is dropped, a change is staged whole or not at all, and a
+/// read has changed nothing.
 pub struct Table<T> {
     handle: StoreHandle,
     rows: PhantomData<fn() -> T>,
