@@ -15,6 +15,13 @@ use crate::user::Attempts;
 use eidetica_backend_sqlite as _;
 
 /// A store of databases in a backend. Cheap to clone; must be opened and used within a tokio runtime.
+///
+/// # Errors and cancellation
+///
+/// What a method says of its errors is what is special about it. Besides, every `async` method answers `Closed` once the store
+/// has been closed, `Corrupted` for rows that cannot be read, and the errors of the backend, such as `Io`, `Full` and
+/// `Locked`; a method that writes also `ReadOnly`. Dropping a future of a method that reads changes nothing; one that creates
+/// something, a store or a database, has then created it whole or not at all.
 #[derive(Clone)]
 pub struct Instance {
     engine: Engine,
@@ -32,7 +39,8 @@ struct Shared {
 impl Instance {
     /// Opens the store in a backend, or creates one in an empty backend.
     ///
-    /// Errors: `NewerFormat` for a store of a newer version, which is left untouched; those of the backend.
+    /// Errors: `NewerFormat` for a store of a newer version, which is left untouched; `ReadOnly` for one that cannot be written,
+    /// since every opening counts; `Corrupted` for a backup that was cut off; those of the backend.
     pub async fn open(backend: Box<dyn Backend>) -> Result<Instance> {
         Instance::open_with(backend, Options::default()).await
     }
@@ -102,7 +110,9 @@ impl Instance {
 
     /// Reads a whole history from a stream that [`Database::export`] has written.
     ///
-    /// Errors: `InvalidInput` if the stream is cut off, damaged or no export.
+    /// Errors: `InvalidInput` if the stream is cut off, damaged or no export; [`Exported::check`] tells so before anything
+    /// is written. Entries before the error stay, and `database` and `entries_kept` among its context pairs say where and
+    /// how many. Cancellation: as after an error.
     pub async fn import(
         &self,
         input: &mut (impl std::io::Read + Send),
@@ -114,12 +124,14 @@ impl Instance {
     /// Copies everything in the store, as of now, into another backend, which must be empty. The store stays in use.
     /// Returns how many rows were copied. Users, their keys and the key of the device are copied along.
     ///
-    /// Errors: `AlreadyExists` if the target holds something; those of both backends.
+    /// Errors: `AlreadyExists` if the target holds something; those of both backends. Cancellation: the target then holds a
+    /// part, which is refused as a store.
     pub async fn backup(&self, target: Box<dyn Backend>) -> Result<u64> {
         self.engine.backup(target).await
     }
 
-    /// Does a piece of housekeeping in the backend. Errors: `Unsupported` if it has no such job.
+    /// Does a piece of housekeeping in the backend. Errors: `Unsupported` if it has no such job; `Corrupted` as what a check has
+    /// found. Cancellation: the job may go on.
     pub async fn maintain(&self, job: Maintenance) -> Result<()> {
         self.engine.maintain(job).await
     }
@@ -138,6 +150,9 @@ impl Instance {
     }
 
     /// Flushes, ends all tasks, and closes the backend. Handles that are still held answer `Closed` from then on.
+    ///
+    /// Errors: those of the last flush; it is closed all the same. Cancellation: closing may be left halfway, and the store is
+    /// then found as after a crash.
     pub async fn close(self) -> Result<()> {
         self.engine.close().await
     }

@@ -37,9 +37,9 @@ mod wishes;
 pub use eidetica_contract::{Error, ErrorKind, PublicKey, Result, Retry};
 pub use eidetica_core as core;
 pub use eidetica_core::{
-    CallbackGuard, Change, Committed, Cursor, Database, Durability, Environment, Exported, Id, LogEntry, Options,
-    Outcome, Parked, Problem, Refused, Report, SecretKey, Snapshot, StoreSummary, SystemEnvironment, Time, Transaction,
-    View, Watch, WriteEvent, crdt, entry, store,
+    CallbackGuard, Change, Committed, Cursor, Database, Durability, Environment, Exported, Id, LogEntry, MissingBodies,
+    Options, Outcome, Parked, Problem, Refused, Report, SecretKey, Snapshot, StoreSummary, SystemEnvironment, Time,
+    Transaction, View, Warning, Watch, WriteEvent, crdt, entry, store,
 };
 pub use instance::Instance;
 pub use user::User;
@@ -49,7 +49,7 @@ pub use wishes::Wishes;
 pub mod backend {
     pub use eidetica_contract::{
         Backend, BackendEntry, BackendInfo, Capabilities, Direction, Expectation, Keyspace, Limits, Maintenance,
-        Operation, Page, Registry, Scan, Snapshot, WriteBatch,
+        OpenFuture, Operation, Page, RegisteredBackend, Registry, Scan, Snapshot, WriteBatch,
     };
 
     /// The backends that are part of this program.

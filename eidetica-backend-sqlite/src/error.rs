@@ -42,9 +42,11 @@ const NO_DIRECTORY: &str = "the directory of the SQLite store does not exist; cr
 const FULL: &str = "no space is left for the SQLite store; nothing was lost; make room and try again";
 const READ_ONLY: &str =
     "the SQLite store can be read but not written; give this program the right to write to the file and its directory";
+const READ_ONLY_PLACE: &str =
+    "no SQLite store can be made here, since nothing can be written; name a file elsewhere, or make the place writable";
 const LOCKED: &str =
     "another process keeps the SQLite store locked; wait until it has finished, or end it, and try again";
-const DAMAGED: &str = "the SQLite file is damaged; restore it from a backup, or start afresh and sync";
+const DAMAGED: &str = "the SQLite file is damaged; restore it from a backup";
 const NOT_SQLITE: &str =
     "the file is not a SQLite database, or its beginning is damaged; check the path, or restore a backup";
 const NOT_ALLOWED: &str =
@@ -95,6 +97,9 @@ fn cannot_open(path: &Path) -> (ErrorKind, &'static str) {
     }
     // What the system says to a file without a name in the same directory, it will have said to SQLite.
     match tempfile::tempfile_in(directory) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem && !path.exists() => {
+            (ErrorKind::ReadOnly, READ_ONLY_PLACE)
+        }
         Err(error) => meaning_of_io(&error),
         Ok(_) => (ErrorKind::Io, CANNOT_OPEN),
     }

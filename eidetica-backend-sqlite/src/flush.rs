@@ -23,11 +23,18 @@
 //! **The names.** The first flush also syncs the directory, in which the database and the WAL may just have been created.
 //! (What a new database file holds SQLite has synced itself, when it was switched to WAL mode.)
 //!
+//! # When a sync fails
+//!
+//! The system may have dropped the pages that it could not write, and it tells so once: a further `fdatasync` succeeds,
+//! though nothing of them is on the disk. So a flusher that has failed stays failed. Opening the store anew is no way around
+//! it, since the pages may still be in the cache of the system and look written. The first flush of a handle that has found
+//! something in the log therefore does not trust it: it writes the log once more, byte for byte, before it syncs it.
+//!
 //! The alternative, one tiny row under `synchronous = FULL`, does the same `fdatasync` after one more page and one more turn
 //! of the writing thread, during which no commit can run.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use eidetica_contract::{Error, ErrorKind, Result};
@@ -49,6 +56,8 @@ pub(crate) struct Flusher {
     /// A connection that sees whether anybody has committed: this handle, another one, or another process. `None` once it
     /// is closed. The lock is held for a few microseconds.
     watch: Mutex<Option<Connection>>,
+    /// True if the log held something when it was opened, until that has been written anew.
+    inherited: AtomicBool,
     /// How many syncs have begun.
     begun: AtomicU64,
     durable: Mutex<Durable>,
@@ -68,14 +77,33 @@ struct Durable {
 impl Flusher {
     /// For a store where every flush has nothing to do.
     pub(crate) fn idle(site: Site) -> Flusher {
-        Flusher { site, wal: None, watch: Mutex::default(), begun: AtomicU64::new(0), durable: Mutex::default() }
+        Flusher {
+            site,
+            wal: None,
+            watch: Mutex::default(),
+            inherited: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+            durable: Mutex::default(),
+        }
     }
 
     /// For a store that has just been opened for writing, so that its WAL exists.
     pub(crate) fn new(site: Site) -> Result<Flusher> {
         let wal = File::open(site.wal()).map_err(|error| translate_io(&site.wal(), error))?;
+        let bytes = wal.metadata().map_err(|error| translate_io(&site.wal(), error))?.len();
         let watch = site.connect_for_reading(WATCH_CACHE)?;
-        Ok(Flusher { wal: Some(wal), watch: Mutex::new(Some(watch)), ..Flusher::idle(site) })
+        let inherited = AtomicBool::new(bytes > 0);
+        Ok(Flusher { wal: Some(wal), watch: Mutex::new(Some(watch)), inherited, ..Flusher::idle(site) })
+    }
+
+    /// True if what somebody else has left in the log must be written anew before anything counts as durable.
+    pub(crate) fn has_inherited(&self) -> bool {
+        self.inherited.load(Ordering::Acquire)
+    }
+
+    /// It has been.
+    pub(crate) fn is_written_anew(&self) {
+        self.inherited.store(false, Ordering::Release);
     }
 
     /// Makes durable what has been committed, unless it is already. The sync itself runs on `worker`.

@@ -283,8 +283,7 @@ impl Site {
         match tables == i64::from(Keyspace::COUNT) {
             true => Ok(()),
             false => {
-                let message =
-                    "tables of the SQLite store are missing; restore it from a backup, or start afresh and sync";
+                let message = "tables of the SQLite store are missing; restore it from a backup";
                 Err(Error::new(ErrorKind::Corrupted, message).with("path", self.path.display()).with("tables", tables))
             }
         }

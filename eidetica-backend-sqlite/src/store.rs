@@ -204,6 +204,12 @@ impl Sqlite {
     }
 }
 
+fn write_anew(writer: &Writer, flusher: &Flusher) -> Result<()> {
+    writer.write_anew()?;
+    flusher.is_written_anew();
+    Ok(())
+}
+
 #[async_trait]
 impl Backend for Sqlite {
     fn info(&self) -> BackendInfo {
@@ -231,6 +237,10 @@ impl Backend for Sqlite {
 
     async fn flush(&self) -> Result<()> {
         self.readers.check_open()?;
+        if self.flusher.has_inherited() {
+            let (writer, flusher) = (self.writer.clone(), self.flusher.clone());
+            self.writing.run(move || write_anew(&writer, &flusher)).await?;
+        }
         self.flusher.flush(&self.syncing).await
     }
 
@@ -278,7 +288,8 @@ impl Backend for Sqlite {
             syncing.stop();
             reading.stop();
             readers.release();
-            let flushed = flusher.sync();
+            let anew = if flusher.has_inherited() { write_anew(&writer, &flusher) } else { Ok(()) };
+            let flushed = anew.and_then(|()| flusher.sync());
             flusher.release();
             writer.close();
             drop(private.lock().unwrap_or_else(PoisonError::into_inner).take());

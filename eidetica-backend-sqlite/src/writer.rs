@@ -1,5 +1,7 @@
 //! The one connection that writes, and what it executes.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -9,6 +11,7 @@ use eidetica_contract::{Error, ErrorKind, Expectation, Operation, Result, WriteB
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
+use crate::error::translate_io;
 use crate::open::Site;
 use crate::statements;
 use crate::worker::closed;
@@ -131,6 +134,36 @@ impl Writer {
             // Nothing is lost: the WAL grows until a later one succeeds.
             tracing::warn!(%error, "moving the WAL into the file failed; it is tried again");
         }
+    }
+
+    /// Writes the WAL once more, byte for byte where it is. A system that has failed to write a page, and takes it for written,
+    /// writes it with the next sync then.
+    ///
+    /// The right to write is held meanwhile, without which nobody appends to the WAL or starts it over. Readers see the same
+    /// bytes all the time.
+    pub(crate) fn write_anew(&self) -> Result<()> {
+        const STEP: usize = 1 << 20;
+        let _span = tracing::info_span!("sqlite write anew").entered();
+        let guard = self.lock();
+        let connection = guard.as_ref().ok_or_else(closed)?;
+        execute(connection, "BEGIN IMMEDIATE").map_err(|error| self.site.translate(error))?;
+        let path = self.site.wal();
+        let write = || {
+            let wal = File::options().read(true).write(true).open(&path)?;
+            let (bytes, mut at) = (wal.metadata()?.len(), 0);
+            let mut step = vec![0; STEP];
+            while at < bytes {
+                let step = &mut step[..usize::try_from(bytes - at).unwrap_or(STEP).min(STEP)];
+                wal.read_exact_at(step, at)?;
+                wal.write_all_at(step, at)?;
+                at += step.len() as u64;
+            }
+            Ok(())
+        };
+        let written = write().map_err(|error| translate_io(&path, error));
+        // There is nothing to roll back but the right to write.
+        execute(connection, "ROLLBACK").map_err(|error| self.site.translate(error))?;
+        written
     }
 
     /// A number that changes when somebody else has committed: another process, or another handle of this one.

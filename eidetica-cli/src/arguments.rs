@@ -12,8 +12,8 @@ Exit codes:
   1    failed; the error says why
   2    the command line makes no sense
   3    the store, database, table, row, field or file is not there
-  4    `verify` has found problems
-  130  stopped by Ctrl-C; what was done before is kept
+  4    `verify` has found problems, or that something is missing
+  130  stopped by Ctrl-C or SIGTERM; what was done before is kept
 
 With --json an error is one JSON object on standard error: {\"error\": {\"kind\", \"message\", \"context\", \"causes\", \
 \"retryable\"}}.
@@ -24,7 +24,7 @@ There is no network yet: everything here works on one store on this machine.";
 #[command(name = "eidetica", version, after_help = AFTER, after_long_help = AFTER)]
 pub struct Arguments {
     /// The store, such as `sqlite:notes.db` or `memory:`. Default: a SQLite file in the data directory of this user.
-    #[arg(long, global = true, env = "EIDETICA_STORE", hide_env_values = true, value_name = "URL")]
+    #[arg(long, global = true, env = "EIDETICA_STORE", hide_env_values = true, value_name = "URL", value_parser = crate::store_url::form)]
     pub store: Option<String>,
 
     #[command(flatten)]
@@ -80,13 +80,14 @@ pub enum Command {
     Log {
         database: String,
         /// At most so many.
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = crate::typed::count, allow_negative_numbers = true)]
         limit: usize,
     },
     /// Look at a database as it was.
     At {
         database: String,
         /// Ids of entries as `log` prints them, with commas between, or `~N`: N entries before the newest.
+        #[arg(value_parser = crate::snapshot::form)]
         snapshot: String,
         #[command(subcommand)]
         look: Look,
@@ -185,7 +186,7 @@ pub struct Set {
     pub key: String,
     /// `FIELD=VALUE`: int, float, bool, `null`, else text. `FIELD:=JSON` for anything else, such as `zip:='\"7\"'`.
     #[arg(required = true, value_name = "FIELD=VALUE")]
-    pub fields: Vec<String>,
+    pub fields: Vec<crate::typed::Assignment>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -208,7 +209,7 @@ pub struct RowsOf {
     #[arg(long)]
     pub desc: bool,
     /// At most so many.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::typed::count, allow_negative_numbers = true)]
     pub limit: Option<usize>,
     /// Only rows whose keys begin so.
     #[arg(long)]

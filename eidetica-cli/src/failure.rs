@@ -11,9 +11,9 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// A store, database, table, row, field or file is not there.
 pub const NOT_FOUND: u8 = 3;
-/// `verify` has found problems.
+/// `verify` has found problems, or that bodies are missing.
 pub const PROBLEMS: u8 = 4;
-/// Ctrl-C, by the convention of shells.
+/// Ctrl-C, by the convention of shells; SIGTERM counts as the same.
 pub const INTERRUPTED: u8 = 130;
 
 /// Why a command ends early.
@@ -21,9 +21,11 @@ pub const INTERRUPTED: u8 = 130;
 pub enum Failure {
     /// With an error to report.
     Error(Error),
+    /// With an error that lies in the command line, and could not be told from its form alone.
+    Usage(Error),
     /// Nobody reads what is written, as in `| head`: that is no fault.
     Unread,
-    /// By Ctrl-C; what there is to say has been said.
+    /// By Ctrl-C or SIGTERM; what there is to say has been said.
     Interrupted,
 }
 
@@ -49,7 +51,7 @@ impl Failure {
     /// Says what was wrong, and returns the exit code.
     pub fn report(self, json: bool) -> ExitCode {
         let code = self.code();
-        if let Failure::Error(error) = &self {
+        if let Failure::Error(error) | Failure::Usage(error) = &self {
             let mut line = if json { as_json(error) } else { as_text(error) };
             line.push('\n');
             // With standard error gone, too, there is nobody left to tell.
@@ -62,6 +64,7 @@ impl Failure {
         match self {
             Failure::Unread => 0,
             Failure::Interrupted => INTERRUPTED,
+            Failure::Usage(_) => USAGE,
             Failure::Error(error) if error.kind() == ErrorKind::NotFound => NOT_FOUND,
             Failure::Error(_) => FAILED,
         }

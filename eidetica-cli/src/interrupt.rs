@@ -1,4 +1,4 @@
-//! Ctrl-C.
+//! Ctrl-C, and SIGTERM, which asks for the same.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,19 +21,23 @@ struct State {
 }
 
 impl Interrupt {
-    /// Listens from now on. The first Ctrl-C asks the command to stop cleanly, the second one ends it at once.
+    /// Listens from now on. The first signal asks the command to stop cleanly, the second one ends it at once.
     pub fn listen() -> Result<Interrupt, Failure> {
         let interrupt = Interrupt::default();
         #[cfg(unix)]
         let mut signals = {
             use tokio::signal::unix::{SignalKind, signal};
-            signal(SignalKind::interrupt()).map_err(Failure::starting)?
+            [SignalKind::interrupt(), SignalKind::terminate()]
+                .map(signal)
+                .into_iter()
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(Failure::starting)?
         };
         #[cfg(not(unix))]
-        let mut signals = tokio::signal::windows::ctrl_c().map_err(Failure::starting)?;
+        let mut signals = vec![tokio::signal::windows::ctrl_c().map_err(Failure::starting)?];
         let raised = interrupt.clone();
         tokio::spawn(async move {
-            while signals.recv().await.is_some() {
+            while next(&mut signals).await.is_some() {
                 if raised.state.raised.swap(true, Ordering::AcqRel) {
                     std::process::exit(INTERRUPTED.into());
                 }
@@ -62,4 +66,18 @@ impl Interrupt {
             () = news => Err(Failure::Interrupted),
         }
     }
+}
+
+#[cfg(unix)]
+type Signal = tokio::signal::unix::Signal;
+#[cfg(not(unix))]
+type Signal = tokio::signal::windows::CtrlC;
+
+/// The next of any of these signals.
+async fn next(signals: &mut [Signal]) -> Option<()> {
+    std::future::poll_fn(|context| {
+        let mut polled = signals.iter_mut().map(|signal| signal.poll_recv(context));
+        polled.find(|polled| polled.is_ready()).unwrap_or(std::task::Poll::Pending)
+    })
+    .await
 }

@@ -6,6 +6,7 @@ mod condition;
 mod failure;
 mod import;
 mod interrupt;
+mod json;
 mod key;
 mod lock;
 mod names;
@@ -13,6 +14,7 @@ mod output;
 mod password;
 mod session;
 mod snapshot;
+mod store_url;
 mod text;
 mod typed;
 

@@ -108,7 +108,7 @@ pub async fn give(session: &Session, name: &str, id: &Id) -> Result<(), Error> {
 }
 
 /// Refuses names that no command line takes well.
-fn check(name: &str) -> Result<(), Error> {
+pub fn check(name: &str) -> Result<(), Error> {
     let message = match name {
         "" => "the name of a database must not be empty",
         _ if name.len() > 128 => "the name of a database has at most 128 bytes",

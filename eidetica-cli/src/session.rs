@@ -42,9 +42,11 @@ impl Session {
             Some(url) => url.to_owned(),
             None => default_url(intent)?,
         };
+        crate::store_url::check_scheme(&url)?;
         let file = file_of(&url);
         if let (Some(file), Intent::Use) = (&file, intent)
-            && !file.exists()
+            // A program may have made an empty file for a store that is to come.
+            && std::fs::metadata(file).map_or(true, |found| found.is_file() && found.len() == 0)
         {
             let message = "there is no store here yet; `eidetica import` makes one, and --store names another one";
             return Err(Error::new(ErrorKind::NotFound, message).with("store", &url));

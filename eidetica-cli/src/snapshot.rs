@@ -16,6 +16,15 @@ pub fn short(id: &Id) -> String {
     text
 }
 
+/// A word that can name a snapshot.
+pub fn form(text: &str) -> Result<String, Error> {
+    let back_is_number = text.strip_prefix('~').is_none_or(|back| back.parse::<u64>().is_ok());
+    if back_is_number && text.split(',').all(|part| !part.trim().is_empty()) {
+        return Ok(text.to_owned());
+    }
+    Err(Error::new(ErrorKind::InvalidInput, "a snapshot is ids of entries with commas between, or `~N`, such as `~1`"))
+}
+
 /// The snapshot that a word names: ids or beginnings of ids with commas between, or `~N`.
 pub async fn parse(database: &Database, text: &str) -> Result<Snapshot, Error> {
     if let Some(back) = text.strip_prefix('~') {
@@ -61,10 +70,6 @@ async fn before(database: &Database, back: u64) -> Result<Snapshot, Error> {
 async fn by_prefix(database: &Database, prefix: &str) -> Result<Id, Error> {
     let mut found = Vec::new();
     let mut at = None;
-    if prefix.is_empty() {
-        let message = "a snapshot is ids of entries with commas between, or `~N`";
-        return Err(Error::new(ErrorKind::InvalidInput, message));
-    }
     loop {
         let page = database.log(at, PAGE).await?;
         found.extend(page.iter().map(|entry| entry.id).filter(|id| id.to_string().starts_with(prefix)));

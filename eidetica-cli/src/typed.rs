@@ -21,18 +21,30 @@ pub fn value(text: &str) -> Value {
     }
 }
 
-/// `FIELD=VALUE`, or `FIELD:=JSON`.
-pub fn assignment(text: &str) -> Result<(String, Value), Error> {
-    let refused = |message: &'static str| Error::new(ErrorKind::InvalidInput, message).with("argument", text);
+/// How many of something are wanted.
+pub fn count(text: &str) -> Result<usize, Error> {
+    let message = "a limit is a whole number from 0 up";
+    text.parse().map_err(|_| Error::new(ErrorKind::InvalidInput, message))
+}
+
+/// A field and the value that it gets: `FIELD=VALUE`, or `FIELD:=JSON`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment(pub String, pub Value);
+
+impl std::str::FromStr for Assignment {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Assignment, Error> {
+        assignment(text).map(|(field, value)| Assignment(field, value))
+    }
+}
+
+fn assignment(text: &str) -> Result<(String, Value), Error> {
+    let refused = |message: &'static str| Error::new(ErrorKind::InvalidInput, message);
     let (field, given) = text.split_once('=').ok_or_else(|| refused("write FIELD=VALUE, or FIELD:=JSON"))?;
     let (field, value) = match field.strip_suffix(':') {
         None => (field, value(given)),
-        Some(field) => {
-            let json = serde_json::from_str(given).map_err(|error| {
-                refused("what stands after `:=` is not JSON; texts need double quotes there").caused_by(error)
-            })?;
-            (field, Value::from_json(&json)?)
-        }
+        Some(field) => (field, Value::from_json(&crate::json::parse(given, 0)?)?),
     };
     match field {
         "" => Err(refused("the name of the field is missing before `=`")),

@@ -43,6 +43,26 @@ fn a_command_line_that_makes_no_sense_is_told_apart() {
         let (code, error) = place.error(arguments);
         assert_eq!((code, &error["kind"]), (2, &json!("Usage")), "{arguments:?}: {error}");
     }
+    for arguments in [
+        &["set", "u", "t", "1", "name"][..],
+        &["set", "u", "t", "1", "=x"],
+        &["set", "u", "t", "1", "a:=x"],
+        &["list", "--store", "foo"],
+        &["at", "u", "", "rows", "t"],
+        &["at", "u", "~x", "rows", "t"],
+        &["at", "u", "a,,b", "rows", "t"],
+        &["log", "u", "--limit", "-1"],
+        &["rows", "u", "t", "--limit", "-1"],
+        &["rows", "u", "t", "--limit", "many"],
+    ] {
+        let (code, error) = place.error(arguments);
+        assert_eq!((code, &error["kind"]), (2, &json!("Usage")), "{arguments:?}: {error}");
+    }
+    let error = place.error(&["log", "u", "--limit", "-1"]).1;
+    assert!(error["message"].as_str().unwrap().contains("a whole number from 0 up"), "{error}");
+    let place = Place::with_airports();
+    let (code, error) = place.error(&["set", "travel", "airports", "SEA", "a=1", "b=2", "a=2"]);
+    assert_eq!((code, &error["context"]["field"]), (2, &json!("a")), "{error}");
     let help = place.run(&["--help"]).ok();
     assert!(help.out.contains("Exit codes:") && help.out.contains("130"));
 }
@@ -84,5 +104,48 @@ fn an_old_key_file_that_others_may_read_is_not_used_and_never_replaced() {
         let (code, error) = place.error(&["set", "travel", "airports", "SEA", "n=2"]);
         assert_eq!(code, 1, "{error}");
         assert_eq!(std::fs::read(&key).unwrap(), damaged);
+    }
+}
+
+#[test]
+fn a_scheme_that_is_unknown_is_named_with_those_there_are() {
+    let place = Place::new();
+    for arguments in [&["list"][..], &["restore", "x"], &import_of(&airports())] {
+        let (code, error) = place.error(&[arguments, &["--store", "nosuch:file"]].concat());
+        if arguments[0] != "restore" {
+            assert_eq!((code, &error["kind"]), (3, &json!("NotFound")), "{error}");
+            assert_eq!(error["context"]["scheme"], "nosuch", "{error}");
+            assert_eq!(error["context"]["known"], "memory, sqlite", "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_file_is_no_store_and_stays_empty() {
+    let place = Place::new();
+    let file = place.write("store.db", "");
+    for arguments in [&["list"][..], &["info"], &["verify"], &["reindex"], &["set", "a", "b", "c", "d=1"]] {
+        let (code, error) = place.error(arguments);
+        assert_eq!((code, &error["kind"]), (3, &json!("NotFound")), "{arguments:?}: {error}");
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"");
+    assert_eq!(std::fs::read_dir(place.path("")).unwrap().count(), 1);
+    place.import(&airports()).ok();
+    place.run(&["verify"]).ok();
+}
+
+#[test]
+fn numbers_and_depths_that_fit_nowhere_are_named() {
+    let place = Place::with_airports();
+    let deep = format!("a:={}{}", "[".repeat(65), "]".repeat(65));
+    for (assignment, code, words) in [
+        ("a:=1e999", 2, "out of range"),
+        (deep.as_str(), 2, "nested too deeply"),
+        ("a:={\"x\":1,\"x\":2}", 2, "stands twice"),
+        ("a:=18446744073709551615", 2, "64-bit"),
+    ] {
+        let (found, error) = place.error(&["set", "travel", "airports", "SEA", assignment]);
+        assert_eq!(found, code, "{error}");
+        assert!(error["message"].as_str().unwrap().contains(words), "{error}");
     }
 }

@@ -46,9 +46,19 @@ fn the_past_is_there_by_id_by_prefix_and_by_distance() {
 fn a_snapshot_that_is_none_is_refused() {
     let place = Place::with_airports();
     for (snapshot, code) in
-        [("~5", 3), ("~99999999999", 3), ("~x", 1), ("~-1", 1), ("bafyr4i", 1), ("bafyr4izzzzzz", 3), ("", 1), (",", 1)]
+        [("~5", 3), ("~99999999999", 3), ("~x", 2), ("~-1", 2), ("bafyr4i", 1), ("bafyr4izzzzzz", 3), ("", 2), (",", 2)]
     {
         let (found, error) = place.error(&["at", "travel", snapshot, "rows", "airports"]);
         assert_eq!(found, code, "{snapshot}: {error}");
     }
+}
+
+#[test]
+fn programs_get_whole_ids() {
+    let place = Place::with_airports();
+    let id = place.json(&["info", "travel"])[0]["id"].as_str().unwrap().to_owned();
+    let list = place.lines(&["list"]);
+    assert_eq!(list[1].split('\t').nth(1), Some(id.as_str()), "{list:?}");
+    let log = place.lines(&["log", "travel"]);
+    assert_eq!(log.last().unwrap().split('\t').next(), Some(id.as_str()), "{log:?}");
 }

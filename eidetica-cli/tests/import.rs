@@ -90,6 +90,9 @@ fn json_lines_keep_their_types() {
 #[test]
 fn what_is_wrong_with_a_file_is_told_with_its_line_before_anything_is_written() {
     let place = Place::new();
+    let long_key = format!("id,v\na,1\n{},2\n", "k".repeat(765));
+    let long_row = format!("id,v\na,1\nb,{}\n", "v".repeat(9 << 20));
+    let long_line = format!("{{\"id\":1,\"v\":[{{\"w\":\"{}\"}}]}}\n", "v".repeat(9 << 20));
     for (name, text, message, line) in [
         ("a.csv", "id,v\na,1\nb,2\na,3\n", "same key", 4),
         ("b.csv", "id,v\na,1\n,2\n", "empty", 3),
@@ -98,7 +101,17 @@ fn what_is_wrong_with_a_file_is_told_with_its_line_before_anything_is_written() 
         ("e.jsonl", "{\"id\":1}\n{\"id\":1}\n", "same key", 2),
         ("f.jsonl", "{\"id\":1}\n{\"v\":1}\n", "lacks the field", 2),
         ("g.jsonl", "{\"id\":1}\n{\"id\":\n", "not JSON", 2),
-        ("h.jsonl", "{\"id\":1,\"n\":18446744073709551615}\n", "cannot be taken", 1),
+        ("h.jsonl", "{\"id\":1,\"n\":18446744073709551615}\n", "64-bit", 1),
+        ("j.jsonl", "{\"id\":1}\n{\"id\":2,\"n\":1e999}\n", "out of range", 2),
+        ("k.jsonl", "{\"id\":1}\n{\"id\":2,\"v\":1,\"v\":2}\n", "twice", 2),
+        ("l.jsonl", "{\"id\":1}\n[2]\n", "one object", 2),
+        ("m.csv", "id,v\na,1\nb,\"2\nc,3\nd,4\n", "never closed", 3),
+        ("n.csv", "id,v\na,\"1\n2\"\n\nb,\"x\n\"\"y\nc,\"\"3\n", "never closed", 5),
+        ("o.csv", "id,v\na,1\n\"b,2\nc,3\n", "never closed", 3),
+        ("p.csv", "id,\"v\na,1\n", "never closed", 1),
+        ("q.csv", long_key.as_str(), "key of the row is too long", 3),
+        ("r.csv", long_row.as_str(), "larger than a table takes", 3),
+        ("s.jsonl", long_line.as_str(), "larger than a table takes", 1),
         ("i.csv", "id,v\n\"a\nb\",1\nc,\"2\n3\"\nc,4\n", "same key", 6),
     ] {
         let file = place.write(name, text);
@@ -112,13 +125,52 @@ fn what_is_wrong_with_a_file_is_told_with_its_line_before_anything_is_written() 
 }
 
 #[test]
-fn a_row_that_no_table_takes_is_named_by_its_line() {
+fn quotes_that_are_closed_or_are_none_are_taken() {
     let place = Place::new();
-    let long = "k".repeat(1000);
-    let file = place.write("long.csv", &format!("id,v\na,1\n{long},2\n"));
-    let (code, error) =
-        place.error(&["import", file.to_str().unwrap(), "--database", "d", "--table", "t", "--key", "id"]);
-    assert_eq!((code, &error["context"]["line"]), (1, &json!("3")), "{error}");
+    let file = place.write("q.csv", "\u{feff}\"id\",v\na,\"1\n2\"\n\nb,5\"\nc,\"\"\"\"\nd,\"\"");
+    place.run(&["import", file.to_str().unwrap(), "--database", "d", "--table", "t", "--key", "id"]).ok();
+    let values: Vec<_> = place.json(&["rows", "d", "t"]).iter().map(|row| row["fields"]["v"].clone()).collect();
+    assert_eq!(values, [json!("1\n2"), json!("5\""), json!("\""), json!(null)]);
+}
+
+#[test]
+fn names_that_nothing_can_have_are_refused_before_anything_is_made() {
+    let place = Place::new();
+    let file = airports();
+    let long = "n".repeat(129);
+    for (database, table) in
+        [("", "t"), (long.as_str(), "t"), ("d\n", "t"), ("d", ""), ("d", &long), ("d", "_settings")]
+    {
+        let import = ["import", file.to_str().unwrap(), "--database", database, "--table", table, "--key", "iata"];
+        let (code, error) = place.error(&import);
+        assert_eq!((code, &error["kind"]), (2, &json!("InvalidInput")), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(place.path("")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_empty_file_is_said_to_be_empty() {
+    let place = Place::new();
+    for name in ["e.csv", "e.jsonl"] {
+        let file = place.write(name, "");
+        let import = ["import", file.to_str().unwrap(), "--database", "d", "--table", "t", "--key", "id"];
+        let (code, error) = place.error(&import);
+        assert_eq!((code, &error["message"]), (1, &json!("the file is empty")), "{error}");
+    }
+    assert!(!place.path("store.db").exists());
+}
+
+#[test]
+fn a_key_as_long_as_can_be_and_rows_that_fill_a_transaction_are_taken() {
+    let place = Place::new();
+    let mut text = format!("id,v\n{},1\n", "k".repeat(764));
+    // Together they have more than one entry holds.
+    for (key, bytes) in [("a", 2_900_000), ("b", 7_000_000), ("c", 2_900_000), ("d", 8_000_000)] {
+        text.push_str(&format!("{key},{}\n", "v".repeat(bytes)));
+    }
+    let file = place.write("long.csv", &text);
+    place.run(&["import", file.to_str().unwrap(), "--database", "d", "--table", "t", "--key", "id"]).ok();
+    assert_eq!(place.lines(&["rows", "d", "t", "--fields", "key"]).len(), 6);
 }
 
 #[test]

@@ -21,17 +21,21 @@ fn ctrl_c_keeps_whole_batches_and_a_second_import_completes_them() {
             .unwrap();
     }
     let file = place.write("big.csv", &text);
-    let child = place.start(&import_of(&file));
-    until("rows can be read", || count(&place) > 0);
-    let sent = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
-    assert!(sent.success());
-    let ended = wait(child);
-    assert_eq!(ended.code, Some(130), "{ended:?}");
-    assert!(ended.out.contains("import again to complete it"), "{ended:?}");
+    let mut before = 0;
+    for signal in ["INT", "TERM"] {
+        let child = place.start(&import_of(&file));
+        until("rows can be read", || count(&place) > before);
+        send(signal, &child);
+        let ended = wait(child);
+        assert_eq!(ended.code, Some(130), "{signal}: {ended:?}");
+        assert!(ended.out.contains("import again to complete it"), "{signal}: {ended:?}");
 
-    let rows = place.lines(&["rows", "travel", "airports", "--fields", "key"]).len() - 1;
-    assert!(rows > 0 && rows < ROWS && rows.is_multiple_of(1000), "{rows}");
-    assert!(ended.out.contains(&format!("stopped after row {rows} of {ROWS}")), "{rows}: {ended:?}");
+        let rows = place.lines(&["rows", "travel", "airports", "--fields", "key"]).len() - 1;
+        assert!(rows > before && rows < ROWS && rows.is_multiple_of(1000), "{signal}: {rows}");
+        assert!(ended.out.contains(&format!("stopped after row {rows} of {ROWS}")), "{signal}: {rows}: {ended:?}");
+        before = rows;
+    }
+    let rows = before;
     place.run(&["verify"]).ok();
 
     let again = place.json(&import_of(&file)).remove(0);
@@ -40,4 +44,27 @@ fn ctrl_c_keeps_whole_batches_and_a_second_import_completes_them() {
         (Some(rows as u64), Some((ROWS - rows) as u64))
     );
     assert_eq!(place.lines(&["rows", "travel", "airports", "--fields", "key"]).len() - 1, ROWS);
+
+    // A backup that is stopped leaves nothing, and one that was faster is whole.
+    let copy = place.path("copy.db");
+    let child = place.start(&["backup", copy.to_str().unwrap()]);
+    let begun = || names(&place).iter().any(|name| name.starts_with(".eidetica") || name == "copy.db");
+    until("the backup has begun", begun);
+    send("INT", &child);
+    let ended = wait(child);
+    assert!(!names(&place).iter().any(|name| name.starts_with(".eidetica")), "{ended:?}");
+    match ended.code {
+        Some(130) => assert!(!copy.exists(), "{ended:?}"),
+        _ => drop(place.on("copy.db").run(&["list"]).ok()),
+    }
+}
+
+fn send(signal: &str, child: &std::process::Child) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status().unwrap();
+    assert!(sent.success());
+}
+
+fn names(place: &Place) -> Vec<String> {
+    let files = std::fs::read_dir(place.path("")).unwrap();
+    files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
 }

@@ -49,35 +49,95 @@ fn a_name_that_is_taken_is_not_taken_again() {
 }
 
 #[test]
-fn a_damaged_export_is_refused() {
+fn a_damaged_export_is_refused_before_anything_is_made() {
     let place = Place::with_airports();
     let file = place.path("travel.eidetica");
     place.run(&["export", "travel", file.to_str().unwrap()]).ok();
     let whole = std::fs::read(&file).unwrap();
     let other = place.on("other.db");
-    for (name, bytes) in [
-        ("cut", whole[..whole.len() / 2].to_vec()),
-        ("flipped", {
-            let mut bytes = whole.clone();
-            bytes[whole.len() / 2] ^= 1;
-            bytes
-        }),
-        ("end", {
-            let mut bytes = whole.clone();
-            *bytes.last_mut().unwrap() ^= 1;
-            bytes
-        }),
-        ("empty", Vec::new()),
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    // The last one lies within a body, not within a header: the signatures alone would not show it.
+    let in_body = whole.windows(5).rposition(|bytes| bytes == b" Intl").unwrap();
+    for (name, bytes, message) in [
+        ("cut", whole[..whole.len() / 2].to_vec(), "cut off"),
+        ("flipped", flipped(whole.len() / 2), "damaged"),
+        ("end", flipped(whole.len() - 1), "damaged"),
+        ("body", flipped(in_body), "damaged"),
+        ("empty", Vec::new(), "no export"),
+        ("short", b"eidetica".to_vec(), "no export"),
+        ("other", std::fs::read(crate::kit::airports()).unwrap(), "no export"),
     ] {
         std::fs::write(&file, bytes).unwrap();
         let (code, error) = other.error(&["restore", file.to_str().unwrap()]);
         assert_eq!((code, &error["kind"]), (1, &json!("InvalidInput")), "{name}: {error}");
+        assert!(error["message"].as_str().unwrap().contains(message), "{name}: {error}");
+        assert_eq!(error["context"]["file"], file.to_str().unwrap(), "{name}: {error}");
+        assert!(!other.path("other.db").exists(), "{name}: nothing is left");
     }
-    // What came before the damage is sound, and the whole file completes it.
-    other.run(&["verify"]).ok();
     std::fs::write(&file, whole).unwrap();
     assert_eq!(other.json(&["restore", file.to_str().unwrap()])[0]["name"], "travel");
     assert_eq!(other.lines(&["rows", "travel", "airports"]).len(), 3377);
+}
+
+/// Takes the body of the latest entry out of the rows of a store, as if the entry had come without it.
+fn drop_a_body(place: &Place) {
+    use eidetica::backend::database::Sqlite;
+    use eidetica::entry::RawEntry;
+    let (from, to) = (place.path("store.db"), place.path("partial.db"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let open = async |path| eidetica::Instance::open(Box::new(Sqlite::open(path).await.unwrap())).await.unwrap();
+        let (whole, partial) = (open(from).await, open(to).await);
+        let id = whole.databases().await.unwrap()[0];
+        let database = whole.open_database_with_key(&id, None).await.unwrap();
+        let root = database.get_entry(&id).await.unwrap().to_raw();
+        let copy = partial.engine().adopt_database(root, None).await.unwrap();
+        let mut entries: Vec<RawEntry> = Vec::new();
+        for id in database.difference(&database.get_tips().await.unwrap(), &[id]).await.unwrap() {
+            entries.push(database.get_entry(&id).await.unwrap().to_raw());
+        }
+        entries.last_mut().unwrap().bodies = vec![None];
+        copy.ingest(entries, "test").await.unwrap();
+        whole.close().await.unwrap();
+        partial.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_missing_body_is_named_wherever_it_matters() {
+    let place = Place::with_airports();
+    let sound = place.path("sound.eidetica");
+    place.run(&["export", "travel", sound.to_str().unwrap()]).ok();
+    drop_a_body(&place);
+    let partial = place.on("partial.db");
+
+    let ended = partial.run(&["verify", "travel"]);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.out.contains("NOT WHOLE") && ended.out.contains("airports (table), since 1 of"), "{ended:?}");
+    let ended = partial.run(&["--json", "verify", "travel"]);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&report["clean"], &report["whole"]), (&json!(true), &json!(false)), "{report}");
+    assert_eq!(report["missing_bodies"], json!([{ "store": "airports", "kind": "table", "entries": 1 }]));
+    let info = partial.lines(&["info", "travel"]).join("\n");
+    assert!(info.contains("airports (table), NOT WHOLE"), "{info}");
+
+    // An export of it warns, and what is restored from it is not whole either.
+    let file = partial.path("partial.eidetica");
+    let ended = partial.run(&["export", "travel", file.to_str().unwrap()]).ok();
+    assert!(ended.err.contains("1 times an entry lacks"), "{ended:?}");
+    let copy = partial.on("copy.db");
+    assert_eq!(copy.json(&["restore", file.to_str().unwrap()])[0]["missing_bodies"], 1);
+    assert_eq!(copy.run(&["verify"]).code, Some(4));
+
+    // A whole one completes it.
+    copy.run(&["restore", sound.to_str().unwrap()]).ok();
+    copy.run(&["verify"]).ok();
+    assert_eq!(copy.lines(&["rows", "travel", "airports"]).len(), 3377);
 }
 
 #[test]
@@ -86,6 +146,9 @@ fn a_backup_is_a_store() {
     let rows = place.lines(&["rows", "travel", "airports"]);
     let file = place.path("copy.db");
     place.run(&["backup", file.to_str().unwrap()]).ok();
+    let names = std::fs::read_dir(place.path("")).unwrap().map(|file| file.unwrap().file_name());
+    let names: Vec<_> = names.filter(|name| !name.to_string_lossy().starts_with("store.db")).collect();
+    assert_eq!(names, ["copy.db"], "nothing else is left");
     assert_eq!(place.error(&["backup", file.to_str().unwrap()]).1["kind"], "AlreadyExists");
     let copy = place.on("copy.db");
     copy.run(&["verify"]).ok();

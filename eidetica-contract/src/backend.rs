@@ -19,10 +19,37 @@ use crate::{Error, ErrorKind, Result};
 /// The commits of one store have one order, the *commit order*. Every snapshot shows the effect of a prefix of it, and a
 /// later snapshot never shows a shorter prefix than an earlier one.
 ///
+/// # Sharing
+///
+/// A backend whose store several processes may have open says so in [`Capabilities::shared`], and then each of them sees
+/// one commit order. Any other backend sees to it that a store is open once: it holds a lock for as long as it has the store
+/// open, and a second opening, by this process or another, answers [`ErrorKind::Locked`] and changes nothing.
+///
+/// # Crashes
+///
+/// After a crash a store opens by itself: the backend cuts off what was written halfway (a torn record at the end of a log,
+/// say), back to a prefix of the commit order that holds at least all that was flushed. Nobody is asked to repair
+/// anything, and [`ErrorKind::Corrupted`] is for damage that no crash explains.
+///
+/// # What may block
+///
+/// The methods are called from tasks. A point read, or a page of at most 64 KiB, may block the thread that polls it, and so
+/// may a commit for as long as a write into the page cache of the system takes. Opening, flushing, closing, maintenance,
+/// longer scans, and waiting for the disk, for another process or for a lock that is held meanwhile belong on threads of
+/// the backend.
+///
 /// # Closing
 ///
-/// After [`close`](Backend::close), and while it runs, every other method answers [`ErrorKind::Closed`]. Dropping the
-/// last handle without closing must not damage the store: it is then found as after a crash.
+/// Once [`close`](Backend::close) has begun, every method but [`info`](Backend::info) and `close` itself answers
+/// [`ErrorKind::Closed`]; `info` answers what it has always answered. Calls that began before come to their end or answer
+/// `Closed`; a commit that answers `Closed` has written nothing. Dropping the last handle without closing must not
+/// damage the store: it is then found as after a crash.
+///
+/// # Where to look
+///
+/// `Memory` in `eidetica-core/src/memory.rs` is this contract as code. The checks that every backend passes are
+/// `tests/backend`: `model.rs` compares a backend with a naive model through random steps and crashes, `subject.rs` is where
+/// a further backend enters, and `redb_sketch.rs` shows how little a second engine takes.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
     /// What this backend is and what it can do. Constant while the store is open; never waits.
@@ -37,10 +64,15 @@ pub trait Backend: Send + Sync + 'static {
     /// * **Visible**: when this returns, every snapshot that is begun later shows the batch.
     /// * **Not yet durable**: that is what [`flush`](Backend::flush) is for.
     /// * An empty batch succeeds and does nothing.
+    /// * **Unknown** kinds of operations, of a later version of this contract, are answered [`ErrorKind::Unsupported`] before
+    ///   anything of the batch takes effect.
     ///
     /// Errors: `Conflict`; [`ErrorKind::TooLarge`] if a key or a value is over the limits; [`ErrorKind::Full`],
-    /// [`ErrorKind::ReadOnly`], [`ErrorKind::Locked`], [`ErrorKind::Corrupted`]. After any error nothing of the batch is
-    /// visible, and the store can be used on.
+    /// [`ErrorKind::ReadOnly`], [`ErrorKind::Locked`] if somebody else keeps it locked for too long,
+    /// [`ErrorKind::PermissionDenied`], [`ErrorKind::Corrupted`], `Unsupported`, [`ErrorKind::Io`] and [`ErrorKind::Closed`].
+    /// After any of them nothing of the batch is visible, now or later. After `Closed` the store has to be opened again, after
+    /// `Corrupted` and `Io` nothing more is promised than that; after all others it can be used on, and `Conflict`, `Full` and
+    /// `Locked` may go away by themselves.
     ///
     /// Cancellation: when the future is dropped the batch is applied whole or not at all.
     async fn commit(&self, batch: WriteBatch) -> Result<()>;
@@ -50,27 +82,37 @@ pub trait Backend: Send + Sync + 'static {
     /// After a crash of the process, of the system or of the power, the store holds a prefix of the commit order that
     /// includes at least all that was flushed.
     ///
-    /// Errors: `Full`, `Io`. After an error it is unknown what is durable; flushing again may succeed.
+    /// Errors: `Full`, `Locked`, `Io`, `Corrupted`, `Closed`. After an error it is unknown what is durable.
+    ///
+    /// A later flush must not claim more than is true. A system whose sync has failed may have dropped the pages that it could
+    /// not write, and reports success for them from then on. So after a failed sync a backend writes once more what it has
+    /// not yet made durable, or answers every further flush with an error; and a store that is opened anew does not
+    /// take for durable what it finds in a cache of the system, but writes it once more before its first flush succeeds.
     ///
     /// Cancellation: when the future is dropped, the flush may or may not take place.
     async fn flush(&self) -> Result<()>;
 
     /// A view of the store as it is now, which later commits do not change.
     ///
+    /// Errors: `Closed`, `Locked`, `Corrupted`, `Io`. Cancellation: nothing has changed.
+    ///
     /// Cheap: the cost does not depend on how much the store holds. Callers drop a snapshot soon, since an engine may have
     /// to keep old versions for it; but one that is kept stays correct.
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>>;
 
-    /// A number that differs from an earlier answer if another process may have committed in between.
+    /// A number that differs from an earlier answer if somebody else may have committed in between: another process, or
+    /// another handle on the same store. Commits through this handle do not change it. It may change without a reason, now and
+    /// then; it must not stay the same where there is one.
     ///
-    /// Default: always 0, which is right where one process owns the store ([`Capabilities::shared`] is false).
+    /// Errors: `Closed`, and those of reading. Default: always 0, which is right where one process owns the store ([`Capabilities::shared`] is false).
     async fn changed(&self) -> Result<u64> {
         Ok(0)
     }
 
-    /// Does one piece of housekeeping. The contents of the store stay what they are.
+    /// Does one piece of housekeeping. The contents of the store stay what they are, after an error, too.
     ///
-    /// Default: `Unsupported`. Cancellation: the job may go on in the background.
+    /// Errors: `Unsupported` for a job that is not among the [`Capabilities`] or that this version does not know, before
+    /// anything is done; `Corrupted` as what a check has found; those of [`commit`](Backend::commit). Default: `Unsupported`. Cancellation: the job may go on in the background.
     async fn maintain(&self, job: Maintenance) -> Result<()> {
         Err(Error::new(ErrorKind::Unsupported, "this backend has no such maintenance job")
             .with("job", format!("{job:?}")))
@@ -78,7 +120,8 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Flushes, then releases files, threads and locks. When it returns the store can be opened again.
     ///
-    /// Calling it again succeeds and does nothing. Snapshots that are still held answer `Closed` or stay usable, at the
+    /// Errors: those of [`flush`](Backend::flush), and `Io`. It has closed all the same: everything is released, and what was
+    /// not flushed is as after a crash. Calling it again succeeds and does nothing, after an error as well. Snapshots that are still held answer `Closed` or stay usable, at the
     /// choice of the backend. Cancellation: closing may go on in the background.
     async fn close(&self) -> Result<()>;
 }
@@ -88,7 +131,7 @@ pub trait Backend: Send + Sync + 'static {
 pub trait Snapshot: Send + Sync {
     /// The values of these keys, in the order of the keys; `None` for a key that is absent.
     ///
-    /// A key over the limit is simply absent. Cancellation: reading has no effect.
+    /// A key over the limit is simply absent. Errors, as for [`scan`](Snapshot::scan): `Corrupted`, `Io`, `Closed`. Cancellation: reading has no effect.
     async fn get_many(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>>;
 
     /// One page of a range, in the order that the scan asks for.
@@ -232,7 +275,8 @@ impl Capabilities {
     }
 }
 
-/// A piece of housekeeping.
+/// A piece of housekeeping. More kinds may come; a backend answers those it does not know with
+/// [`ErrorKind::Unsupported`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Maintenance {
@@ -262,7 +306,8 @@ pub struct WriteBatch {
     pub operations: Vec<Operation>,
 }
 
-/// What a key must hold directly before a batch is applied.
+/// What a key must hold directly before a batch is applied. Should there ever be other ways to expect something, they come
+/// as something new that a backend answers with [`ErrorKind::Unsupported`], and not as a change of this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Expectation {
@@ -274,7 +319,8 @@ pub struct Expectation {
     pub value: Option<Bytes>,
 }
 
-/// One step of a batch.
+/// One step of a batch. More kinds may come; a backend answers a batch with one that it does not know with
+/// [`ErrorKind::Unsupported`], before anything of the batch takes effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
@@ -294,7 +340,9 @@ pub enum Operation {
         /// Which key.
         key: Bytes,
     },
-    /// All keys from `start` (inclusive) to `end` (exclusive; `None`: to the last) are absent from now on.
+    /// All keys from `start` (inclusive) to `end` (exclusive; `None`: to the last) are absent from now on. A start that is
+    /// not below the end is an empty range, and does nothing. The bounds are no keys: they may be longer than
+    /// [`Limits::max_key`].
     DeleteRange {
         /// In which keyspace.
         keyspace: Keyspace,

@@ -10,6 +10,9 @@
 //! This crate depends on nothing but `bytes`, `async-trait`, `thiserror` and `inventory`, and no other foreign type than
 //! [`bytes::Bytes`] appears in it, so that an implementation builds in seconds and outlives changes elsewhere.
 //!
+//! The contract of backends as code is `eidetica-core/src/memory.rs`; what every backend is checked with is `tests/backend` of
+//! this repository. How a crate makes itself known stands at [`BackendEntry`].
+//!
 //! # Conventions that hold for every method
 //!
 //! * **Errors** are [`Error`]; what matters is their [`ErrorKind`], whose numbers are fixed. A method's documentation
@@ -38,5 +41,5 @@ pub use transport::{
     CallOptions, Caller, Channel, Service, Transport, TransportBuilder, TransportContext, TransportInfo, TransportState,
 };
 
-#[doc(hidden)]
+/// What entries are submitted with; see [`BackendEntry`].
 pub use inventory;

@@ -14,7 +14,12 @@ pub type OpenFuture = Pin<Box<dyn Future<Output = Result<Box<dyn Backend>>> + Se
 
 /// A backend that can be opened by URL.
 ///
-/// A crate that offers one submits it; linking the crate is then enough:
+/// # Registration
+///
+/// A crate that offers one submits it, through the `inventory` that this crate re-exports, so that both mean the same one.
+/// Linking the crate is then enough. But a linker drops a crate that nothing names: the program, or a crate that it uses,
+/// says `use the_crate as _;` once. What is loaded while a program runs registers by hand instead, with
+/// [`Registry::register_backend`] and a [`RegisteredBackend`], which owns its names.
 ///
 /// ```
 /// # use eidetica_contract::{BackendEntry, Error, ErrorKind};
@@ -31,7 +36,15 @@ pub struct BackendEntry {
     pub scheme: &'static str,
     /// The crate or file that offers it, for messages.
     pub origin: &'static str,
-    /// Creates or opens the store; the argument is what stands after the first colon of the URL.
+    /// Creates or opens the store.
+    ///
+    /// The argument is all that stands after the first colon of the URL, as it was written: it may be empty, hold further
+    /// colons, slashes or spaces, and nothing in it is decoded. What it means is up to the backend.
+    ///
+    /// Errors: [`ErrorKind::InvalidInput`] for an argument that names nothing, or something that is no store of this backend;
+    /// [`ErrorKind::NotFound`] if the place of the store does not exist; [`ErrorKind::NewerFormat`], leaving the store
+    /// untouched; [`ErrorKind::Corrupted`]; [`ErrorKind::Locked`]; [`ErrorKind::PermissionDenied`], [`ErrorKind::ReadOnly`],
+    /// [`ErrorKind::Full`], [`ErrorKind::Io`]. Cancellation: the store may or may not have been created.
     pub open: fn(rest: &str) -> OpenFuture,
 }
 
@@ -42,7 +55,7 @@ impl BackendEntry {
     }
 }
 
-/// A transport that can be built by name, with its settings as text.
+/// A transport that can be built by name, with its settings as text. It is registered as a [`BackendEntry`] is.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TransportEntry {

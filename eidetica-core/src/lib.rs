@@ -32,8 +32,8 @@ pub mod crdt {
 
 pub use clock::{Environment, SystemEnvironment, Time};
 pub use db::{
-    CallbackGuard, Change, Committed, Cursor, Database, Durability, Exported, LogEntry, Outcome, Parked, Problem,
-    Refused, Report, Snapshot, StoreSummary, Transaction, View, Watch, WriteEvent,
+    CallbackGuard, Change, Committed, Cursor, Database, Durability, Exported, LogEntry, MissingBodies, Outcome, Parked,
+    Problem, Refused, Report, Snapshot, StoreSummary, Transaction, View, Warning, Watch, WriteEvent,
 };
 pub use engine::{Engine, LocalChange, Options};
 pub use id::Id;

@@ -19,6 +19,8 @@ pub const MAX_KIND_NAME: usize = 32;
 pub const MAX_BODIES: usize = 8 << 20;
 /// The longest key of a cell in bytes, in its encoded form (paths of documents, keys of rows).
 pub const MAX_CELL: usize = 768;
+/// The longest position of a list element in bytes.
+pub const MAX_POSITION: usize = 256;
 /// How deep a value may be nested.
 pub const MAX_DEPTH: usize = 64;
 /// The most operations on rights in one settings delta.

@@ -38,7 +38,7 @@ impl Storage {
     /// Opens a store, or creates it in an empty backend, and begins its next epoch.
     pub async fn open(backend: Box<dyn Backend>, options: Options) -> Result<Storage> {
         let backend: Arc<dyn Backend> = Arc::from(backend);
-        let epoch = begin_epoch(&*backend).await?;
+        let epoch = begin_epoch(&*backend).await.map_err(even_to_read)?;
         let shared = backend.info().capabilities.shared;
         let durable = Arc::new(Durable::default());
         let flusher = Mutex::new(Some(tokio::spawn(flush_soon(backend.clone(), durable.clone()))));
@@ -88,6 +88,19 @@ impl Drop for Storage {
             task.abort();
         }
     }
+}
+
+/// Opening a store writes to it, so one that cannot be written cannot be read either. The error says what helps.
+fn even_to_read(error: Error) -> Error {
+    if error.kind() != ErrorKind::ReadOnly {
+        return error;
+    }
+    let message = "the store cannot be written, and even reading it takes the right to write here, since every opening \
+                   counts; make it writable, or copy it elsewhere and open the copy";
+    let pairs: Vec<(String, String)> =
+        error.context_pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let said = Error::new(ErrorKind::ReadOnly, message);
+    pairs.into_iter().fold(said, |said, (name, value)| said.with(name, value)).caused_by(error)
 }
 
 /// Reads the epoch row, checks the version of the layout, and raises the epoch, durably: a number that was given out in an

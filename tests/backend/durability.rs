@@ -79,6 +79,38 @@ async fn child_flushes() {
 }
 
 /// In memory nothing needs to survive: not one sync, from opening to closing.
+/// What an earlier process has left in the log may be what its flush has failed to write: the system's cache shows it as
+/// written. So the first flush writes it once more, and changes nothing by that.
+#[tokio::test]
+async fn the_first_flush_writes_anew_what_it_has_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, log) = (directory.path().join("store.db"), directory.path().join("store.db-wal"));
+    let store = Sqlite::open(&path).await.unwrap();
+    for number in 0..ROUNDS {
+        put(&store, number).await;
+    }
+    drop(store);
+    let before = std::fs::read(&log).unwrap();
+    assert!(!before.is_empty());
+    let written = || std::fs::metadata(&log).unwrap().modified().unwrap();
+    let store = Sqlite::open(&path).await.unwrap();
+    let found = written();
+    // A snapshot that is held does not hinder it.
+    let held = store.snapshot().await.unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    store.flush().await.unwrap();
+    let anew = written();
+    assert!(anew > found, "the log was written once more");
+    assert!(std::fs::read(&log).unwrap() == before, "as it was");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    store.flush().await.unwrap();
+    assert_eq!(written(), anew, "once is enough");
+    let all = store.snapshot().await.unwrap().scan(eidetica_contract::Scan::new(SPACE)).await.unwrap();
+    assert_eq!(all.rows.len(), ROUNDS);
+    drop(held);
+    store.close().await.unwrap();
+}
+
 #[test]
 fn in_memory_never_waits_for_the_disk() {
     let directory = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use eidetica::Instance;
 use eidetica_backend_sqlite::Sqlite;
 use eidetica_contract::{Backend, Error, ErrorKind, Keyspace, Maintenance, Registry, Scan, WriteBatch};
 use rusqlite::Connection;
@@ -237,6 +238,9 @@ async fn a_full_disk_loses_nothing() {
 async fn a_read_only_disk_can_be_read() {
     let Some(disk) = Disk::new(16) else { return };
     let path = store_in(disk.path()).await;
+    let databases = disk.path().join("databases.db");
+    let instance = Instance::open(Box::new(Sqlite::open(&databases).await.unwrap())).await.unwrap();
+    instance.close().await.unwrap();
     disk.remount("ro");
     let store = Sqlite::open(&path).await.unwrap();
     assert_eq!(rows(&store).await.unwrap(), 500);
@@ -247,7 +251,15 @@ async fn a_read_only_disk_can_be_read() {
     store.maintain(Maintenance::Check).await.unwrap();
     assert_eq!(store.maintain(Maintenance::Compact).await.unwrap_err().kind(), ErrorKind::ReadOnly);
     store.close().await.unwrap();
-    refused(&disk.path().join("new.db"), ErrorKind::ReadOnly).await;
+    let new = disk.path().join("new.db");
+    refused(&new, ErrorKind::ReadOnly).await;
+    let error = Sqlite::open(&new).await.err().unwrap();
+    assert!(error.message().contains("no SQLite store can be made here"), "{error}");
+    // A store of databases counts its openings, so it says what to do instead.
+    let store = Sqlite::open(&databases).await.unwrap();
+    let error = Instance::open(Box::new(store)).await.err().unwrap();
+    assert_eq!((error.kind(), error.context("path")), (ErrorKind::ReadOnly, databases.to_str()), "{error:?}");
+    assert!(error.message().contains("even reading") && error.message().contains("copy it elsewhere"), "{error}");
 
     // After a crash the file alone is not all: what the log holds cannot be left out silently.
     disk.remount("rw");

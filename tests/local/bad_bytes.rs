@@ -192,7 +192,9 @@ async fn what_is_over_a_limit_is_refused() {
     assert!(matches!(answer(&database, root, vec![]).await, Outcome::Refused(Refused::Malformed(Rejected::Limit(_)))));
     // The version comes first, since a newer one may have other limits.
     let mut long = entry.header_bytes().to_vec();
-    long.resize(MAX_HEADER + 1, 0);
+    long.resize(MAX_HEADER, 0);
+    assert_eq!(answer(&database, long.clone(), vec![]).await, malformed(Rejected::NotCanonical), "not by its length");
+    long.push(0);
     assert_eq!(answer(&database, long, vec![]).await, malformed(Rejected::TooLong));
     let surplus = vec![entry.bodies()[0].clone(), None];
     assert_eq!(answer(&database, entry.header_bytes().clone(), surplus).await, malformed(Rejected::SurplusBodies));
@@ -213,7 +215,14 @@ async fn what_is_at_the_limits_is_accepted() {
     let merge = forge.entry(&siblings.iter().collect::<Vec<_>>(), "k", "merged");
     assert_eq!(hand_in(&database, merge.to_raw()).await, Outcome::Accepted);
 
+    // No header that keeps the other limits comes near the one of its length: with the most parents, the most stores, and the
+    // longest names of both it is not half as long.
     let kind = "k".repeat(MAX_KIND_NAME);
+    let stores = (0..MAX_STORES).map(|n| super::kit::put(&name(n), &kind, "key", b"value")).collect();
+    let longest = forge.sign(forge.header(&siblings.iter().collect::<Vec<_>>()), stores);
+    assert!((MAX_HEADER / 3..MAX_HEADER / 2).contains(&longest.header_bytes().len()));
+    assert_eq!(hand_in(&database, longest.to_raw()).await, Outcome::Accepted);
+
     let body = |bytes: usize| super::kit::put("big", &kind, "key", &vec![7; bytes]);
     let framing = body(1 << 20).2.len() - (1 << 20);
     let big = forge.sign(forge.header(&[&merge]), vec![body(MAX_BODIES - framing)]);

@@ -7,7 +7,7 @@ use eidetica::core::auth::SettingsDelta;
 use eidetica::crdt::{Doc, Value};
 use eidetica::entry::{RawEntry, Rejected, VerifiedEntry};
 use eidetica::store::{Cells, DocStore, StoreHandle, StoreType};
-use eidetica::{Database, ErrorKind, Options, Outcome, Parked};
+use eidetica::{Database, ErrorKind, Exported, Options, Outcome, Parked};
 
 use super::counting::{Counting, Row, Shared, dump};
 use super::kit::{Forge, check, hand_in, hand_in_all, put, raw, set};
@@ -64,7 +64,9 @@ async fn a_wrong_body_is_left_out_and_can_come_later() {
         assert_eq!(database.get_tips().await.unwrap(), whole.get_tips().await.unwrap(), "the header stands");
         assert_eq!(database.get_entry(&history[gap].id()).await.unwrap().bodies()[0], None, "the body does not");
         assert!(is_partial(&database, "notes").await && !is_partial(&database, "other").await);
-        check(&database).await;
+        let report = check(&database).await;
+        let missing: Vec<_> = report.missing_bodies.iter().map(|store| (store.name.as_str(), store.entries)).collect();
+        assert_eq!((report.is_whole(), missing), (false, vec![("notes", 1)]), "what is missing is named");
         // The same wrong body again changes nothing.
         assert_eq!(hand_in(&database, without(&history[gap], bad)).await, Outcome::Known);
         assert!(is_partial(&database, "notes").await);
@@ -72,7 +74,7 @@ async fn a_wrong_body_is_left_out_and_can_come_later() {
         assert_eq!(hand_in(&database, history[gap].to_raw()).await, Outcome::Completed);
         assert!(!is_partial(&database, "notes").await);
         assert_eq!(hand_in(&database, history[gap].to_raw()).await, Outcome::Known);
-        check(&database).await;
+        assert!(check(&database).await.is_whole());
         assert!(rows(&backend).await == rows(&at_once).await, "a gap at {gap} leaves other rows");
     }
 }
@@ -174,6 +176,38 @@ async fn late_bodies_cost_what_they_bring() {
         reads.push(asked.read);
     }
     assert!(reads[2] < 5 * reads[0], "the rows read for 100, 200 and 400 late bodies grow faster than they: {reads:?}");
+}
+
+/// A body that is there and is not the right one is damage, and not a body that was never there.
+#[tokio::test]
+async fn an_export_with_a_wrong_body_is_damaged() {
+    let forge = Forge::new(1);
+    let history = history(&forge);
+    let (_instance, database) = forge.database().await;
+    hand_in_all(&database, &history).await;
+    let mut sound = Vec::new();
+    database.export(&mut sound).await.unwrap();
+    assert_eq!(Exported::check(&mut &sound[..]).unwrap().entries, 7);
+    // The last byte of the body of the third entry that is not the root.
+    let body = history[2].bodies()[1].clone().unwrap();
+    let at = sound.windows(body.len()).rposition(|bytes| bytes == body).unwrap() + body.len() - 1;
+    let mut damaged = sound.clone();
+    damaged[at] ^= 1;
+    assert_eq!(Exported::check(&mut &damaged[..]).unwrap_err().kind(), ErrorKind::InvalidInput);
+
+    let other = super::kit::memory().await;
+    let error = other.import(&mut &damaged[..], None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+    let root = forge.root.id();
+    assert_eq!(error.context("database"), Some(root.to_string().as_str()), "it says what stays: {error}");
+    let kept = other.open_database_with_key(&root, None).await.unwrap();
+    let count = kept.entry_count().await.unwrap();
+    assert_eq!(error.context("entries_kept"), Some(count.to_string().as_str()), "{error}");
+    assert!(check(&kept).await.is_whole(), "what stays is whole as far as it goes");
+    let (copy, moved) = other.import(&mut &sound[..], None).await.unwrap();
+    assert_eq!((moved.entries, moved.missing_bodies), (7, 0));
+    assert_eq!(copy.get_tips().await.unwrap(), database.get_tips().await.unwrap());
+    check(&copy).await;
 }
 
 /// An entry waits without its body, and is offered once more with it: the body must not be lost.

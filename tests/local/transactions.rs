@@ -1,12 +1,17 @@
 //! What transactions see, and what they stand on.
 
+use std::time::Duration;
+
 use eidetica::auth::Permission;
+use eidetica::backend::database::Memory;
 use eidetica::crdt::Value;
 use eidetica::store::doc::{Path, Step};
 use eidetica::store::{DocStore, SettingsStore};
-use eidetica::{Database, ErrorKind, Id, Retry, SecretKey, Transaction};
+use eidetica::{
+    Database, Durability, Environment, ErrorKind, Id, Outcome, Retry, SecretKey, Time, Transaction, Warning,
+};
 
-use super::kit::{Forge, check, key};
+use super::kit::{Forge, Held, check, hand_in, key, set};
 
 async fn notes(transaction: &Transaction) -> DocStore {
     transaction.get_store::<DocStore>("notes").await.unwrap()
@@ -183,4 +188,91 @@ async fn a_change_of_rights_counts_as_read() {
     give(&key(3)).await;
     let id = mine.commit().await.unwrap();
     assert_eq!(parents(&database, id).await, heads);
+}
+
+#[tokio::test]
+async fn work_in_a_transaction_is_committed_or_leaves_nothing() {
+    fn send<F: Future + Send>(future: F) -> F {
+        future
+    }
+    let (_instance, database) = Forge::new(1).database().await;
+    let work = async |transaction: Transaction| {
+        notes(&transaction).await.set("key", 1i64).await?;
+        Ok(7)
+    };
+    assert_eq!(send(database.with_transaction(work)).await.unwrap(), 7);
+    assert_eq!(database.entry_count().await.unwrap(), 2);
+
+    // What it borrows is found again afterwards, and its error comes back as it is.
+    let mut kept = None;
+    let error = database
+        .with_transaction(async |transaction| {
+            let store = notes(&transaction).await;
+            store.set("key", 2i64).await?;
+            kept = Some((transaction, store));
+            store_of(&kept).get("absent").await
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let (transaction, store) = kept.unwrap();
+    assert_eq!(store.set("key", 3i64).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(transaction.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(database.entry_count().await.unwrap(), 2, "nothing was written");
+
+    let reader = database.with_key(None);
+    let denied = reader.with_transaction(async |transaction| notes(&transaction).await.set("key", 4i64).await);
+    assert_eq!(denied.await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    let notes = database.get_store_viewer::<DocStore>("notes").await.unwrap();
+    assert_eq!(notes.get("key").await.unwrap(), Value::Int(1));
+    check(&database).await;
+}
+
+fn store_of(kept: &Option<(Transaction, DocStore)>) -> DocStore {
+    kept.as_ref().unwrap().1.clone()
+}
+
+#[tokio::test]
+async fn entries_come_in_the_order_that_is_asked_for() {
+    let forge = Forge::new(1);
+    let (_instance, database) = forge.database().await;
+    let mut ids = vec![forge.root.id()];
+    for value in 0..5 {
+        ids.push(commit(&database, "key", value).await);
+    }
+    ids.reverse();
+    ids.push(ids[2]);
+    let entries = database.get_entries(&ids).await.unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.id()).collect::<Vec<_>>(), ids);
+    assert_eq!(entries[0], database.get_entry(&ids[0]).await.unwrap());
+    assert!(database.get_entries(&[]).await.unwrap().is_empty());
+    let unknown = Forge::new(2).root.id();
+    let error = database.get_entries(&[ids[0], unknown, ids[1]]).await.unwrap_err();
+    let named = unknown.to_string();
+    assert_eq!((error.kind(), error.context("entry")), (ErrorKind::NotFound, Some(named.as_str())));
+}
+
+/// An entry that is here was written by a clock that runs ahead; what is written here comes after it, and peers let it
+/// wait. Whoever commits is told.
+#[tokio::test]
+async fn a_commit_far_ahead_of_the_clock_carries_a_warning() {
+    let forge = Forge::new(1);
+    let clock = Held::new();
+    let write = async |database: &Database, value: i64| {
+        let transaction = database.new_transaction().await.unwrap();
+        notes(&transaction).await.set("key", value).await.unwrap();
+        transaction.commit_with(Durability::Buffered).await.unwrap().warnings
+    };
+    let (_instance, database) = forge.database_with(Box::new(Memory::new()), clock.options()).await;
+    assert_eq!(write(&database, 1).await, []);
+    let skew = Duration::from_secs(300);
+    let mut header = forge.header(&[&forge.root]);
+    header.time = Time::from_number(clock.now().number() + ((skew.as_millis() as u64) << 16));
+    let ahead = forge.sign(header, vec![set("notes", "key", 2i64)]);
+    assert_eq!(hand_in(&database, ahead.to_raw()).await, Outcome::Accepted);
+    let warnings = write(&database, 3).await;
+    assert_eq!(warnings, [Warning::AheadOfClock { by: skew }], "it comes after what is just allowed");
+    assert!(warnings[0].to_string().contains("check the clock"));
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(write(&database, 4).await, [], "until the clock has come near it");
 }

@@ -34,7 +34,7 @@ const STEPS: [Step; 5] = [
     Step {
         name: "memory",
         about: "the resident memory of a process that opens and reads a long history",
-        cargo: "test --release --package eidetica --test main -- local::growth::memory --ignored --nocapture",
+        cargo: "test --release --package eidetica --test main -- local::growth::memory --nocapture",
         variables: &[("EIDETICA_GROWTH", "1000000")],
         tests: true,
     },

@@ -19,7 +19,8 @@ pub async fn list(session: &Session, output: &mut Output) -> Result<(), Failure>
                 "name": named.name, "id": named.id.to_string(), "entries": entries,
             }))?;
         } else {
-            lines.push(vec![named.name, short(&named.id), entries.to_string()]);
+            let id = if output.aligns() { short(&named.id) } else { named.id.to_string() };
+            lines.push(vec![named.name, id, entries.to_string()]);
         }
     }
     if output.json {
@@ -97,6 +98,9 @@ pub async fn database(session: &Session, name: &str, output: &mut Output) -> Res
         }
         if !store.known {
             text.push_str(", of a kind that is not known here");
+        }
+        if store.partial {
+            text.push_str(", NOT WHOLE: entries lack what they wrote to it; see `verify`");
         }
         about.push(("store", text));
     }

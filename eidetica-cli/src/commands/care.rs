@@ -24,18 +24,22 @@ async fn chosen(session: &Session, name: Option<&str>) -> Result<Vec<(String, Da
     Ok(chosen)
 }
 
-/// Checks databases. True if nothing is wrong.
+/// Checks databases. True if nothing is wrong and nothing is missing.
 pub async fn verify(session: &Session, name: Option<&str>, output: &mut Output) -> Result<bool, Failure> {
     let mut clean = true;
     for (name, database) in chosen(session, name).await? {
         let begin = Instant::now();
         let report = database.verify().await?;
-        clean &= report.is_clean();
+        clean &= report.is_clean() && report.is_whole();
         if output.json {
             output.document(&json(&name, &report))?;
             continue;
         }
-        let verdict = if report.is_clean() { "no problems" } else { "PROBLEMS" };
+        let verdict = match (report.is_clean(), report.is_whole()) {
+            (true, true) => "no problems",
+            (true, false) => "NOT WHOLE",
+            (false, _) => "PROBLEMS",
+        };
         output.line(&format!(
             "{name}: {verdict}; {} entries, {} cells and {} index rows checked in {:.2} s",
             report.entries,
@@ -51,6 +55,15 @@ pub async fn verify(session: &Session, name: Option<&str>, output: &mut Output) 
                 true => "  the entries are sound; `eidetica reindex` mends this",
                 false => "  entries themselves are damaged; restore the store from a backup",
             })?;
+        }
+        for store in &report.missing_bodies {
+            let eidetica::MissingBodies { name, kind, entries, .. } = store;
+            output.line(&format!(
+                "  not checked: {name} ({kind}), since {entries} of its entries lack what they wrote to it"
+            ))?;
+        }
+        if !report.is_whole() {
+            output.line("  `eidetica restore` of an export that is whole completes it")?;
         }
         for kind in &report.unknown_kinds {
             output.line(&format!("  not checked: stores of the kind {kind}, which is not known here"))?;
@@ -70,8 +83,13 @@ fn json(name: &str, report: &Report) -> serde_json::Value {
         .iter()
         .map(|(entry, store)| serde_json::json!({ "entry": entry.to_string(), "store": store }))
         .collect();
+    let missing: Vec<_> = report
+        .missing_bodies
+        .iter()
+        .map(|store| serde_json::json!({ "store": store.name, "kind": store.kind, "entries": store.entries }))
+        .collect();
     serde_json::json!({
-        "database": name, "clean": report.is_clean(), "entries": report.entries, "cells": report.cells,
+        "database": name, "clean": report.is_clean(), "whole": report.is_whole(), "missing_bodies": missing, "entries": report.entries, "cells": report.cells,
         "index_rows": report.index_rows, "problems": problems, "unreadable": unreadable,
         "unknown_kinds": report.unknown_kinds,
     })

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use eidetica::{Database, LogEntry, Time};
+use eidetica::{Database, Id, LogEntry, Time};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -23,7 +23,7 @@ pub async fn log(database: &Database, limit: usize, output: &mut Output) -> Resu
             if output.json {
                 output.document(&json(entry))?;
             } else {
-                lines.push(line(entry));
+                lines.push(line(entry, output.aligns()));
             }
         }
     }
@@ -33,12 +33,16 @@ pub async fn log(database: &Database, limit: usize, output: &mut Output) -> Resu
     output.table(&["entry", "time", "author", "below it", "stores"].map(str::to_owned), &lines)
 }
 
-fn line(entry: &LogEntry) -> Vec<String> {
+/// People get the beginning of an id, which is enough for `at`; programs get all of it.
+fn line(entry: &LogEntry, cut: bool) -> Vec<String> {
+    let id = |id: &Id| if cut { short(id) } else { id.to_string() };
     let stores: Vec<&str> = entry.stores.iter().map(|(name, _)| name.as_str()).collect();
-    let parents: Vec<String> = entry.parents.iter().map(short).collect();
+    let parents: Vec<String> = entry.parents.iter().map(id).collect();
     let mut author = entry.author.to_string();
-    author.truncate(16);
-    vec![short(&entry.id), time(entry.time), author, parents.join(","), stores.join(", ")]
+    if cut {
+        author.truncate(16);
+    }
+    vec![id(&entry.id), time(entry.time), author, parents.join(","), stores.join(", ")]
 }
 
 fn json(entry: &LogEntry) -> serde_json::Value {

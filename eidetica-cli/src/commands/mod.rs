@@ -30,6 +30,10 @@ pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrup
         import::run(store, &arguments.who, import, output, interrupt).await?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Restore { file, .. } = &arguments.command {
+        // What is wrong with the file shows before a store is touched.
+        interrupt.guard(transfer::check(file)).await?;
+    }
     let creates = matches!(arguments.command, Command::Restore { .. } | Command::User(UserCommand::Add { .. }));
     let intent = if creates { Intent::Create } else { Intent::Use };
     let session = interrupt.guard(async { Ok(Session::open(store, &arguments.who, intent).await?) }).await?;

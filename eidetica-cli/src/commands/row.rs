@@ -39,8 +39,14 @@ pub async fn get(view: &View, get: &GetRow, output: &mut Output) -> Result<(), F
 
 /// Changes fields of a row, or makes it.
 pub async fn set(session: &Session, set: &Set, output: &mut Output) -> Result<(), Failure> {
-    let fields: Doc =
-        set.fields.iter().map(|field| typed::assignment(field)).collect::<Result<Vec<_>, _>>()?.into_iter().collect();
+    let mut fields = Doc::new();
+    for typed::Assignment(field, value) in &set.fields {
+        if fields.get(field).is_some() {
+            let message = "the field stands twice on the command line; leave one of them out";
+            return Err(Failure::Usage(Error::new(ErrorKind::InvalidInput, message).with("field", field)));
+        }
+        fields.set(field.as_str(), value.clone());
+    }
     if set.key.is_empty() {
         return Err(Error::new(ErrorKind::InvalidInput, "the key of a row must not be empty").into());
     }

@@ -5,11 +5,11 @@ use std::io::{self, BufReader, BufWriter};
 use std::path::Path;
 
 use eidetica::backend::database::Sqlite;
-use eidetica::{Database, Error, ErrorKind, Id};
+use eidetica::{Database, Error, ErrorKind, Exported, Id};
 
 use crate::failure::Failure;
 use crate::names;
-use crate::output::Output;
+use crate::output::{Output, remark};
 use crate::session::Session;
 
 /// Writes the history of a database to a new file.
@@ -24,7 +24,43 @@ pub async fn export(database: &Database, file: &Path, output: &mut Output) -> Re
     temporary.as_file().sync_all().map_err(failed)?;
     temporary.persist_noclobber(file).map_err(|error| failed(error.error))?;
     let text = format!("exported {} entries, {} bytes, to {}", exported.entries, exported.bytes, file.display());
-    output.say(&text, || serde_json::json!({ "entries": exported.entries, "bytes": exported.bytes }))
+    warn_of_missing(&exported, "the database is not whole, and so the export is not", output);
+    output.say(&text, || {
+        serde_json::json!({
+            "entries": exported.entries, "bytes": exported.bytes, "missing_bodies": exported.missing_bodies,
+        })
+    })
+}
+
+fn warn_of_missing(moved: &Exported, what: &str, output: &Output) {
+    if moved.missing_bodies > 0 && !output.json {
+        let lack = moved.missing_bodies;
+        remark(&format!("{what}: {lack} times an entry lacks what it wrote to a store; `verify` names the stores"));
+    }
+}
+
+/// Reads an export to its end, and refuses one that is not sound, before a store is touched.
+pub async fn check(file: &Path) -> Result<(), Failure> {
+    let path = file.to_owned();
+    let check = tokio::task::spawn_blocking(move || {
+        let checked = Exported::check(&mut open(&path)?);
+        checked.map_err(|error| error.with("file", path.display()))
+    });
+    let ended = |error| Error::new(ErrorKind::Internal, "the thread that reads the file has ended").caused_by(error);
+    check.await.map_err(ended)??;
+    Ok(())
+}
+
+fn open(file: &Path) -> Result<BufReader<File>, Error> {
+    let input = File::open(file).map_err(|error| {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Io,
+        };
+        Error::new(kind, "the file cannot be opened; check the path").with("file", file.display()).caused_by(error)
+    })?;
+    Ok(BufReader::with_capacity(1 << 18, input))
 }
 
 /// Reads a database from a file, and gives it a name.
@@ -35,16 +71,7 @@ pub async fn restore(session: &Session, file: &Path, name: Option<&str>, output:
         let message = "a database of this store has this name; choose another one with --name";
         return Err(Error::new(ErrorKind::AlreadyExists, message).with("name", name).into());
     }
-    let input = File::open(file).map_err(|error| {
-        let kind = match error.kind() {
-            io::ErrorKind::NotFound => ErrorKind::NotFound,
-            io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-            _ => ErrorKind::Io,
-        };
-        Error::new(kind, "the file cannot be opened; check the path").with("file", file.display()).caused_by(error)
-    })?;
-    let mut input = BufReader::with_capacity(1 << 18, input);
-    let restored = session.instance.import(&mut input, None).await;
+    let restored = session.instance.import(&mut open(file)?, None).await;
     let (database, moved) = restored.map_err(|error| error.with("file", file.display()))?;
     let name = call(session, &database, name).await?;
     let writable = follow(session, &database).await?;
@@ -52,9 +79,13 @@ pub async fn restore(session: &Session, file: &Path, name: Option<&str>, output:
     if !writable {
         text.push_str("\nno key of the user has a right to write to it: it can be read");
     }
+    warn_of_missing(&moved, "the export was not whole when it was made", output);
     output.say(&text, || {
         let id = database.root_id().to_string();
-        serde_json::json!({ "entries": moved.entries, "name": name, "id": id, "writable": writable })
+        serde_json::json!({
+            "entries": moved.entries, "missing_bodies": moved.missing_bodies, "name": name, "id": id,
+            "writable": writable,
+        })
     })
 }
 
@@ -107,15 +138,17 @@ async fn call(session: &Session, database: &Database, wanted: Option<&str>) -> R
 /// Copies the whole store into a new SQLite file.
 pub async fn backup(session: &Session, file: &Path, output: &mut Output) -> Result<(), Failure> {
     check_new(file)?;
-    let target = Sqlite::open(file).await?;
-    let rows = match session.instance.backup(Box::new(target)).await {
-        Ok(rows) => rows,
-        Err(error) => {
-            // What is left is no store; it was made here, so it is taken away again.
-            let _ = std::fs::remove_file(file);
-            return Err(error.into());
-        }
-    };
+    let failed = |error| not_written(file, error);
+    // It gets its name when it is whole. What belongs to it meanwhile lies in a directory of its own, which goes with
+    // everything in it after an error and when the command is stopped.
+    let mut directory = tempfile::Builder::new();
+    let directory = directory.prefix(".eidetica-backup-").tempdir_in(directory_of(file)).map_err(failed)?;
+    let copy = directory.path().join("store.db");
+    let target = Sqlite::open(&copy).await?;
+    let rows = session.instance.backup(Box::new(target)).await?;
+    let copy = tempfile::TempPath::try_from_path(copy).map_err(failed)?;
+    copy.persist_noclobber(file).map_err(|error| failed(error.error))?;
+    File::open(directory_of(file)).and_then(|directory| directory.sync_all()).map_err(failed)?;
     let text = format!("copied {rows} records to {}, keys included; keep it as carefully as the store", file.display());
     output.say(&text, || serde_json::json!({ "records": rows, "file": file.display().to_string() }))
 }

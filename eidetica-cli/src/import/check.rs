@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use super::columns::{Columns, Guess, Type};
 use super::duplicates::Duplicates;
 use super::progress::Progress;
+use super::size;
 use super::source::{Source, examine, wrong};
 use crate::arguments::{Format, Import};
 use crate::failure::Failure;
@@ -57,26 +58,36 @@ impl Plan {
             Source::Csv(csv) => vec![Guess::NEW; csv.headers.len()],
             Source::Jsonl(_) => Vec::new(),
         };
+        // What the names of the columns, and what frames them and the cells, takes in each row.
+        let headings = match &source {
+            Source::Csv(csv) => csv.headers.iter().map(|name| name.len() + 2 * size::FRAME).sum::<usize>(),
+            Source::Jsonl(_) => 0,
+        };
         loop {
             let position = source.position();
-            let (line, key) = match &mut source {
+            let (line, key, size) = match &mut source {
                 Source::Csv(csv) => {
                     let key = csv.key;
                     let Some((line, record)) = csv.read()? else { break };
                     if !text {
                         guesses.iter_mut().zip(record).for_each(|(guess, cell)| guess.see(cell));
                     }
-                    (line, record.get(key).unwrap_or_default().to_owned())
+                    let size = headings + record.as_slice().len();
+                    (line, record.get(key).unwrap_or_default().to_owned(), size)
                 }
                 Source::Jsonl(jsonl) => match jsonl.next()? {
-                    Some(row) => (row.line, row.key),
+                    Some(row) => {
+                        let size = size::of_row(&row.key, &row.fields);
+                        (row.line, row.key, size)
+                    }
                     None => break,
                 },
             };
             if key.is_empty() {
-                let message = "the key of the row is empty; give it one, or take the keys from another column";
+                let message = "the key of the row is empty; give it one, or name another column with --key";
                 return Err(wrong(&self.path, line, message).with("column", &self.key).into());
             }
+            self.check_row(line, &key, size)?;
             duplicates.see(&key, line).map_err(temporary)?;
             self.rows += 1;
             if self.rows.is_multiple_of(STEP) {
@@ -96,9 +107,30 @@ impl Plan {
         Ok(())
     }
 
+    /// Refuses a row that no table takes.
+    fn check_row(&self, line: u64, key: &str, size: usize) -> Result<(), Error> {
+        let mut shown: String = key.chars().take(60).collect();
+        if shown.len() < key.len() {
+            shown.push('…');
+        }
+        if !size::key_fits(key) {
+            let message = "the key of the row is too long; it has at most 764 bytes; shorten it, or name another column \
+                           with --key";
+            let error = wrong(&self.path, line, message).with("key", shown).with("bytes", key.len());
+            return Err(error.with("column", &self.key));
+        }
+        if size > size::LARGEST {
+            let message = "the row is larger than a table takes; shorten or split it, or keep large contents in files \
+                           and their names in the table";
+            let error = wrong(&self.path, line, message).with("key", shown).with("bytes", size);
+            return Err(error.with("limit", size::LARGEST));
+        }
+        Ok(())
+    }
+
     /// The error about a key that stands on two lines. Only hashes were kept, so it is looked up.
     fn duplicate(&self, line: u64, first: u64) -> Error {
-        let message = "two rows have the same key; remove one of them, or take the keys from another column";
+        let message = "two rows have the same key; remove one of them, or name another column with --key";
         let error = wrong(&self.path, line, message).with("first_line", first).with("column", &self.key);
         let find = || {
             let mut source = self.open().ok()?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,8 @@ pub struct CsvSource {
     reader: csv::Reader<Bounded>,
     since: Arc<AtomicU64>,
     record: csv::StringRecord,
+    /// Where the latest record begins.
+    begin: csv::Position,
     pub headers: Vec<String>,
     pub key: usize,
 }
@@ -29,6 +31,7 @@ impl CsvSource {
         let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 16).from_reader(bounded);
         let headers = reader.headers().map_err(|error| translate(path, error))?;
         let headers: Vec<String> = headers.iter().map(str::to_owned).collect();
+        refuse_unclosed(path, &csv::Position::new())?;
         let mut seen = HashSet::new();
         for name in &headers {
             if name.is_empty() {
@@ -43,8 +46,8 @@ impl CsvSource {
             let error = Error::new(ErrorKind::NotFound, message).with("column", key);
             error.with("columns", headers.join(", ")).with("file", path.display())
         })?;
-        let record = csv::StringRecord::new();
-        Ok(CsvSource { path: path.to_owned(), reader, since, record, headers, key: position })
+        let (record, begin) = (csv::StringRecord::new(), csv::Position::new());
+        Ok(CsvSource { path: path.to_owned(), reader, since, record, begin, headers, key: position })
     }
 
     pub fn position(&self) -> u64 {
@@ -54,13 +57,22 @@ impl CsvSource {
     /// The cells of the next row, and its line.
     pub fn read(&mut self) -> Result<Option<(u64, &csv::StringRecord)>, Error> {
         self.since.store(0, Ordering::Relaxed);
+        let begin = self.reader.position().clone();
         match self.reader.read_record(&mut self.record) {
             Ok(true) => {
+                self.begin = begin;
                 let line = self.record.position().map_or(0, csv::Position::line);
                 Ok(Some((line, &self.record)))
             }
-            Ok(false) => Ok(None),
-            Err(error) => Err(translate(&self.path, error)),
+            Ok(false) => {
+                // The reader takes the end of the file for the end of a cell, whatever it was in.
+                refuse_unclosed(&self.path, &self.begin)?;
+                Ok(None)
+            }
+            Err(error) => {
+                refuse_unclosed(&self.path, &begin)?;
+                Err(translate(&self.path, error))
+            }
         }
     }
 
@@ -87,6 +99,79 @@ impl CsvSource {
         });
         self.headers = headers;
         row
+    }
+}
+
+/// Refuses a file whose last record begins here and ends in a quote that is never closed: it has swallowed all that
+/// follows it, up to the end of the file.
+fn refuse_unclosed(path: &Path, begin: &csv::Position) -> Result<(), Error> {
+    let read = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(begin.byte()))?;
+        let mut file = BufReader::with_capacity(1 << 16, file);
+        let mut quotes = Quotes::at(begin.line());
+        if begin.byte() == 0 && file.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
+            file.consume(3);
+        }
+        loop {
+            let bytes = file.fill_buf()?;
+            if bytes.is_empty() {
+                return Ok(quotes.open.then_some(quotes.opened));
+            }
+            for byte in bytes {
+                if !quotes.see(*byte) {
+                    return Ok(None);
+                }
+            }
+            let length = bytes.len();
+            file.consume(length);
+        }
+    };
+    match read().map_err(|error| unreadable(path, error))? {
+        None => Ok(()),
+        Some(line) => {
+            let message = "a quote opens a cell on this line and is never closed, so that the rest of the file would \
+                           belong to the cell; close it, or, if it is part of the text, quote the cell and double it";
+            Err(wrong(path, line, message))
+        }
+    }
+}
+
+/// Follows the quotes of one record, as the reader of CSV does.
+struct Quotes {
+    line: u64,
+    /// True within quotes.
+    open: bool,
+    /// The line on which they were opened.
+    opened: u64,
+    /// True directly behind a quote within quotes: it closes them, unless another one follows.
+    after: bool,
+    /// True where a cell begins.
+    cell: bool,
+    /// True where nothing of the record has come yet.
+    blank: bool,
+}
+
+impl Quotes {
+    fn at(line: u64) -> Quotes {
+        Quotes { line, open: false, opened: line, after: false, cell: true, blank: true }
+    }
+
+    /// Takes a byte; false if the record ends with it.
+    fn see(&mut self, byte: u8) -> bool {
+        let line = self.line;
+        self.line += u64::from(byte == b'\n');
+        match byte {
+            b'"' if self.open => (self.open, self.after) = (false, true),
+            _ if self.open => {}
+            b'"' if self.after => (self.open, self.after) = (true, false),
+            b'"' if self.cell => (self.open, self.opened, self.cell) = (true, line, false),
+            b'\n' | b'\r' if !self.blank => return false,
+            b'\n' | b'\r' => return true,
+            _ => (self.after, self.cell) = (false, byte == b','),
+        }
+        self.blank = false;
+        true
     }
 }
 

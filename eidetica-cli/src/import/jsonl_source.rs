@@ -48,11 +48,12 @@ impl JsonlSource {
             if text.is_empty() {
                 continue;
             }
-            let json: serde_json::Value = serde_json::from_str(text)
-                .map_err(|error| wrong("the line is not JSON; each line holds one object").caused_by(error))?;
-            let mut fields = Doc::from_json(&json).map_err(|error| {
-                wrong("the line cannot be taken as a row; each line holds one object").caused_by(error)
-            })?;
+            let here = |error: Error| error.with("file", self.path.display()).with("line", self.line);
+            let json = crate::json::parse(text, 1).map_err(here)?;
+            if !json.is_object() {
+                return Err(wrong("the line holds something else than an object; each line holds one object"));
+            }
+            let mut fields = Doc::from_json(&json).map_err(here)?;
             let key = match fields.remove(&self.key) {
                 Some(Value::Text(key)) => key,
                 Some(Value::Null) => String::new(),

@@ -9,12 +9,14 @@ mod csv_source;
 mod duplicates;
 mod jsonl_source;
 mod progress;
+mod size;
 mod source;
 mod write;
 
 use std::time::Instant;
 
-use eidetica::Database;
+use eidetica::core::limits::MAX_STORE_NAME;
+use eidetica::{Database, Error, ErrorKind};
 
 use crate::arguments::{Import, Who};
 use crate::failure::Failure;
@@ -36,6 +38,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let begin = Instant::now();
     let progress = Progress::new(output.json);
+    check_names(arguments).map_err(Failure::Usage)?;
     // What is wrong with the file shows before a store is touched.
     let plan = Plan::make(arguments, &progress, interrupt).await?;
     let session = Session::open(store, who, Intent::Create).await?;
@@ -49,6 +52,19 @@ pub async fn run(
     }
     report(arguments, &plan, &database, &counts, begin.elapsed().as_secs_f64(), output)?;
     if counts.complete { Ok(()) } else { Err(Failure::Interrupted) }
+}
+
+/// Refuses names that no database and no table can have, before anything is made.
+fn check_names(arguments: &Import) -> Result<(), Error> {
+    names::check(&arguments.database)?;
+    let table = arguments.table.as_str();
+    let message = match table {
+        "" => "the name of a table must not be empty",
+        _ if table.len() > MAX_STORE_NAME => "the name of a table has at most 128 bytes",
+        "_settings" => "this name belongs to the settings of the database; choose another one for the table",
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::InvalidInput, message).with("table", table))
 }
 
 async fn into_store(

@@ -63,6 +63,9 @@ pub fn examine(path: &Path, format: Option<Format>) -> Result<(Format, u64), Err
         let message = "only a file on disk can be imported, since it is read twice; write it to one first";
         return Err(Error::new(ErrorKind::InvalidInput, message).with("file", path.display()));
     }
+    if metadata.len() == 0 {
+        return Err(Error::new(ErrorKind::InvalidInput, "the file is empty").with("file", path.display()));
+    }
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
     let format = match (format, ending.as_str()) {
         (Some(format), _) => format,

@@ -7,14 +7,15 @@ use tokio::sync::mpsc;
 
 use super::check::Plan;
 use super::progress::Progress;
+use super::size;
 use super::source::Row;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
 /// How many rows one transaction holds.
 const ROWS: usize = 1000;
-/// How many bytes of the file go into one transaction; an entry holds 8 MiB.
-const BYTES: u64 = 3 << 20;
+/// How many bytes of rows go into one transaction, unless one row alone has more; an entry holds 8 MiB.
+const BYTES: usize = 3 << 20;
 /// How many batches are read ahead.
 const AHEAD: usize = 2;
 
@@ -76,16 +77,15 @@ pub async fn all(
 fn read(plan: &Plan, send: &mpsc::Sender<Result<Batch, Error>>) {
     let result = (|| {
         let mut source = plan.open()?;
-        let mut rows = Vec::with_capacity(ROWS);
-        let mut begin = source.position();
+        let (mut rows, mut bytes) = (Vec::with_capacity(ROWS), 0);
         loop {
+            let position = source.position();
             let row = source.next(plan.columns.as_deref())?;
             let end = row.is_none();
-            rows.extend(row);
-            let position = source.position();
-            if !rows.is_empty() && (end || rows.len() == ROWS || position - begin > BYTES) {
+            let size = row.as_ref().map_or(0, |row| size::of_row(&row.key, &row.fields));
+            if !rows.is_empty() && (end || rows.len() == ROWS || bytes + size > BYTES) {
                 let full = std::mem::replace(&mut rows, Vec::with_capacity(ROWS));
-                begin = position;
+                bytes = 0;
                 if send.blocking_send(Ok(Batch { rows: full, position })).is_err() {
                     return Ok(());
                 }
@@ -93,6 +93,8 @@ fn read(plan: &Plan, send: &mpsc::Sender<Result<Batch, Error>>) {
             if end {
                 return Ok(());
             }
+            rows.extend(row);
+            bytes += size;
         }
     })();
     if let Err(error) = result {

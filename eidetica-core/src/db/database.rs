@@ -6,7 +6,7 @@ use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
 
 use super::changes::{CallbackGuard, WriteEvent};
 use super::core::Core;
-use super::entries::{entry_at, number_of, require, unknown_entry};
+use super::entries::{Place, StoredEntry, entry_at, number_of, require, unknown_entry};
 use super::ingest::{Outcome, Parked, Refused};
 use super::meta::Tip;
 use super::page::Arrivals;
@@ -16,12 +16,21 @@ use super::writer::WriterHandle;
 use crate::auth::Right;
 use crate::dag::Seen;
 use crate::entry::{RawEntry, Rejected, VerifiedEntry, verify};
-use crate::error::invalid;
+use crate::error::{damaged, invalid};
 use crate::id::Id;
 use crate::key::SecretKey;
+use crate::layout::ENTRIES;
 use crate::store::{SettingsStore, StoreType};
 
 /// A database. Handles are cheap to clone, and may be used from any number of tasks at once.
+///
+/// # Errors and cancellation
+///
+/// What a method says of its errors is what is special about it. Besides, every `async` method answers
+/// [`ErrorKind::Closed`] once the store has been closed, [`ErrorKind::Locked`] while the database is being
+/// [rebuilt](Database::reindex), [`ErrorKind::Corrupted`] for rows that cannot be read, and the errors of the backend, such
+/// as [`ErrorKind::Io`]. Dropping the future of a method that reads changes nothing. One that writes says what may then
+/// have happened; what was ordered of the writer of the database is done to its end.
 #[derive(Clone)]
 pub struct Database {
     pub(crate) core: Arc<Core>,
@@ -83,6 +92,8 @@ impl Database {
     }
 
     /// Begins a transaction on what is here now.
+    ///
+    /// Errors and cancellation: as for all methods; nothing is held or written before the commit.
     pub async fn new_transaction(&self) -> Result<Transaction> {
         let state = self.core.current().await?;
         self.begin(state.meta.tips.clone(), Seen::all_before(state.meta.next), false)
@@ -102,17 +113,59 @@ impl Database {
         let places = require(&*rows, self.core.number, &tips).await?;
         let numbers: Vec<u64> = places.iter().map(|place| place.number).collect();
         let seen = self.core.graph.seen_by_all(&*rows, &numbers).await?;
-        let tip = |(id, place): (&Id, &super::entries::Place)| Tip {
-            id: *id,
-            number: place.number,
-            height: place.height,
-            time: place.time,
-        };
+        let tip =
+            |(id, place): (&Id, &Place)| Tip { id: *id, number: place.number, height: place.height, time: place.time };
         self.begin(tips.iter().zip(&places).map(tip).collect(), seen, true)
     }
 
     fn begin(&self, heads: Vec<Tip>, seen: Seen, fixed: bool) -> Result<Transaction> {
         Ok(Transaction::new(self.core.clone(), self.writer.clone(), heads, seen, fixed, self.key.clone()))
+    }
+
+    /// Does some work in a transaction and commits it, durably; returns what the work returns. After an error of the work
+    /// nothing is written, and a handle of the transaction that it has kept is of no more use. The work does not commit by
+    /// itself.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> eidetica_contract::Result<()> {
+    /// # use eidetica_core::{Engine, Memory, Options, SecretKey, SystemEnvironment, crdt::Doc};
+    /// # let engine = Engine::open(Box::new(Memory::new()), Options::default()).await?;
+    /// # let key = SecretKey::generate(&SystemEnvironment)?;
+    /// # let database = engine.create_database(Doc::new(), &key).await?;
+    /// use eidetica_core::store::DocStore;
+    ///
+    /// let before = database
+    ///     .with_transaction(async |transaction| {
+    ///         let notes = transaction.get_store::<DocStore>("notes").await?;
+    ///         let before = notes.contains_key("greeting").await?;
+    ///         notes.set("greeting", "hello").await?;
+    ///         Ok(before)
+    ///     })
+    ///     .await?;
+    /// assert!(!before);
+    /// # engine.close().await
+    /// # }
+    /// ```
+    ///
+    /// Errors: that of the work, as it is; those of [`new_transaction`](Database::new_transaction) and of
+    /// [`Transaction::commit`]. Cancellation: when the future is dropped during the work, nothing is written; during the
+    /// commit, all of it or nothing.
+    pub async fn with_transaction<T, F>(&self, work: impl FnOnce(Transaction) -> F + Send) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        let transaction = self.new_transaction().await?;
+        match work(transaction.clone()).await {
+            Ok(result) => {
+                transaction.commit().await?;
+                Ok(result)
+            }
+            Err(error) => {
+                transaction.give_up();
+                Err(error)
+            }
+        }
     }
 
     /// A store, to read: it shows what is true whenever it is read.
@@ -172,6 +225,23 @@ impl Database {
         Ok(entry_at(&*rows, self.core.number, number).await?.entry)
     }
 
+    /// Entries, in the order of their ids here; faster than one by one.
+    ///
+    /// Errors: [`ErrorKind::NotFound`], naming the first that this database does not have; [`ErrorKind::Corrupted`]; those
+    /// of the backend. Cancellation: nothing has changed.
+    pub async fn get_entries(&self, ids: &[Id]) -> Result<Vec<VerifiedEntry>> {
+        let rows = self.core.storage.snapshot().await?;
+        let places = require(&*rows, self.core.number, ids).await?;
+        let keys: Vec<_> = places.iter().map(|place| self.core.number.entry_key(place.number)).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+        let found = rows.get_many(ENTRIES, &keys).await?;
+        let entry = |(place, row): (&Place, Option<_>)| {
+            let row = row.ok_or_else(|| damaged("an entry is missing"))?;
+            Ok(StoredEntry::parse(place.number, &row)?.entry)
+        };
+        places.iter().zip(found).map(entry).collect()
+    }
+
     /// The entries below the first heads and not below the second, in an order in which each comes after its parents.
     ///
     /// The cost is that of the difference, not of the history.
@@ -190,7 +260,7 @@ impl Database {
             let range = self.core.number.entries(*start, *end);
             for (key, row) in crate::store::applier::scan_all(&*rows, range).await? {
                 let number = crate::layout::trailing_number(&key);
-                ids.push(super::entries::StoredEntry::parse(number, &row)?.entry.id());
+                ids.push(StoredEntry::parse(number, &row)?.entry.id());
             }
         }
         Ok(ids)
@@ -266,6 +336,9 @@ impl Database {
     }
 
     /// Makes everything durable that was committed before this call.
+    ///
+    /// Errors: [`ErrorKind::Full`] and [`ErrorKind::Io`], after which it is unknown what is durable. Cancellation: the flush may
+    /// or may not take place.
     pub async fn flush(&self) -> Result<()> {
         self.core.storage.flush().await
     }

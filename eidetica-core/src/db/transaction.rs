@@ -1,7 +1,9 @@
 //! Transactions: a snapshot, what is to change on it, and how that becomes one entry.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use eidetica_contract::{Error, ErrorKind, Result};
@@ -33,13 +35,39 @@ pub enum Durability {
 }
 
 /// What a commit has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Committed {
     /// The new entry; if nothing was written, the head of the snapshot with the greatest time and id.
     pub id: Id,
     /// False if the transaction changed nothing, and so wrote nothing.
     pub written: bool,
+    /// What somebody should look at, though the commit is made. Empty where all is as it should be.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something about a commit that somebody should look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// The entry had to be given a time that is further ahead of the clock here than
+    /// [`Options::allowed_skew`](crate::Options::allowed_skew), since an entry that is here is that late. Peers whose clocks
+    /// are right let it wait until then. Either the clock here runs behind, or that of somebody else has run ahead.
+    AheadOfClock {
+        /// How far ahead of the clock here.
+        by: Duration,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::AheadOfClock { by } => {
+                let seconds = by.as_secs();
+                write!(f, "the entry is {seconds} s ahead of the clock here, so peers let it wait; check the clock")
+            }
+        }
+    }
 }
 
 /// Changes that become visible together, or not at all.
@@ -92,7 +120,7 @@ impl Transaction {
     /// first entry.
     ///
     /// Errors: [`ErrorKind::InvalidInput`] for a name that is empty, too long or reserved; [`ErrorKind::WrongType`] if
-    /// the name belongs to a store of another kind.
+    /// the name belongs to a store of another kind; those of the backend. Cancellation: nothing has changed.
     pub async fn get_store<S: StoreType>(&self, name: &str) -> Result<S> {
         Ok(S::open(StoreHandle::in_transaction(self.state.clone(), name, S::KIND).await?))
     }
@@ -107,6 +135,11 @@ impl Transaction {
     /// Cancellation: when the future is dropped, the commit takes place whole or not at all.
     pub async fn commit(self) -> Result<Id> {
         Ok(self.commit_with(Durability::Flushed).await?.id)
+    }
+
+    /// Ends the transaction without a commit, whoever else holds a handle of it.
+    pub(crate) fn give_up(&self) {
+        *self.state.stage() = Stage { done: true, ..Stage::default() };
     }
 
     /// Commits with a choice of durability. Errors and cancellation as for [`commit`](Transaction::commit).
@@ -128,7 +161,7 @@ impl Transaction {
         if deltas.is_empty() {
             let newest = self.state.heads.iter().max_by_key(|head| (head.time, head.id));
             let id = newest.map_or(self.state.core.id, |head| head.id);
-            return Ok(Committed { id, written: false });
+            return Ok(Committed { id, written: false, warnings: Vec::new() });
         }
         let size: usize = deltas.iter().map(|new: &NewDelta| new.body.len()).sum();
         if size > crate::limits::MAX_BODIES {
@@ -207,7 +240,7 @@ impl Intent {
         let parents = if self.fixed || !untouched { self.heads.clone() } else { work.state.meta.tips.clone() };
         if parents.len() <= MAX_PARENTS {
             return Ok(match self.write(work, &parents, &self.deltas).await? {
-                Ok(tip) => Commitment::Done(Committed { id: tip.id, written: true }),
+                Ok(tip) => Commitment::Done(done(work, &tip)),
                 Err(error) => Commitment::Refused(error),
             });
         }
@@ -230,7 +263,7 @@ impl Intent {
             }
         }
         Ok(match self.write(work, &parents, &self.deltas).await? {
-            Ok(tip) => Commitment::Done(Committed { id: tip.id, written: true }),
+            Ok(tip) => Commitment::Done(done(work, &tip)),
             Err(error) => Commitment::Refused(error),
         })
     }
@@ -268,6 +301,20 @@ impl Intent {
             }
         })
     }
+}
+
+/// A commit that has become an entry.
+fn done(work: &Work<'_>, tip: &Tip) -> Committed {
+    let options = &work.core.storage.options;
+    let now = options.environment.now();
+    let mut warnings = Vec::new();
+    if tip.time > now.plus(options.allowed_skew) {
+        let by = Duration::from_millis(tip.time.millis() - now.millis());
+        let warning = Warning::AheadOfClock { by };
+        tracing::warn!(entry = %tip.id, "{warning}");
+        warnings.push(warning);
+    }
+    Committed { id: tip.id, written: true, warnings }
 }
 
 pub(crate) fn not_an_entry(rejected: &Rejected) -> Error {

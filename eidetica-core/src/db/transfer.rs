@@ -14,7 +14,7 @@ use super::entries::StoredEntry;
 use super::ingest::{Outcome, Parked};
 use crate::cbor::{Read as Parse, Reader, Writer};
 use crate::engine::Engine;
-use crate::entry::{Header, RawEntry};
+use crate::entry::{Body, Header, RawEntry};
 use crate::error::invalid;
 use crate::id::Id;
 use crate::key::SecretKey;
@@ -27,7 +27,7 @@ const MAX_ENTRY: usize = MAX_HEADER + MAX_BODIES + 64 * 1024;
 /// How many entries are handed in at once.
 const PAGE: usize = 1024;
 /// How many bytes are handed in at once.
-const PAGE_BYTES: usize = 8 << 20;
+const PAGE_BYTES: u64 = 8 << 20;
 
 /// What an export or import has moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,22 +37,27 @@ pub struct Exported {
     pub entries: u64,
     /// How many bytes of the stream.
     pub bytes: u64,
+    /// How many bodies the entries lack: those that the exporting store did not have.
+    pub missing_bodies: u64,
 }
 
 impl Database {
-    /// Writes the whole history, as of now, to a stream.
+    /// Writes the whole history, as of now, to a stream. Bodies that are missing here are missing there.
     ///
-    /// Errors: [`ErrorKind::Io`] if the stream refuses bytes. It then holds a part that [`Engine::import`] refuses.
+    /// Errors: [`ErrorKind::Io`] and [`ErrorKind::Full`] if the stream refuses bytes; [`ErrorKind::Corrupted`] for an entry
+    /// that cannot be read; those of the backend. Cancellation and errors: the stream then holds a part that
+    /// [`Engine::import`] refuses.
     pub async fn export(&self, out: &mut (impl Write + Send)) -> Result<Exported> {
         let mut out = Hashing { inner: out, hasher: blake3::Hasher::new(), bytes: 0 };
         out.write(MAGIC)?;
         let end = self.core.current().await?.meta.next;
-        let mut at = 0;
+        let (mut at, mut missing_bodies) = (0, 0);
         while at < end {
             let rows = self.core.storage.snapshot().await?;
             let page = rows.scan(self.core.number.entries(at, end).bytes(1 << 20)).await?;
             for (key, row) in &page.rows {
                 let stored = StoredEntry::parse(trailing_number(key), row)?;
+                missing_bodies += absent(stored.entry.bodies());
                 let entry = encode(&stored.entry.to_raw());
                 out.write(&(entry.len() as u32).to_be_bytes())?;
                 out.write(&entry)?;
@@ -67,7 +72,22 @@ impl Database {
         let hash = *out.hasher.finalize().as_bytes();
         out.write(&hash)?;
         out.inner.flush().map_err(not_written)?;
-        Ok(Exported { entries: end, bytes: out.bytes })
+        Ok(Exported { entries: end, bytes: out.bytes, missing_bodies })
+    }
+}
+
+impl Exported {
+    /// Reads a stream to its end and checks all that can be checked without a store: its form, its lengths, the hash over
+    /// all of it, and that each body is the one that its header commits to. Nothing is kept of it.
+    ///
+    /// Whoever can read the same bytes twice calls this first, so that [`Engine::import`] does not stop halfway.
+    ///
+    /// Errors: [`ErrorKind::InvalidInput`] if the stream is cut off, damaged or no export; [`ErrorKind::Io`] if it cannot
+    /// be read.
+    pub fn check(input: &mut impl Read) -> Result<Exported> {
+        let mut stream = Stream::begin(input)?;
+        while stream.next()?.is_some() {}
+        Ok(stream.moved())
     }
 }
 
@@ -79,51 +99,58 @@ impl Engine {
     /// up before that time. Only a root is taken at any time, since it is named and not found. What waits comes in by itself
     /// if the store stays open until then; to import it now, set the clock right or allow more skew, and import again.
     ///
-    /// Errors: [`ErrorKind::InvalidInput`] if the stream is cut off, damaged or no export, and if an entry is ahead of the
-    /// clock, which the message says, with the entry's time; entries before the damage, or before that entry, stay.
+    /// Errors: [`ErrorKind::InvalidInput`] if the stream is cut off, damaged, holds an entry that is refused or is ahead of the
+    /// clock (which the message says, with the entry's time), or is no export; [`ErrorKind::Io`] if it cannot be read; those
+    /// of the backend. Entries before the error stay: the context pairs `database` and `entries_kept` tell which database
+    /// holds them and how many it holds. [`Exported::check`] tells before anything is written. Cancellation: as after an
+    /// error.
     pub async fn import(&self, input: &mut (impl Read + Send), key: Option<SecretKey>) -> Result<(Database, Exported)> {
-        let mut input = HashingReader { inner: input, hasher: blake3::Hasher::new(), bytes: 0 };
-        if input.take(MAGIC.len())? != MAGIC {
-            return Err(invalid("the file is no export of a database"));
+        let mut stream = Stream::begin(input)?;
+        let mut database = None;
+        match self.take_up(&mut stream, key, &mut database).await {
+            Ok(database) => Ok((database, stream.moved())),
+            Err(error) => Err(with_kept(error, database.as_ref()).await),
         }
+    }
+
+    async fn take_up<R: Read + Send>(
+        &self,
+        stream: &mut Stream<'_, R>,
+        key: Option<SecretKey>,
+        known: &mut Option<Database>,
+    ) -> Result<Database> {
+        let root = stream.next()?.ok_or_else(|| invalid("the export holds no entry"))?;
+        let database = known.insert(self.adopt_database(root, key).await?);
         let mut page = Vec::new();
-        let mut page_bytes = 0;
-        let mut database: Option<Database> = None;
-        let mut entries = 0;
+        let mut page_begin = stream.input.bytes;
         loop {
-            let length = input.take(4)?;
-            let length = u32::from_be_bytes(length[..].try_into().map_err(|_| cut_off())?) as usize;
-            if length > 0 {
-                if length > MAX_ENTRY {
-                    return Err(invalid("the file is damaged: an entry is longer than entries can be"));
-                }
-                let raw = decode(&input.take(length)?.into())?;
-                entries += 1;
-                if database.is_none() {
-                    database = Some(self.adopt_database(raw, key.clone()).await?);
-                    continue;
-                }
-                page_bytes += length;
-                page.push(raw);
-            }
-            if let Some(database) =
-                database.as_ref().filter(|_| length == 0 || page.len() >= PAGE || page_bytes >= PAGE_BYTES)
-            {
+            let raw = stream.next()?;
+            let end = raw.is_none();
+            page.extend(raw);
+            if end || page.len() >= PAGE || stream.input.bytes - page_begin >= PAGE_BYTES {
                 hand_in(database, std::mem::take(&mut page)).await?;
-                page_bytes = 0;
+                page_begin = stream.input.bytes;
             }
-            if length == 0 {
+            if end {
                 break;
             }
         }
-        let count = input.take(8)?;
-        let hash = *input.hasher.finalize().as_bytes();
-        if count != u64::to_be_bytes(entries) || input.take(32)? != hash {
-            return Err(invalid("the file is damaged: its end does not fit the rest"));
-        }
-        let database = database.ok_or_else(|| invalid("the export holds no entry"))?;
         database.flush().await?;
-        Ok((database, Exported { entries, bytes: input.bytes }))
+        Ok(database.clone())
+    }
+}
+
+/// An error in the middle of an import, with what it leaves behind.
+async fn with_kept(error: Error, database: Option<&Database>) -> Error {
+    let Some(database) = database else { return error };
+    let error = error.with("database", database.root_id());
+    match database.entry_count().await {
+        Ok(kept) => error.with("entries_kept", kept).with(
+            "kept",
+            "what the database holds now is sound and not all of it; importing a sound file completes it",
+        ),
+        // The error that came first says more.
+        Err(_) => error,
     }
 }
 
@@ -157,6 +184,64 @@ fn ahead(database: &Database, header: &[u8]) -> Error {
         .with("allowed_skew_seconds", options.allowed_skew.as_secs())
 }
 
+/// A stream that is being read.
+struct Stream<'a, R> {
+    input: HashingReader<'a, R>,
+    entries: u64,
+    missing_bodies: u64,
+}
+
+impl<'a, R: Read> Stream<'a, R> {
+    fn begin(input: &'a mut R) -> Result<Stream<'a, R>> {
+        let mut input = HashingReader { inner: input, hasher: blake3::Hasher::new(), bytes: 0 };
+        match input.take(MAGIC.len()) {
+            Ok(magic) if magic == MAGIC => Ok(Stream { input, entries: 0, missing_bodies: 0 }),
+            // Too short to tell is no export, too.
+            Err(error) if error.kind() != ErrorKind::InvalidInput => Err(error),
+            _ => Err(invalid("this is no export of a database; name a file that `export` has written")),
+        }
+    }
+
+    /// The next entry, whose bodies are those of its header. `None`: the stream has ended as it must.
+    fn next(&mut self) -> Result<Option<RawEntry>> {
+        let length = self.input.take(4)?;
+        let length = u32::from_be_bytes(length[..].try_into().map_err(|_| cut_off())?) as usize;
+        if length == 0 {
+            let count = self.input.take(8)?;
+            let hash = *self.input.hasher.finalize().as_bytes();
+            if count != u64::to_be_bytes(self.entries) || self.input.take(32)? != hash {
+                return Err(damaged("its end does not fit the rest"));
+            }
+            return Ok(None);
+        }
+        if length > MAX_ENTRY {
+            return Err(damaged("an entry is longer than entries can be").with("entry", self.entries));
+        }
+        let raw = decode(&self.input.take(length)?.into()).map_err(|error| error.with("entry", self.entries))?;
+        // The door would leave such a body out, as if it had not been sent. Here it was, and so the file is damaged.
+        if let Ok(header) = Header::read(&raw.header)
+            && !header.stores.iter().zip(&raw.bodies).all(|(store, body)| body.as_ref().is_none_or(|b| store.fits(b)))
+        {
+            return Err(damaged("a body is not the one that its entry commits to").with("entry", self.entries));
+        }
+        self.entries += 1;
+        self.missing_bodies += absent(&raw.bodies);
+        Ok(Some(raw))
+    }
+
+    fn moved(&self) -> Exported {
+        Exported { entries: self.entries, bytes: self.input.bytes, missing_bodies: self.missing_bodies }
+    }
+}
+
+fn absent(bodies: &[Body]) -> u64 {
+    bodies.iter().filter(|body| body.is_none()).count() as u64
+}
+
+fn damaged(how: &'static str) -> Error {
+    invalid("the file is damaged; export again, or take another copy of it").with("damage", how)
+}
+
 fn encode(raw: &RawEntry) -> Vec<u8> {
     let mut out = Writer::new();
     out.list(2).bytes(&raw.header).list(raw.bodies.len());
@@ -181,7 +266,7 @@ fn decode(bytes: &Bytes) -> Result<RawEntry> {
         input.end()?;
         Ok(RawEntry { header, bodies })
     };
-    read().map_err(|_| invalid("the file is damaged: an entry cannot be read"))
+    read().map_err(|_| damaged("an entry cannot be read"))
 }
 
 struct Hashing<'a, W> {
@@ -218,7 +303,7 @@ impl<R: Read> HashingReader<'_, R> {
 }
 
 fn cut_off() -> Error {
-    invalid("the file is cut off; export again")
+    invalid("the file is cut off; export again, or take another copy of it")
 }
 
 fn not_written(error: std::io::Error) -> Error {

@@ -41,6 +41,21 @@ pub struct Report {
     pub unreadable: Vec<(Id, String)>,
     /// Stores whose kind is not known here, so that their state could not be checked.
     pub unknown_kinds: Vec<String>,
+    /// Stores that lack bodies here, ordered by name and kind. What is here is sound, but it is not all there is, and what
+    /// shows of these stores was not compared.
+    pub missing_bodies: Vec<MissingBodies>,
+}
+
+/// A store of which bodies are missing here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MissingBodies {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// How many entries lack the body for it.
+    pub entries: u64,
 }
 
 /// Something that is not as it should be.
@@ -63,7 +78,10 @@ impl Database {
     /// Signatures, ids and order of the entries; hashes of their bodies; the rights of their authors; the indexes; the
     /// heads; and every live record against a replay of all operations at its cell.
     ///
-    /// Errors: those of the backend alone; what is wrong with the data stands in the report.
+    /// A report may be clean, and the database not whole: see [`Report::is_whole`].
+    ///
+    /// Errors: those of the backend alone; what is wrong with the data stands in the report. Cancellation: nothing has
+    /// changed.
     #[tracing::instrument(skip_all)]
     pub async fn verify(&self) -> Result<Report> {
         // What has come late is evaluated first, or it would look like a fault.
@@ -71,9 +89,17 @@ impl Database {
         let rows = self.core.storage.snapshot().await?;
         let state = self.core.at(&*rows).await?;
         state.check_usable()?;
-        let mut check = Check { database: self, rows: &*rows, state: &state, report: Report::default(), touched: 0 };
+        let mut check = Check {
+            database: self,
+            rows: &*rows,
+            state: &state,
+            report: Report::default(),
+            touched: 0,
+            lacking: BTreeMap::new(),
+        };
         check.entries().await?;
         check.counts().await?;
+        check.bodies();
         for info in state.catalog.all() {
             check.store(&info).await?;
         }
@@ -88,6 +114,8 @@ struct Check<'a> {
     report: Report,
     /// How many rows the indexes of entries must have.
     touched: u64,
+    /// How many entries lack the body for a store, by its name and kind.
+    lacking: BTreeMap<(String, String), u64>,
 }
 
 impl Check<'_> {
@@ -205,6 +233,9 @@ impl Check<'_> {
             if self.rows.get(TOUCHED, &store.touched_key(stored.number)).await?.is_none() {
                 self.problem(format!("it is missing in the index of the store {}", delta.name), Some(id), true);
             }
+            if body.is_none() {
+                *self.lacking.entry((delta.name.clone(), delta.kind.clone())).or_default() += 1;
+            }
             if body.is_some() && info.applied_below.is_none_or(|number| stored.number < number) {
                 self.operations(stored, &info, store).await?;
             }
@@ -239,6 +270,20 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The catalog says of exactly those stores that they are partial that lack bodies.
+    fn bodies(&mut self) {
+        for info in self.state.catalog.all() {
+            let lacks = self.lacking.contains_key(&(info.name.clone(), info.kind.clone()));
+            if info.partial != lacks {
+                let what = if lacks { "lacks bodies and is said to be whole" } else { "is said to lack bodies" };
+                self.problem(format!("the store {} {what}", info.name), None, true);
+            }
+        }
+        let lacking = std::mem::take(&mut self.lacking);
+        self.report.missing_bodies =
+            lacking.into_iter().map(|((name, kind), entries)| MissingBodies { name, kind, entries }).collect();
     }
 
     async fn counts(&mut self) -> Result<()> {
@@ -363,9 +408,15 @@ fn numbers(algebra: Algebra, cell: &Cell, record: &Bytes) -> Vec<u64> {
 }
 
 impl Report {
-    /// True if nothing is wrong.
+    /// True if nothing is wrong with what is here.
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// True if no body is missing here. One that is missing is no damage: an entry may come without it, and be completed
+    /// later.
+    pub fn is_whole(&self) -> bool {
+        self.missing_bodies.is_empty()
     }
 
     /// How often each problem was found.

@@ -59,6 +59,11 @@ impl StoreDelta {
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
         StoreDelta { name: name.to_owned(), kind: kind.to_owned(), length, hash: *blake3::hash(body).as_bytes() }
     }
+
+    /// True if this is the body that is meant.
+    pub(crate) fn fits(&self, body: &[u8]) -> bool {
+        body.len() == self.length as usize && *blake3::hash(body).as_bytes() == self.hash
+    }
 }
 
 impl Header {

@@ -97,16 +97,12 @@ pub fn verify(raw: RawEntry) -> Result<VerifiedEntry, Rejected> {
     let mut bodies = raw.bodies;
     bodies.resize(header.stores.len(), None);
     for (store, body) in header.stores.iter().zip(&mut bodies) {
-        body.take_if(|body| !matches(store, body));
+        body.take_if(|body| !store.fits(body));
         if let (auth::KIND, Some(body)) = (store.kind.as_str(), &body) {
             auth::Settings::parse(body).map_err(Rejected::BadSettings)?;
         }
     }
     Ok(VerifiedEntry { id: Id::of(&raw.header), header, header_bytes: raw.header, bodies })
-}
-
-fn matches(store: &StoreDelta, body: &Bytes) -> bool {
-    body.len() == store.length as usize && *blake3::hash(body).as_bytes() == store.hash
 }
 
 impl VerifiedEntry {

@@ -11,6 +11,15 @@ use crate::error::invalid;
 use crate::value::Value;
 
 /// The settings store. Changing anything in it takes the right of an admin.
+///
+/// # Errors and cancellation
+///
+/// Methods that read answer the errors of the backend; dropping their futures changes nothing. Methods that change something
+/// stage it in the transaction, and nothing is judged or written before its commit: they answer
+/// [`ReadOnly`](eidetica_contract::ErrorKind::ReadOnly) outside a transaction and
+/// [`Closed`](eidetica_contract::ErrorKind::Closed) after its commit, and when their future is dropped the change is staged
+/// whole or not at all. Whether the author has the right for it is answered by the commit, as
+/// [`PermissionDenied`](eidetica_contract::ErrorKind::PermissionDenied).
 #[derive(Clone)]
 pub struct SettingsStore {
     values: DocStore,

@@ -3,8 +3,8 @@
 //! A position is a byte string that ends with the byte 128; positions compare as bytes. Between any two different ones
 //! there is room for another, but for the limit of their length. Elements may share a position, if they were inserted apart.
 
-/// The longest position in bytes.
-const MAX_POSITION: usize = 256;
+use crate::limits::MAX_POSITION;
+
 /// The last byte of every position.
 const LAST: u8 = 128;
 /// A run of inserts at one place counts in this many bytes at most before it takes up another one.

@@ -21,6 +21,14 @@ use crate::value::Value;
 /// Of values that were written concurrently at one path the one with the greatest `(time, id)` shows; the others stay
 /// readable as [`conflicts`](DocStore::conflicts) until somebody writes there again. A deletion takes what it has seen,
 /// so a concurrent write survives it.
+///
+/// # Errors and cancellation
+///
+/// What a method says of its errors is what is special about it. Besides, every `async` method answers
+/// [`ErrorKind::Closed`] once the store is closed, [`ErrorKind::Corrupted`] for records that cannot be read, and the errors
+/// of the backend. A method that changes something stages it in the transaction: it answers [`ErrorKind::ReadOnly`] outside
+/// one and [`ErrorKind::Closed`] after its commit. When a future is dropped, a change is staged whole or not at all, and a
+/// read has changed nothing.
 #[derive(Clone)]
 pub struct DocStore {
     handle: StoreHandle,

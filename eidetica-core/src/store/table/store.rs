@@ -33,6 +33,14 @@ use crate::value::Value;
 /// [`find`](Table::find), rather than leave out rows that somebody relies on. [`scan_each`](Table::scan_each) returns such
 /// rows beside the others, each as its error, so that an application can pass over them. `Table<Doc>` reads rows of any
 /// shape: open the same store as such to look at them, to mend or to delete them.
+///
+/// # Errors and cancellation
+///
+/// What a method says of its errors is what is special about it. Besides, every `async` method answers
+/// [`ErrorKind::Closed`] once the store is closed, [`ErrorKind::Corrupted`] for records that cannot be read, and the errors
+/// of the backend. A method that changes something stages it in the transaction: it answers [`ErrorKind::ReadOnly`] outside
+/// one and [`ErrorKind::Closed`] after its commit. When a future is dropped, a change is staged whole or not at all, and a
+/// read has changed nothing.
 pub struct Table<T> {
     handle: StoreHandle,
     rows: PhantomData<fn() -> T>,
