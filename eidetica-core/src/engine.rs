@@ -200,7 +200,9 @@ impl Engine {
                 Verdict::Admitted(_) => {}
                 other => return Err(invalid("the root entry is refused").with("verdict", format!("{other:?}"))),
             }
-            let Some(Ready { mut batch, bytes, .. }) = work.into_batch() else { return Err(damaged("a new database")) };
+            let Some(Ready { mut batch, bytes, .. }) = work.into_batch(false) else {
+                return Err(damaged("a new database"));
+            };
             // The row of the database is new, not changed.
             batch.expectations.clear();
             batch.expect_absent(META, database_key(&id));

@@ -15,10 +15,11 @@ use super::changes::WriteEvent;
 use super::ingest::{Outcome, Parked, Refused};
 use super::page::Judged;
 use super::transaction::{Commitment, Committed, Intent};
-use super::work::{Basis, Ready, Verdict, Work};
+use super::work::{Admitted, Basis, Ready, Verdict, Work};
 use super::writer::{CommitReply, Writer};
 use crate::entry::VerifiedEntry;
 use crate::id::Id;
+use crate::overlay::Changes;
 
 /// How many foreign entries go into one group.
 pub(crate) const GROUP_ENTRIES: usize = 256;
@@ -47,10 +48,10 @@ pub(super) enum Part {
 
 /// A group that is being committed.
 pub(super) struct UnderWay {
-    task: JoinHandle<Result<bool>>,
+    task: JoinHandle<(Result<bool>, Option<Part>)>,
     after: Arc<Basis>,
+    changes: Arc<Changes>,
     previous: Vec<Id>,
-    part: Part,
 }
 
 impl Writer {
@@ -58,18 +59,15 @@ impl Writer {
     #[tracing::instrument(level = "debug", skip_all)]
     pub(super) async fn advance(&mut self, unit: Unit, more: bool) {
         let Some(before) = self.under_way.take() else { return self.alone(unit, 0, more).await };
-        let (part, ready) = self.prepare(unit, Some(&before.after), 0).await;
-        let result = ended(before.task).await;
+        let (part, ready) = self.prepare(unit, Some((&before.after, before.changes)), 0, true).await;
+        let (result, answered) = ended(before.task).await;
         let holds = matches!(result, Ok(true));
         // A verdict that leads to no batch is not proven by one, and rests on a state that may never have been.
         let undone = match ready {
-            Ok(Some(ready)) if holds => {
-                self.launch(part, ready);
-                None
-            }
+            Ok(Some(ready)) if holds => self.launch(part, ready),
             _ => self.undo(part),
         };
-        self.conclude(before.part, &before.after, before.previous, result).await;
+        self.conclude(answered, &before.after, before.previous, result).await;
         if let Some(unit) = undone {
             self.alone(unit, 0, more).await;
         }
@@ -78,24 +76,29 @@ impl Writer {
     /// Waits for the group that is being committed, if there is one.
     pub(super) async fn settle(&mut self) {
         if let Some(before) = self.under_way.take() {
-            let result = ended(before.task).await;
-            self.conclude(before.part, &before.after, before.previous, result).await;
+            let (result, part) = ended(before.task).await;
+            self.conclude(part, &before.after, before.previous, result).await;
         }
     }
 
     /// Lets a group happen on what is committed.
     async fn alone(&mut self, mut unit: Unit, first: usize, more: bool) {
         for attempt in first..ATTEMPTS {
-            let (part, ready) = self.prepare(unit, None, attempt).await;
+            let launches = more && attempt == 0;
+            let (part, ready) = self.prepare(unit, None, attempt, launches).await;
             let ready = match ready {
                 Ok(Some(ready)) => ready,
                 Ok(None) => return self.answer(part),
                 Err(error) => return self.fail(part, &error),
             };
-            if more && attempt == 0 {
-                return self.launch(part, ready);
+            if launches {
+                match self.launch(part, ready) {
+                    None => return,
+                    Some(again) => unit = again,
+                }
+                continue;
             }
-            let Ready { batch, bytes, after, previous } = ready;
+            let Ready { batch, bytes, after, previous, .. } = ready;
             match self.core.commit(batch, bytes, after.state.clone()).await {
                 Ok(true) => {
                     self.note(&after, previous);
@@ -115,21 +118,40 @@ impl Writer {
         }
     }
 
-    /// Commits a group beside whatever comes next.
-    fn launch(&mut self, part: Part, ready: Ready) {
-        let Ready { batch, bytes, after, previous } = ready;
+    /// Commits a group beside whatever comes next. Local commits are answered from there, so that they need not wait for what
+    /// is prepared meanwhile. Gives the group back if it cannot be built on.
+    fn launch(&mut self, part: Part, ready: Ready) -> Option<Unit> {
+        let Ready { batch, bytes, after, changes: Some(changes), previous } = ready else { return self.undo(part) };
         let (core, state) = (self.core.clone(), after.state.clone());
-        let task = tokio::spawn(async move { core.commit(batch, bytes, state).await });
-        self.under_way = Some(UnderWay { task, after, previous, part });
+        let task = tokio::spawn(async move {
+            let result = core.commit(batch, bytes, state).await;
+            match part {
+                Part::Commits(commits, results) if matches!(result, Ok(true)) => {
+                    answer_each(commits, results);
+                    (result, None)
+                }
+                part => (result, Some(part)),
+            }
+        });
+        self.under_way = Some(UnderWay { task, after, changes, previous });
+        None
     }
 
     /// What follows from the end of a commit that was launched.
-    async fn conclude(&mut self, part: Part, after: &Basis, previous: Vec<Id>, result: Result<bool>) {
-        match result {
-            Ok(true) => {
-                self.note(after, previous);
-                self.answer(part);
+    async fn conclude(&mut self, part: Option<Part>, after: &Basis, previous: Vec<Id>, result: Result<bool>) {
+        if matches!(result, Ok(true)) {
+            self.note(after, previous);
+        }
+        let Some(part) = part else {
+            if let Err(error) = &result {
+                // The task has lost what it was given; who waits for one of the pages must not wait for ever.
+                let open: Vec<u64> = self.pages.iter().filter(|page| page.open > 0).map(|page| page.number).collect();
+                open.into_iter().for_each(|number| self.fail(Part::Page(number, Vec::new()), error));
             }
+            return;
+        };
+        match result {
+            Ok(true) => self.answer(part),
             Ok(false) => {
                 if let Some(unit) = self.undo(part) {
                     self.alone(unit, 1, false).await;
@@ -155,12 +177,10 @@ impl Writer {
         }
     }
 
-    /// Says what became of a group. Who has dropped the future does not want the answer.
+    /// Says what became of a group.
     fn answer(&mut self, part: Part) {
         match part {
-            Part::Commits(commits, results) => {
-                commits.into_iter().zip(results).for_each(|((_, reply), result)| drop(reply.send(result)));
-            }
+            Part::Commits(commits, results) => answer_each(commits, results),
             Part::Page(number, judged) => {
                 let Some(page) = self.pages.iter_mut().find(|page| page.number == number) else { return };
                 page.open -= 1;
@@ -225,26 +245,30 @@ impl Writer {
     }
 
     /// Lets what a group is made of happen on an overlay.
-    async fn prepare(&mut self, unit: Unit, on: Option<&Basis>, attempt: usize) -> (Part, Result<Option<Ready>>) {
+    async fn prepare(
+        &mut self,
+        unit: Unit,
+        on: Option<(&Basis, Arc<Changes>)>,
+        attempt: usize,
+        keep: bool,
+    ) -> (Part, Result<Option<Ready>>) {
         let core = self.core.clone();
-        let work = match on {
-            Some(basis) => Work::after(&core, basis).await,
+        let earlier = on.as_ref().map_or(&[][..], |(basis, _)| &basis.admitted[..]);
+        let work = match &on {
+            Some((basis, changes)) => Work::after(&core, basis, changes.clone()).await,
             None => Work::begin(&core, attempt).await,
         };
         match unit {
-            Unit::Commits(commits) => {
-                let earlier = on.map_or(&[][..], |basis| &basis.admitted[..]);
-                match self.happen(work, &commits, earlier).await {
-                    Ok((results, ready)) => (Part::Commits(commits, results), Ok(ready)),
-                    Err(error) => (Part::Commits(commits, Vec::new()), Err(error)),
-                }
-            }
+            Unit::Commits(commits) => match self.happen(work, &commits, earlier, keep).await {
+                Ok((results, ready)) => (Part::Commits(commits, results), Ok(ready)),
+                Err(error) => (Part::Commits(commits, Vec::new()), Err(error)),
+            },
             Unit::Page => {
                 let Some(number) = self.next_page().map(|page| page.number) else {
                     return (Part::Commits(Vec::new(), Vec::new()), Ok(None));
                 };
                 let mut judged = Vec::new();
-                let ready = self.judge_some(work, number, &mut judged).await;
+                let ready = self.judge_some(work, number, &mut judged, keep).await;
                 (Part::Page(number, judged), ready)
             }
         }
@@ -254,7 +278,8 @@ impl Writer {
         &mut self,
         work: Result<Work<'_>>,
         commits: &[(Box<Intent>, CommitReply)],
-        earlier: &[super::work::Admitted],
+        earlier: &[Admitted],
+        keep: bool,
     ) -> Result<(Vec<Result<Committed>>, Option<Ready>)> {
         let mut work = work?;
         let mut results = Vec::with_capacity(commits.len());
@@ -265,7 +290,7 @@ impl Writer {
                 Commitment::Refused(error) => Err(error),
             });
         }
-        Ok((results, work.into_batch()))
+        Ok((results, work.into_batch(keep)))
     }
 
     /// Judges the next few entries of a page. What was judged before an error is in `judged`, too.
@@ -274,6 +299,7 @@ impl Writer {
         work: Result<Work<'_>>,
         number: u64,
         judged: &mut Vec<Judged>,
+        keep: bool,
     ) -> Result<Option<Ready>> {
         let Some(at) = self.pages.iter().position(|page| page.number == number) else { return Ok(None) };
         self.pages[at].open += 1;
@@ -294,7 +320,7 @@ impl Writer {
             }
             judged.push((place, entry, source, outcome));
         }
-        Ok(work.into_batch())
+        Ok(work.into_batch(keep))
     }
 
     /// After an error: what had been waiting goes on waiting, for its parent if that is not in yet, else for a while.
@@ -345,9 +371,15 @@ impl Writer {
     }
 }
 
-async fn ended(task: JoinHandle<Result<bool>>) -> Result<bool> {
+/// Says what became of local commits. Who has dropped the future does not want the answer.
+fn answer_each(commits: Vec<(Box<Intent>, CommitReply)>, results: Vec<Result<Committed>>) {
+    commits.into_iter().zip(results).for_each(|((_, reply), result)| drop(reply.send(result)));
+}
+
+async fn ended(task: JoinHandle<(Result<bool>, Option<Part>)>) -> (Result<bool>, Option<Part>) {
     task.await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Internal, "a commit has ended early; its outcome is unknown").caused_by(error))
+        let message = "a commit has ended early; its outcome is unknown";
+        (Err(Error::new(ErrorKind::Internal, message).caused_by(error)), None)
     })
 }
 

@@ -96,7 +96,7 @@ pub(crate) async fn rebuild(core: &Core) -> Result<()> {
         if at >= state.meta.next {
             work.state.meta.rebuilding = false;
         }
-        let Some(Ready { batch, bytes, after, .. }) = work.into_batch() else { continue };
+        let Some(Ready { batch, bytes, after, .. }) = work.into_batch(false) else { continue };
         commit(core, batch, bytes, &after.state).await?;
         core.graph.remember_all(&after.fresh);
         state = after.state.clone();

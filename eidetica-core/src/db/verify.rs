@@ -276,7 +276,8 @@ impl Check<'_> {
     fn bodies(&mut self) {
         for info in self.state.catalog.all() {
             let lacks = self.lacking.contains_key(&(info.name.clone(), info.kind.clone()));
-            if info.partial != lacks {
+            // What a stale store lacks is looked at when it is evaluated.
+            if info.partial != lacks && !info.stale {
                 let what = if lacks { "lacks bodies and is said to be whole" } else { "is said to lack bodies" };
                 self.problem(format!("the store {} {what}", info.name), None, true);
             }
@@ -320,7 +321,7 @@ impl Check<'_> {
             self.report.unknown_kinds.push(info.name.clone());
             return Ok(());
         };
-        if info.partial {
+        if info.partial || info.stale {
             // Without all bodies a replay cannot know what they held.
             return Ok(());
         }

@@ -51,6 +51,8 @@ pub(crate) struct Ready {
     /// About how many bytes it writes.
     pub bytes: usize,
     pub after: Arc<Basis>,
+    /// The changes, if another group may stand on them; else they went into the batch without a copy.
+    pub changes: Option<Arc<Changes>>,
     pub previous: Vec<Id>,
 }
 
@@ -59,7 +61,6 @@ pub(crate) struct Basis {
     pub state: State,
     pub admitted: Vec<Admitted>,
     pub fresh: Arc<Fresh>,
-    changes: Arc<Changes>,
 }
 
 /// A group at a moment.
@@ -106,9 +107,9 @@ impl<'a> Work<'a> {
 
     /// Begins on a group that is being committed. What comes of it holds only if that group is committed, and then what the
     /// batch expects says whether it does; so a verdict that leads to no batch must not be answered.
-    pub async fn after(core: &'a Core, basis: &Basis) -> Result<Work<'a>> {
+    pub async fn after(core: &'a Core, basis: &Basis, changes: Arc<Changes>) -> Result<Work<'a>> {
         let snapshot = core.storage.snapshot().await?;
-        let rows = Overlay::above(basis.changes.clone(), snapshot);
+        let rows = Overlay::above(changes, snapshot);
         Ok(Work { fresh: Fresh::after(basis.fresh.clone()), ..Work::on(core, rows, basis.state.clone()) })
     }
 
@@ -123,23 +124,23 @@ impl<'a> Work<'a> {
         Work { core, rows, state, before, fresh, admitted, previous, gone }
     }
 
-    /// What is to be committed. `None` if nothing has changed.
-    pub fn into_batch(self) -> Option<Ready> {
+    /// What is to be committed. `None` if nothing has changed. `keep`: another group may stand on the changes meanwhile.
+    pub fn into_batch(self, keep: bool) -> Option<Ready> {
         let Work { core, mut rows, state, before, admitted, fresh, previous, gone } = self;
         if rows.is_unchanged() {
             return None;
         }
         let key = core.number.meta_key();
         rows.put(META, key.clone(), state.meta.to_bytes());
-        let (bytes, changes) = (rows.bytes(), rows.changes());
+        let (bytes, changes) = (rows.bytes(), keep.then(|| rows.changes()));
         let mut batch = WriteBatch::new();
         for (keyspace, range) in gone {
             batch.delete_range(keyspace, range.start, range.end);
         }
         batch.operations.extend(rows.into_batch().operations);
         batch.expect_value(META, key, before);
-        let after = Arc::new(Basis { state, admitted, fresh: Arc::new(fresh), changes });
-        Some(Ready { batch, bytes, after, previous })
+        let after = Arc::new(Basis { state, admitted, fresh: Arc::new(fresh) });
+        Some(Ready { batch, bytes, after, changes, previous })
     }
 
     /// What is here so far, to come back to.

@@ -31,6 +31,8 @@ use crate::error::closed;
 const QUEUE: usize = 1024;
 /// How many local commits go into one group.
 const GROUP_COMMITS: usize = 512;
+/// A group of local commits that is smaller is not cut in two.
+const LEAST_HALF: usize = 12;
 /// How often it is looked whether another process has stored what entries wait for here.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -211,9 +213,13 @@ impl Writer {
             }
         }
         let idle = commits.is_empty();
-        if !idle {
-            let more = waiting || self.next_page().is_some();
+        // In two halves, of which one is committed while the other is prepared.
+        let half = commits.len().div_ceil(2).max(LEAST_HALF);
+        while !commits.is_empty() {
+            let rest = commits.split_off(half.min(commits.len()));
+            let more = waiting || !rest.is_empty() || self.next_page().is_some();
             self.advance(Unit::Commits(commits), more).await;
+            commits = rest;
         }
         self.take_up_waiting().await;
         if let Some(page) = self.next_page() {
@@ -267,7 +273,7 @@ impl Writer {
                 Task::Unindex { name, field } => work.drop_index(name, field).await?,
                 Task::Reindex | Task::Rebuilt => true,
             };
-            let Some(Ready { batch, bytes, after, previous }) = work.into_batch() else { return Ok(done) };
+            let Some(Ready { batch, bytes, after, previous, .. }) = work.into_batch(false) else { return Ok(done) };
             if self.core.commit(batch, bytes, after.state.clone()).await? {
                 self.note(&after, previous);
                 return Ok(done);
