@@ -135,6 +135,8 @@ pub struct Crowd {
     pub commit: Rounds,
     /// Disk flushes that the backend was asked for, per commit.
     pub flushes: f64,
+    /// The same batches in SQLite itself, unflushed.
+    pub raw: Rounds,
 }
 
 /// Lets `committers` commit `times` keys each, flushed, on a SQLite file with `n` commits.
@@ -142,6 +144,7 @@ pub async fn crowd(bases: &Bases, n: u64, committers: u64, times: u64) -> Result
     let open = bases.open(base::sqlite(&bases.copy(n)?).await?).await?;
     commit(&open.database, &puts(NEAR, n..n + 1), Durability::Flushed).await?;
     let before = open.recorder.counts().flushes;
+    open.recorder.keep();
     let watch = Watch::start();
     let tasks: Vec<_> = (0..committers)
         .map(|committer| {
@@ -160,7 +163,14 @@ pub async fn crowd(bases: &Bases, n: u64, committers: u64, times: u64) -> Result
     }
     let took = watch.stop();
     let after = open.recorder.counts().flushes;
+    let batches: Vec<WriteBatch> = open.recorder.take().iter().map(rows_of).collect();
     open.close().await?;
     let commits = committers * times;
-    Ok(Crowd { took, commit: Rounds::once(took, commits), flushes: (after - before) as f64 / commits as f64 })
+    let raw = RawSqlite::open(&bases.copy(n)?, "NORMAL")?;
+    let watch = Watch::start();
+    for batch in &batches {
+        raw.commit(batch)?;
+    }
+    let raw = Rounds::once(watch.stop(), commits);
+    Ok(Crowd { took, raw, commit: Rounds::once(took, commits), flushes: (after - before) as f64 / commits as f64 })
 }

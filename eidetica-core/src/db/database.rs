@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
+#[cfg(doc)]
+use eidetica_contract::ErrorKind;
+use eidetica_contract::{PublicKey, Result};
 
 use super::changes::{CallbackGuard, WriteEvent};
 use super::core::Core;
 use super::entries::{Place, StoredEntry, entry_at, number_of, require, unknown_entry};
-use super::ingest::{Outcome, Parked, Refused};
 use super::meta::Tip;
-use super::page::Arrivals;
 use super::transaction::Transaction;
 use super::view::{Snapshot, View};
 use super::writer::WriterHandle;
 use crate::auth::Right;
 use crate::dag::Seen;
-use crate::entry::{RawEntry, Rejected, VerifiedEntry, verify};
+use crate::entry::VerifiedEntry;
 use crate::error::{damaged, invalid};
 use crate::id::Id;
 use crate::key::SecretKey;
@@ -266,34 +266,6 @@ impl Database {
         Ok(ids)
     }
 
-    /// Hands in entries that came from elsewhere. This is the one door: each is proven, judged by what is below it, and
-    /// applied, or it is answered why not. The outcomes come in the order of the entries.
-    ///
-    /// What lacks its parents waits, in a bounded area, and comes in by itself when they do; `source` tells for whom.
-    ///
-    /// Errors: those of the backend; entries that were accepted before stay. Cancellation: what was handed in comes in
-    /// all the same.
-    #[tracing::instrument(level = "debug", skip_all, fields(entries = entries.len()))]
-    pub async fn ingest(&self, entries: Vec<RawEntry>, source: &str) -> Result<Vec<Outcome>> {
-        let count = entries.len();
-        let verified = verify_all(entries).await?;
-        let mut outcomes = vec![Outcome::Deferred; count];
-        let mut good = Vec::with_capacity(count);
-        for (place, result) in verified.into_iter().enumerate() {
-            match result {
-                Ok(entry) => good.push((place, entry)),
-                Err(Rejected::NewerVersion(version)) => {
-                    outcomes[place] = Outcome::Parked(Parked::NewerVersion(version))
-                }
-                Err(rejected) => outcomes[place] = Outcome::Refused(Refused::Malformed(rejected)),
-            }
-        }
-        if good.is_empty() {
-            return Ok(outcomes);
-        }
-        self.writer.ingest(Arrivals { source: source.into(), entries: good, outcomes }).await
-    }
-
     /// How many entries wait for something, and how many bytes they take.
     pub async fn waiting(&self) -> Result<(usize, usize)> {
         self.writer.waiting().await
@@ -354,28 +326,4 @@ impl Database {
     pub fn on_remote_write(&self, call: impl Fn(&WriteEvent) + Send + Sync + 'static) -> CallbackGuard {
         self.core.callbacks.add(false, Box::new(call))
     }
-}
-
-/// How many entries are verified without a thought of sharing the work.
-const FEW: usize = 8;
-
-/// Proves entries, on all cores if they are many.
-async fn verify_all(entries: Vec<RawEntry>) -> Result<Vec<Result<VerifiedEntry, Rejected>>> {
-    if entries.len() <= FEW {
-        return Ok(entries.into_iter().map(verify).collect());
-    }
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let share = entries.len().div_ceil(cores);
-    let mut entries = entries.into_iter().peekable();
-    let mut shares = Vec::new();
-    while entries.peek().is_some() {
-        let part: Vec<RawEntry> = entries.by_ref().take(share).collect();
-        shares.push(tokio::task::spawn_blocking(move || part.into_iter().map(verify).collect::<Vec<_>>()));
-    }
-    let mut all = Vec::new();
-    for share in shares {
-        let failed = |error| Error::new(ErrorKind::Internal, "a verification thread has ended early").caused_by(error);
-        all.extend(share.await.map_err(failed)?);
-    }
-    Ok(all)
 }

@@ -1,5 +1,6 @@
 //! Databases: what an application holds, and the task behind it that writes.
 
+mod arrival;
 pub(crate) mod catalog;
 mod changes;
 pub(crate) mod core;

@@ -108,8 +108,11 @@ impl WriterHandle {
         answer.await.map_err(|_| closed())?
     }
 
-    pub async fn ingest(&self, arrivals: Arrivals) -> Result<Vec<Outcome>> {
-        self.ask(|reply| Order::Ingest(arrivals, reply)).await?
+    /// Orders entries to be judged. The answer comes when all of them are.
+    pub async fn ingest(&self, arrivals: Arrivals) -> Result<oneshot::Receiver<Result<Vec<Outcome>>>> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(Order::Ingest(arrivals, reply)).await.map_err(|_| closed())?;
+        Ok(answer)
     }
 
     /// Does a task to its end, in steps between which others are served.
