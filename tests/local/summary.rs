@@ -247,6 +247,25 @@ async fn a_wide_height_is_cut_by_id() {
     check(&database).await;
 }
 
+/// With few entries for each part, every part still gets some, wherever blocks end.
+#[tokio::test(flavor = "multi_thread")]
+async fn few_entries_are_cut_into_as_many_parts_as_asked_for() {
+    let forge = Forge::new(1);
+    let (_instance, database) = forge.database().await;
+    let chain = forge.chain(&forge.root, 80, |n| format!("key {n}"));
+    hand_in_all(&database, &chain).await;
+    let points = ordered(&forge, &chain);
+    for start in (0..40).map(Point::at_height) {
+        for end in (start.height..81).map(Point::at_height) {
+            let range = start..end;
+            for parts in [2, 7, 13, 15, 16] {
+                let split = database.split(range.clone(), parts).await.unwrap();
+                parts_are_right(&split, &range, &within(&points, &range), parts);
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_is_not_cut_into_no_part_or_too_many() {
     let forge = Forge::new(1);
@@ -351,6 +370,8 @@ async fn a_commit_writes_at_most_eight_rows_at_whatever_height() {
     assert_eq!(closing, 262 + 16 + 1);
     let (usual, most) = (at(1_003).read, asked.iter().map(|cost| cost.read).max().unwrap());
     println!("a commit reads {usual} rows, and {most} where a block closes");
+    // Its own id, that of its parent, and the live record: of blocks nothing.
+    assert_eq!(usual, 3);
     assert!(most <= usual + 16);
     check(&database).await;
     instance.close().await.unwrap();

@@ -210,11 +210,15 @@ impl Cuts {
         Cuts { total, parts, tolerance: u64::try_from(total / (4 * parts)).unwrap_or(u64::MAX).max(1) }
     }
 
+    /// After how many entries the cuts are to be, in ascending order; no two are the same.
+    fn places(&self) -> impl Iterator<Item = u128> {
+        (1..self.parts).map(|cut| cut * self.total / self.parts)
+    }
+
     /// True if a cut would fall into a piece of so many entries, after so many, and is at neither end of it.
     fn fall_within(&self, before: u128, count: u128) -> bool {
         let far = self.total / (4 * self.parts);
-        let mut cuts = (1..self.parts).map(|cut| cut * self.total / self.parts);
-        cuts.any(|cut| cut > before + far && cut + far < before + count)
+        self.places().any(|cut| cut > before + far && cut + far < before + count)
     }
 
     /// The parts: each piece goes where its middle lies.
@@ -223,7 +227,7 @@ impl Cuts {
         let (mut before, mut part) = (0u128, 0);
         for piece in pieces {
             let count = u128::from(piece.print.count);
-            let goes_to = (2 * before + count) * self.parts / (2 * self.total.max(1));
+            let goes_to = self.places().take_while(|cut| 2 * cut <= 2 * before + count).count();
             match made.last_mut() {
                 Some((_, print)) if goes_to == part || print.count == 0 || count == 0 => {
                     *print = print.combined(&piece.print)
