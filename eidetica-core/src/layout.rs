@@ -17,11 +17,13 @@
 //! | 7 past | database, store, cell, arrival number | [`Past`](crate::store) |
 //! | 8 index | database, store, index, value, key of the row | nothing |
 //! | 9 long | database, store, cell, part | the further parts of a live record that is too long for one row |
+//! | 10 blocks | database, level, block | the [`Fingerprint`](crate::dag::Fingerprint) of a closed block of heights |
 //! | 15 local | a name | what belongs to this node alone: keys, names, users |
 
 use bytes::Bytes;
-use eidetica_contract::{Keyspace, Scan};
+use eidetica_contract::{Keyspace, Result, Scan};
 
+use crate::error::damaged;
 use crate::id::Id;
 
 pub(crate) const META: Keyspace = Keyspace::new(0);
@@ -34,6 +36,7 @@ pub(crate) const STATE: Keyspace = Keyspace::new(6);
 pub(crate) const PAST: Keyspace = Keyspace::new(7);
 pub(crate) const INDEX: Keyspace = Keyspace::new(8);
 pub(crate) const LONG: Keyspace = Keyspace::new(9);
+pub(crate) const BLOCKS: Keyspace = Keyspace::new(10);
 pub(crate) const LOCAL: Keyspace = Keyspace::new(15);
 
 /// The version of this layout; a store with a greater one is not touched.
@@ -82,6 +85,16 @@ impl DatabaseNumber {
 
     pub fn height_key(self, height: u64, id: &Id) -> Bytes {
         [&self.prefix()[..], &height.to_be_bytes(), id.as_bytes()].concat().into()
+    }
+
+    /// Where the entries of a height begin.
+    pub fn height_start(self, height: u64) -> Bytes {
+        [&self.prefix()[..], &height.to_be_bytes()].concat().into()
+    }
+
+    /// The key of a block of heights.
+    pub fn block_key(self, level: u8, block: u64) -> Bytes {
+        [&self.prefix()[..], &[level], &block.to_be_bytes()].concat().into()
     }
 
     pub fn store(self, store: u32) -> StoreNumber {
@@ -143,4 +156,11 @@ pub(crate) fn trailing_number(key: &[u8]) -> u64 {
 pub(crate) fn past_parts(key: &Bytes) -> (Bytes, u64) {
     let cell = key.len().saturating_sub(8);
     (key.slice(..cell), trailing_number(key))
+}
+
+/// Height and id of a row of the index by height.
+pub(crate) fn height_parts(key: &[u8]) -> Result<(u64, Id)> {
+    let parts = key.get(4..).and_then(|rest| rest.split_first_chunk::<8>());
+    let parts = parts.and_then(|(height, id)| Some((u64::from_be_bytes(*height), Id::from_slice(id)?)));
+    parts.ok_or_else(|| damaged("the index by height"))
 }

@@ -31,6 +31,7 @@ pub mod crdt {
 }
 
 pub use clock::{Environment, SystemEnvironment, Time};
+pub use dag::{Fingerprint, Point};
 pub use db::{
     CallbackGuard, Change, Committed, Cursor, Database, Durability, Exported, LogEntry, MissingBodies, Outcome, Parked,
     Problem, Refused, Report, Snapshot, StoreSummary, Transaction, View, Warning, Watch, WriteEvent,

@@ -21,4 +21,5 @@ mod rebuild;
 mod shapes;
 mod share;
 mod smoke;
+mod summary;
 mod transactions;

@@ -4,7 +4,10 @@
 //! follow in a few steps whether one entry is below another, and [`difference`], at the cost of what is hidden and not of
 //! the history. Nothing here walks the graph node by node, and nothing recurses.
 
+pub(crate) mod blocks;
+mod fingerprint;
 mod numbers;
+pub(crate) mod ranges;
 mod seen;
 
 use std::collections::{HashMap, VecDeque};
@@ -12,7 +15,9 @@ use std::sync::{Arc, Mutex};
 
 use eidetica_contract::{Result, Snapshot};
 
+pub use fingerprint::Fingerprint;
 pub use numbers::Numbers;
+pub use ranges::Point;
 pub use seen::Seen;
 
 use crate::db::entries::Lineage;

@@ -77,6 +77,11 @@ impl Meta {
         self.latest = self.latest.max(tip.time);
     }
 
+    /// The greatest height of an entry here: it is that of a head.
+    pub fn top(&self) -> Option<u64> {
+        self.tips.iter().map(|tip| tip.height).max()
+    }
+
     pub fn tip_ids(&self) -> Vec<Id> {
         self.tips.iter().map(|tip| tip.id).collect()
     }

@@ -14,6 +14,7 @@ mod page;
 mod parking;
 mod recent;
 mod reindex;
+mod summary;
 mod transaction;
 mod transfer;
 mod used;

@@ -12,7 +12,9 @@ use super::work::{Ready, Work};
 use super::writer::Task;
 use crate::auth;
 use crate::error::{damaged, invalid};
-use crate::layout::{CATALOG, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, TOUCHED, trailing_number, within_store};
+use crate::layout::{
+    BLOCKS, CATALOG, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, TOUCHED, trailing_number, within_store,
+};
 use crate::store::applier::scan_all;
 use crate::store::live;
 use crate::store::table::{self, IndexDefinition, index_rows};
@@ -67,7 +69,7 @@ pub(crate) async fn rebuild(core: &Core) -> Result<()> {
     state.meta.catalog += 1;
     let mut batch = WriteBatch::new();
     batch.expect_value(META, core.number.meta_key(), before.meta.to_bytes());
-    for keyspace in [IDS, HEIGHTS, CATALOG, TOUCHED, STATE, LONG, PAST, INDEX] {
+    for keyspace in [IDS, HEIGHTS, BLOCKS, CATALOG, TOUCHED, STATE, LONG, PAST, INDEX] {
         let all = Scan::prefix(keyspace, &core.number.prefix());
         batch.delete_range(keyspace, all.start, all.end);
     }

@@ -12,10 +12,12 @@ use super::database::Database;
 use super::entries::{Place, StoredEntry, places};
 use crate::auth::{self, Rights};
 use crate::dag::Seen;
+use crate::dag::blocks::Closing;
 use crate::entry::verify;
 use crate::id::Id;
 use crate::layout::{
-    HEIGHTS, IDS, INDEX, PAST, STATE, StoreNumber, TOUCHED, past_parts, trailing_number, within_store,
+    BLOCKS, HEIGHTS, IDS, INDEX, PAST, STATE, StoreNumber, TOUCHED, height_parts, past_parts, trailing_number,
+    within_store,
 };
 use crate::store::algebra::{Algebra, Delta};
 use crate::store::cell::{self, Cell};
@@ -76,7 +78,7 @@ impl Database {
     /// Checks everything that can be checked, on one snapshot, while the database is in use.
     ///
     /// Signatures, ids and order of the entries; hashes of their bodies; the rights of their authors; the indexes; the
-    /// heads; and every live record against a replay of all operations at its cell.
+    /// fingerprints; the heads; and every live record against a replay of all operations at its cell.
     ///
     /// A report may be clean, and the database not whole: see [`Report::is_whole`].
     ///
@@ -99,6 +101,7 @@ impl Database {
         };
         check.entries().await?;
         check.counts().await?;
+        check.blocks().await?;
         check.bodies();
         for info in state.catalog.all() {
             check.store(&info).await?;
@@ -296,6 +299,38 @@ impl Check<'_> {
                 let what = format!("keyspace {} has {found} rows instead of {wanted}", keyspace.number());
                 self.problem(what, None, true);
             }
+        }
+        Ok(())
+    }
+
+    /// Every closed block has the fingerprint of its entries. Those are taken from the index by height, which has been
+    /// compared with the entries by now.
+    async fn blocks(&mut self) -> Result<()> {
+        let database = self.database.core.number;
+        let Some(top) = self.state.meta.top() else { return Ok(()) };
+        let mut closed = Closing::new(top);
+        let mut next = Some(Scan::prefix(HEIGHTS, &database.prefix()));
+        let mut wanted = 0;
+        while let Some(scan) = next.take() {
+            let page = self.rows.scan(scan.clone()).await?;
+            if let (true, Some((last, _))) = (page.more, page.rows.last()) {
+                next = Some(scan.after(last));
+            }
+            let ids = page.rows.iter().filter_map(|(key, _)| height_parts(key).ok());
+            let mut whole: Vec<_> = ids.flat_map(|(height, id)| closed.add(height, &id)).collect();
+            if next.is_none() {
+                whole.extend(closed.finish());
+            }
+            for (block, print) in whole {
+                wanted += 1;
+                let row = self.rows.get(BLOCKS, &database.block_key(block.level, block.number)).await?;
+                if row.as_deref() != Some(&print.to_bytes()[..]) {
+                    self.problem("the fingerprint of a block of heights is missing or wrong", None, true);
+                }
+            }
+        }
+        if self.count(BLOCKS, &database.prefix()).await? != wanted {
+            self.problem("there are fingerprints of blocks of heights too many or too few", None, true);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::meta::Tip;
 use super::transaction::NewDelta;
 use crate::auth;
 use crate::clock::Time;
-use crate::dag::{Fresh, Seen};
+use crate::dag::{Fresh, Seen, blocks};
 use crate::entry::VerifiedEntry;
 use crate::error::damaged;
 use crate::id::Id;
@@ -238,7 +238,10 @@ impl<'a> Work<'a> {
         }
         self.rows.put(IDS, database.id_key(&id), place.to_bytes());
         self.rows.put(HEIGHTS, database.height_key(header.height, &id), number.to_be_bytes().to_vec());
+        let top = self.state.meta.top();
         self.state.meta.add(Tip { id, number, height: header.height, time: header.time }, &header.parents);
+        let after = top.map_or(header.height, |top| top.max(header.height));
+        blocks::note(&mut self.rows, database, header.height, &id, (top, after)).await?;
         let touched = self.apply_stores(&stored, below, deltas).await?;
         self.admitted.push(Admitted { number, id, local: stored.local, touched });
         Ok(())
