@@ -126,6 +126,36 @@ impl Database {
         Ok(Watch { database: self.clone(), cursor, ready: Default::default(), arrivals })
     }
 
+    /// Waits until something has come in behind a cursor, and says where it ends; reads none of it.
+    ///
+    /// A cursor from before a crash that lost entries counts as passed. Errors: [`ErrorKind::Closed`] when the database is
+    /// closed. Cancellation: nothing has changed.
+    pub async fn arrival_after(&self, cursor: Cursor) -> Result<Cursor> {
+        let mut arrivals = self.core.arrivals.subscribe();
+        loop {
+            arrivals.mark_unchanged();
+            let now = self.cursor().await?;
+            if now != cursor {
+                return Ok(now);
+            }
+            self.arrival(&mut arrivals).await?;
+        }
+    }
+
+    /// Waits for news of arrivals: those of this process, or the time to look for those of others.
+    async fn arrival(&self, arrivals: &mut watch::Receiver<u64>) -> Result<()> {
+        if self.core.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        if !self.core.storage.shared {
+            return arrivals.changed().await.map_err(|_| closed());
+        }
+        match tokio::time::timeout(POLL, arrivals.changed()).await {
+            Ok(changed) => changed.map_err(|_| closed()),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Streams what has come in since a cursor, and then what comes.
     pub fn watch_from(&self, cursor: Cursor) -> Watch {
         let arrivals = self.core.arrivals.subscribe();
@@ -148,7 +178,7 @@ impl Watch {
             let (changes, cursor) = self.database.changes_since(self.cursor, PAGE).await?;
             if changes.is_empty() {
                 self.cursor = cursor;
-                self.wait().await?;
+                self.database.arrival(&mut self.arrivals).await?;
             }
             self.ready.extend(changes);
         }
@@ -157,19 +187,6 @@ impl Watch {
     /// Where the stream stands: behind the last change that [`next`](Watch::next) has returned.
     pub fn cursor(&self) -> Cursor {
         self.cursor
-    }
-
-    async fn wait(&mut self) -> Result<()> {
-        if self.database.core.closed.load(Ordering::Acquire) {
-            return Err(closed());
-        }
-        if !self.database.core.storage.shared {
-            return self.arrivals.changed().await.map_err(|_| closed());
-        }
-        match tokio::time::timeout(POLL, self.arrivals.changed()).await {
-            Ok(changed) => changed.map_err(|_| closed()),
-            Err(_) => Ok(()),
-        }
     }
 }
 

@@ -1,0 +1,202 @@
+//! What is answered to each request.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
+use eidetica_core::{Database, Id};
+use tokio::time::{Instant, timeout_at};
+
+use super::super::served::Pass;
+use super::{Desk, Heard};
+use crate::access::{self, Shown};
+use crate::message::{Held, Introduction, MAX_DATABASES, MAX_NAME, Reply, Request, Tag, TagKey};
+use crate::reconcile;
+
+/// The longest that news are waited for: shorter than the time after which middlemen take a connection for dead.
+const LONGEST_WATCH: Duration = Duration::from_secs(25);
+/// How long a peer that can be reached from here is given to get the news that way, before its wait is answered.
+const PUSH_GRACE: Duration = Duration::from_secs(2);
+
+/// An answer, and the passes to all databases that it tells something of: given back once it is on its way.
+pub(super) struct Answer {
+    pub reply: Reply,
+    pub passes: Vec<Pass>,
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Answer {
+        Answer { reply, passes: Vec::new() }
+    }
+}
+
+/// A database that a caller may read, for as long as the pass is held.
+struct Entered {
+    id: Id,
+    database: Database,
+    pass: Pass,
+}
+
+impl Desk {
+    pub(super) async fn answer(&self, peer: PublicKey, payload: &Bytes) -> Result<Answer> {
+        let message = "the message is none of version 1; the other program may be newer";
+        let request = Request::parse(payload).ok_or_else(|| Error::new(ErrorKind::InvalidInput, message))?;
+        match request {
+            Request::Introduce(introduction) => self.introduced(peer, introduction).await,
+            Request::About { database, body } => self.about(peer, database, &body).await,
+            Request::Watch { millis, databases } => {
+                let longest = Duration::from_millis(millis.into()).min(LONGEST_WATCH);
+                self.watch(peer, Instant::now() + longest, databases).await
+            }
+            Request::Access(body) => Ok(self.access(peer, &body).await?.into()),
+            Request::Discover => self.discover(peer).await,
+        }
+    }
+
+    /// Takes down what a caller shows, and shows in turn by which right this device asks.
+    async fn introduced(&self, peer: PublicKey, introduction: Introduction) -> Result<Answer> {
+        let Introduction { addresses, databases, listing } = introduction;
+        let tag_key = TagKey::new(&peer, &self.identity.device());
+        let tags = self.served.tags(&tag_key);
+        let mut shown = BTreeMap::new();
+        for (tag, claims) in databases {
+            // Of what is not served nothing is kept, whoever claims what.
+            if let Some(id) = tags.get(&tag) {
+                shown.insert(*id, Arc::new(Shown::new(peer, access::Scope::Database(*id), claims)));
+            }
+        }
+        let listing = Arc::new(Shown::new(peer, access::Scope::Listing, listing));
+        self.state().guests.note(peer, tag_key, shown.clone(), listing);
+
+        let (mut reply, mut passes, mut read) = (Introduction::default(), Vec::new(), Vec::new());
+        for (id, shown) in &shown {
+            let Some(entered) = self.enter(id, shown).await? else { continue };
+            let claims = self.grants.to_show(id, Some(&entered.database), None).await?;
+            reply.databases.push((tag_key.tag(id), claims));
+            passes.push(entered.pass);
+            read.push(*id);
+        }
+        if !read.is_empty() {
+            reply.addresses = self.own_addresses();
+            self.set_known(peer, true);
+            self.hear(Heard::Introduced { peer, addresses, databases: read }).await;
+        }
+        Ok(Answer { reply: Reply::Introduced(reply), passes })
+    }
+
+    async fn about(&self, peer: PublicKey, tag: Tag, body: &Bytes) -> Result<Answer> {
+        let Some(looked) = self.look(&peer, &[tag]) else { return Ok(Reply::Introduce.into()) };
+        let Some((id, shown)) = looked.into_iter().next().flatten() else { return Ok(Reply::NotServed.into()) };
+        let Some(entered) = self.enter(&id, &shown).await? else { return Ok(Reply::NotServed.into()) };
+        let message = "a message about a database that is none of version 1; the other program may be newer";
+        let request = reconcile::Request::parse(body).ok_or_else(|| Error::new(ErrorKind::InvalidInput, message))?;
+        let source = peer.to_string();
+        let reply = reconcile::answer(&entered.database, request, &self.limits, &source).await?;
+        if let reconcile::Reply::Same { .. } = reply {
+            let digest = entered.database.heads_digest().await?;
+            self.hear(Heard::InStep { peer, database: id, digest }).await;
+        }
+        // The settings may have changed meanwhile, by what the caller itself has sent.
+        if access::may_read(&entered.database, &shown).await?.is_none() {
+            return Ok(Reply::NotServed.into());
+        }
+        Ok(Answer { reply: Reply::About(reply.to_bytes()), passes: vec![entered.pass] })
+    }
+
+    /// Waits until one of these databases has other heads than the caller said, or the time is up.
+    async fn watch(&self, peer: PublicKey, until: Instant, mut held: Vec<Held>) -> Result<Answer> {
+        let tags: Vec<Tag> = held.iter().map(|held| held.database).collect();
+        if self.look(&peer, &tags).is_none() {
+            return Ok(Reply::Introduce.into());
+        }
+        let Some(mut place) = self.waiting.enter(peer) else {
+            return Err(Error::new(ErrorKind::Busy, "too many peers wait for news here"));
+        };
+        let mut news = self.served.news();
+        // Databases whose news have been on their way to the caller since then.
+        let mut pushed: BTreeMap<Tag, Instant> = BTreeMap::new();
+        let mut told: Option<Vec<Id>> = None;
+        loop {
+            news.mark_unchanged();
+            let looked = self.look(&peer, &tags).unwrap_or_default();
+            let named: Vec<Id> = looked.iter().flatten().map(|(id, _)| *id).collect();
+            if told.as_ref() != Some(&named) {
+                self.hear(Heard::Waits { peer, databases: named.clone() }).await;
+                told = Some(named);
+            }
+            let mut changed = Answer::from(Reply::NotServed);
+            let mut found = Vec::new();
+            let mut next = until;
+            for (held, looked) in held.iter_mut().zip(looked) {
+                let Some((id, shown)) = looked else { continue };
+                let Some(digest) = self.served.digest(&id).filter(|digest| *digest != held.digest) else { continue };
+                if self.steps.is_in_step(&peer, &id, &digest) {
+                    held.digest = digest;
+                    continue;
+                }
+                if self.steps.reaches(&peer) {
+                    let due = *pushed.entry(held.database).or_insert_with(Instant::now) + PUSH_GRACE;
+                    if Instant::now() < due {
+                        next = next.min(due);
+                        continue;
+                    }
+                }
+                if let Some(entered) = self.enter(&id, &shown).await? {
+                    found.push(Held { database: held.database, digest });
+                    changed.passes.push(entered.pass);
+                }
+            }
+            pushed.retain(|tag, _| held.iter().any(|held| held.database == *tag));
+            if !found.is_empty() || Instant::now() >= until {
+                changed.reply = Reply::Changed(found);
+                return Ok(changed);
+            }
+            tokio::select! {
+                _ = timeout_at(next, news.changed()) => {}
+                _ = &mut place.ended => return Ok(Reply::Changed(Vec::new()).into()),
+            }
+        }
+    }
+
+    async fn discover(&self, peer: PublicKey) -> Result<Answer> {
+        let Some(listing) = self.state().guests.listing(&peer) else { return Ok(Reply::Introduce.into()) };
+        let (mut databases, mut passes) = (Vec::new(), Vec::new());
+        for id in self.served.all() {
+            if databases.len() == MAX_DATABASES {
+                break;
+            }
+            let Some(pass) = self.served.enter(&id) else { continue };
+            let Some(database) = self.here(&id).await? else { continue };
+            if access::may_list(&database, &listing).await?.is_some() {
+                let mut name = database.get_name().await.unwrap_or_default();
+                name.truncate(name.floor_char_boundary(MAX_NAME));
+                databases.push((id, name));
+                passes.push(pass);
+            }
+        }
+        Ok(Answer { reply: Reply::Databases(databases), passes })
+    }
+
+    /// The database, if it is served, here, and the caller may read it now.
+    async fn enter(&self, id: &Id, shown: &Shown) -> Result<Option<Entered>> {
+        let Some(pass) = self.served.enter(id) else { return Ok(None) };
+        let Some(database) = self.here(id).await? else { return Ok(None) };
+        let reader = access::may_read(&database, shown).await?;
+        Ok(reader.map(|_| Entered { id: *id, database, pass }))
+    }
+
+    async fn here(&self, id: &Id) -> Result<Option<Database>> {
+        match self.engine.open_database(id, None).await {
+            Ok(database) => Ok(Some(database)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn look(&self, peer: &PublicKey, tags: &[Tag]) -> Option<Vec<Option<(Id, Arc<Shown>)>>> {
+        let version = self.served.version();
+        self.state().guests.look(peer, tags, version, |key| self.served.tags(key))
+    }
+}

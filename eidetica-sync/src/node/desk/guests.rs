@@ -1,0 +1,89 @@
+//! Callers that have introduced themselves, and by which claims they ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use eidetica_contract::PublicKey;
+use eidetica_core::Id;
+
+use crate::access::Shown;
+use crate::message::{Tag, TagKey};
+
+/// The most callers that are remembered. Who is forgotten is asked to introduce himself again.
+const MOST: usize = 1024;
+
+/// The callers that were here last.
+#[derive(Default)]
+pub(crate) struct Guests {
+    guests: BTreeMap<PublicKey, Guest>,
+    /// Counts the visits, to tell which was the last.
+    visits: u64,
+}
+
+struct Guest {
+    last: u64,
+    /// What it has shown for the databases that it has named. Whether that is worth anything is asked each time anew: a
+    /// right may come and go.
+    databases: BTreeMap<Id, Arc<Shown>>,
+    listing: Arc<Shown>,
+    tag_key: TagKey,
+    /// The tags of all databases that are served, and the version of this set.
+    tags: Option<(u64, Arc<BTreeMap<Tag, Id>>)>,
+}
+
+impl Guests {
+    /// Notes what a caller has shown. What it has shown before for other databases stays.
+    pub fn note(
+        &mut self,
+        caller: PublicKey,
+        tag_key: TagKey,
+        databases: BTreeMap<Id, Arc<Shown>>,
+        listing: Arc<Shown>,
+    ) {
+        self.visits += 1;
+        if !self.guests.contains_key(&caller) && self.guests.len() >= MOST {
+            let oldest = self.guests.iter().min_by_key(|(_, guest)| guest.last).map(|(key, _)| *key);
+            oldest.map(|oldest| self.guests.remove(&oldest));
+        }
+        let new = || Guest { last: 0, databases: BTreeMap::new(), listing: listing.clone(), tag_key, tags: None };
+        let guest = self.guests.entry(caller).or_insert_with(new);
+        guest.last = self.visits;
+        guest.databases.extend(databases);
+        guest.listing = listing;
+    }
+
+    /// The databases that these tags mean, and what the caller has shown for each; `None` for a tag of which neither is
+    /// known. All of it is `None` if the caller has not introduced itself.
+    pub fn look(
+        &mut self,
+        caller: &PublicKey,
+        named: &[Tag],
+        version: u64,
+        tags: impl FnOnce(&TagKey) -> BTreeMap<Tag, Id>,
+    ) -> Option<Vec<Option<(Id, Arc<Shown>)>>> {
+        self.visits += 1;
+        let guest = self.guests.get_mut(caller)?;
+        guest.last = self.visits;
+        let tags = match &guest.tags {
+            Some((of, tags)) if *of == version => tags.clone(),
+            _ => {
+                let tags = Arc::new(tags(&guest.tag_key));
+                // What is no longer served is forgotten.
+                let served: BTreeSet<&Id> = tags.values().collect();
+                guest.databases.retain(|id, _| served.contains(id));
+                guest.tags = Some((version, tags.clone()));
+                tags
+            }
+        };
+        let meant = |tag: &Tag| {
+            let id = tags.get(tag)?;
+            Some((*id, guest.databases.get(id)?.clone()))
+        };
+        Some(named.iter().map(meant).collect())
+    }
+
+    /// What a caller has shown to be told of databases. `None` if it has not introduced itself.
+    pub fn listing(&self, caller: &PublicKey) -> Option<Arc<Shown>> {
+        self.guests.get(caller).map(|guest| guest.listing.clone())
+    }
+}

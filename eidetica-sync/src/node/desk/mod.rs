@@ -1,0 +1,173 @@
+//! The side that answers: lets callers in at a bounded rate, and gives each what it may have.
+
+mod answers;
+mod guests;
+mod rate;
+mod waiting;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use eidetica_contract::{Address, Caller, ErrorKind, PublicKey, Result, Service};
+use eidetica_core::Engine;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::links::VERSION;
+use super::served::Served;
+use super::transports::Transports;
+use crate::session::{Identity, Offer, Received, Request as Sealed, SessionLimits, Sessions};
+use guests::Guests;
+use rate::{Rate, Strangers};
+use waiting::Waiting;
+
+/// How many requests of strangers are worked on at once.
+const STRANGERS_AT_ONCE: usize = 8;
+/// How often one origin may begin a handshake.
+const HANDSHAKES: Rate = Rate { burst: 32.0, per_second: 8.0 };
+/// How often all of them together may.
+const ALL_HANDSHAKES: Rate = Rate { burst: 512.0, per_second: 256.0 };
+/// How much strangers may ask for, one by one and together.
+const REQUESTS: Rate = Rate { burst: 64.0, per_second: 16.0 };
+const ALL_REQUESTS: Rate = Rate { burst: 1024.0, per_second: 512.0 };
+
+/// The answering side of a node.
+pub(crate) struct Desk {
+    engine: Engine,
+    identity: Identity,
+    served: Arc<Served>,
+    transports: Arc<Transports>,
+    state: Mutex<State>,
+    strangers: tokio::sync::Semaphore,
+    waiting: Waiting,
+    heard: mpsc::Sender<Heard>,
+    start: Instant,
+}
+
+struct State {
+    sessions: Sessions,
+    guests: Guests,
+    handshakes: Strangers,
+    requests: Strangers,
+}
+
+/// What the desk has learnt of a peer that has the right to something here.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// Where it can be reached, and which of the databases it shares.
+    Introduced { peer: PublicKey, addresses: Vec<Address>, databases: Vec<eidetica_core::Id> },
+    /// It asks for access to a database; the request waits for a decision.
+    Asked,
+    /// It had the same heads of a database at the end of an exchange, or has them now.
+    InStep { peer: PublicKey, database: eidetica_core::Id, digest: [u8; 32] },
+    /// It waits for news of these databases, or no longer.
+    Waits { peer: PublicKey, databases: Vec<eidetica_core::Id> },
+}
+
+impl Desk {
+    pub fn new(
+        engine: Engine,
+        identity: Identity,
+        limits: SessionLimits,
+        served: Arc<Served>,
+        transports: Arc<Transports>,
+        heard: mpsc::Sender<Heard>,
+    ) -> Desk {
+        let sessions = Sessions::new(identity.clone(), Offer::versions(VERSION, VERSION), limits);
+        let state = State {
+            sessions,
+            guests: Guests::default(),
+            handshakes: Strangers::new(HANDSHAKES, ALL_HANDSHAKES, Duration::ZERO),
+            requests: Strangers::new(REQUESTS, ALL_REQUESTS, Duration::ZERO),
+        };
+        Desk {
+            engine,
+            identity,
+            served,
+            transports,
+            state: Mutex::new(state),
+            strangers: tokio::sync::Semaphore::new(STRANGERS_AT_ONCE),
+            waiting: Waiting::default(),
+            heard,
+            start: Instant::now(),
+        }
+    }
+
+    /// What a transport that carries messages of this size hands its requests to.
+    pub fn counter(self: &Arc<Self>, max_message: usize) -> Arc<dyn Service> {
+        Arc::new(Counter { desk: self.clone(), max_message })
+    }
+
+    /// Ends the sessions of all callers: each hears it with its next request.
+    pub fn close(&self) {
+        self.state().sessions.close_all(crate::session::CloseReason::Done);
+        self.waiting.end_all();
+    }
+
+    /// Says whether a peer is known here, and may thus send more than a stranger.
+    pub fn set_known(&self, peer: PublicKey, known: bool) {
+        self.state().sessions.set_known(peer, known);
+    }
+
+    fn receive(&self, caller: &Caller, max_message: usize, message: &Bytes) -> Result<Received> {
+        let now = self.start.elapsed();
+        let mut state = self.state();
+        // A greeting costs two key exchanges and a signature; it is the one thing that anybody may cause.
+        let greets = message.first() == Some(&crate::session::GREETING);
+        if greets && !state.handshakes.admit(caller.origin.as_deref(), now) {
+            tracing::debug!(origin = caller.origin, "too many handshakes");
+            return Ok(Received::Answer(crate::session::refusal()));
+        }
+        state.sessions.receive(now, caller, max_message, message)
+    }
+
+    /// Answers a request that was in a message.
+    async fn respond(&self, caller: &Caller, request: &Sealed) -> Result<Bytes, ErrorKind> {
+        let peer = request.peer;
+        let known = self.state().sessions.is_known(&peer);
+        let _place = match known {
+            true => None,
+            false => {
+                let now = self.start.elapsed();
+                if !self.state().requests.admit(caller.origin.as_deref(), now) {
+                    return Err(ErrorKind::Busy);
+                }
+                Some(self.strangers.try_acquire().map_err(|_| ErrorKind::Busy)?)
+            }
+        };
+        self.answer(peer, known, request.payload.clone()).await.map_err(|error| {
+            tracing::debug!(%peer, %error, "a request came to nothing");
+            error.kind()
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the requests of one transport arrive.
+struct Counter {
+    desk: Arc<Desk>,
+    max_message: usize,
+}
+
+#[async_trait]
+impl Service for Counter {
+    /// Dropped at an await, the request is abandoned; entries that were being taken in still come in, each whole.
+    async fn handle(&self, caller: Caller, message: Bytes) -> Result<Bytes> {
+        let request = match self.desk.receive(&caller, self.max_message, &message)? {
+            Received::Answer(answer) => return Ok(answer),
+            Received::Request(request) => request,
+        };
+        let answer = self.desk.respond(&caller, &request).await;
+        let now = self.desk.start.elapsed();
+        let mut state = self.desk.state();
+        Ok(match answer {
+            Ok(payload) => state.sessions.reply(now, request.token, payload),
+            Err(kind) => state.sessions.fail(request.token, kind),
+        })
+    }
+}

@@ -1,0 +1,294 @@
+//! The task of a node: does what the schedule says, and tells it what has become of that.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
+use eidetica_core::Id;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use super::desk::Heard;
+use super::events::SyncEvent;
+use super::shared::Shared;
+use super::{news, pulse, talk};
+use crate::reconcile::{Outcome, Progress};
+use crate::schedule::{Behind, Done, Effect, End, Failure, Lane, Progress as Told, RoundId};
+
+/// A peer that asks anew within this time has never ceased to watch.
+const BETWEEN_WATCHES: Duration = Duration::from_secs(2);
+
+/// Everything that runs, each task owned by the set that it lies in: all of it ends with the driver.
+struct Driver {
+    shared: Arc<Shared>,
+    rounds: JoinSet<Result<Outcome>>,
+    by_task: BTreeMap<tokio::task::Id, (RoundId, Lane)>,
+    by_round: BTreeMap<RoundId, AbortHandle>,
+    watches: JoinSet<(PublicKey, u64, Error)>,
+    /// The watch of each peer, and its number.
+    watching: BTreeMap<PublicKey, (u64, AbortHandle)>,
+    watch_count: u64,
+    pulses: JoinSet<()>,
+    beating: BTreeMap<Id, AbortHandle>,
+    /// The version of what is served that is followed by now.
+    followed: Option<u64>,
+    beats: mpsc::Sender<(Id, [u8; 32])>,
+    /// Peers that watched until now, and until when they count as if they did.
+    leaving: BTreeMap<PublicKey, Instant>,
+}
+
+/// Runs until it is told to stop. Everything that it began has ended when it returns.
+pub(crate) async fn run(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, mut stop: oneshot::Receiver<()>) {
+    let (beats, mut beat) = mpsc::channel(256);
+    let mut driver = Driver {
+        shared: shared.clone(),
+        rounds: JoinSet::new(),
+        by_task: BTreeMap::new(),
+        by_round: BTreeMap::new(),
+        watches: JoinSet::new(),
+        watching: BTreeMap::new(),
+        watch_count: 0,
+        pulses: JoinSet::new(),
+        beating: BTreeMap::new(),
+        followed: None,
+        beats,
+        leaving: BTreeMap::new(),
+    };
+    loop {
+        driver.follow_databases().await;
+        let effects = shared.schedule().poll(shared.now());
+        effects.into_iter().for_each(|effect| driver.act(effect));
+        let wake = shared.schedule().next_wake().map(|at| Instant::now() + at.saturating_sub(shared.now()));
+        let wake = wake.into_iter().chain(driver.leaving.values().min().copied()).min();
+        tokio::select! {
+            biased;
+            _ = &mut stop => break,
+            Some(ended) = driver.rounds.join_next_with_id() => driver.round_ended(ended),
+            Some(ended) = driver.watches.join_next() => driver.watch_ended(ended.ok()),
+            Some(_) = driver.pulses.join_next() => {}
+            Some((id, digest)) = beat.recv() => driver.beat(id, digest),
+            Some(what) = heard.recv() => driver.hear(what).await,
+            () = shared.poke.notified() => {}
+            () = maybe(wake) => driver.let_go(),
+        }
+    }
+    driver.rounds.shutdown().await;
+    driver.watches.shutdown().await;
+    driver.pulses.shutdown().await;
+}
+
+/// Sleeps until then; without a time, for ever.
+fn maybe(at: Option<Instant>) -> impl Future<Output = ()> {
+    async move {
+        match at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Driver {
+    /// Feels the pulse of every database that is served and here, and of no other.
+    async fn follow_databases(&mut self) {
+        let version = self.shared.served.version();
+        if self.followed == Some(version) {
+            return;
+        }
+        self.followed = Some(version);
+        let served = self.shared.served.all();
+        self.beating.retain(|id, task| {
+            let stays = served.binary_search(id).is_ok();
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for id in served {
+            if self.beating.contains_key(&id) {
+                continue;
+            }
+            match self.shared.here(&id).await {
+                Ok(Some(database)) => {
+                    let (served, beats) = (self.shared.served.clone(), self.beats.clone());
+                    let task = self.pulses.spawn(pulse::beat(database, served, beats));
+                    self.beating.insert(id, task);
+                }
+                // It comes with the first round.
+                Ok(None) => {}
+                Err(error) => tracing::warn!(database = %id, %error, "a database cannot be opened"),
+            }
+        }
+    }
+
+    fn act(&mut self, effect: Effect) {
+        match effect {
+            Effect::Start { round, lane, reasons } => {
+                let asked = reasons.contains(crate::schedule::Reason::Asked);
+                let task = self.rounds.spawn(play(self.shared.clone(), round, lane, asked));
+                self.by_task.insert(task.id(), (round, lane));
+                self.by_round.insert(round, task);
+            }
+            Effect::Abort { round, .. } => {
+                if let Some(task) = self.by_round.get(&round) {
+                    task.abort();
+                }
+            }
+            Effect::Watch { peer, databases } => {
+                self.unwatch(peer);
+                self.watch_count += 1;
+                let (number, shared) = (self.watch_count, self.shared.clone());
+                let watch = async move { (peer, number, news::watch(&shared, peer, &databases).await) };
+                let task = self.watches.spawn(watch);
+                self.watching.insert(peer, (number, task));
+            }
+            Effect::Unwatch { peer } => self.unwatch(peer),
+        }
+    }
+
+    fn unwatch(&mut self, peer: PublicKey) {
+        if let Some((_, task)) = self.watching.remove(&peer) {
+            task.abort();
+        }
+    }
+
+    fn round_ended(&mut self, ended: Result<(tokio::task::Id, Result<Outcome>), tokio::task::JoinError>) {
+        let (task, result) = match ended {
+            Ok((task, result)) => (task, Some(result)),
+            Err(error) if error.is_cancelled() => (error.id(), None),
+            Err(error) => {
+                let message = "a round has ended early by a defect of this program";
+                (error.id(), Some(Err(Error::new(ErrorKind::Internal, message).caused_by(error))))
+            }
+        };
+        let Some((round, lane)) = self.by_task.remove(&task) else { return };
+        self.by_round.remove(&round);
+        let end = match &result {
+            None => End::Aborted,
+            Some(Ok(outcome)) => End::Done(Done { complete: outcome.complete, received: 0, sent: 0 }),
+            Some(Err(error)) => End::Failed(Failure::of(error)),
+        };
+        let result = result.unwrap_or_else(|| {
+            let message = "the round was given up, since the database is no longer synced";
+            Err(Error::new(ErrorKind::Closed, message).with("database", lane.database))
+        });
+        let shared = &self.shared;
+        shared.tell(|schedule, now| {
+            schedule.ended(now, round, end, &mut || shared.random());
+            let reached = schedule.peer(lane.peer).is_some_and(|peer| peer.dialable && peer.answering);
+            shared.steps.note_reached(lane.peer, reached);
+        });
+        self.in_step(lane);
+        if !self.beating.contains_key(&lane.database) {
+            // It may be here by now.
+            self.followed = None;
+        }
+        self.shared.round_ended(lane, round, &result);
+        let (peer, database) = (lane.peer, lane.database);
+        self.shared.tell_event(match result {
+            Ok(outcome) => SyncEvent::Synced { peer, database, outcome },
+            Err(error) => SyncEvent::Failed { peer, database, kind: error.kind(), text: error.to_string() },
+        });
+    }
+
+    fn watch_ended(&mut self, ended: Option<(PublicKey, u64, Error)>) {
+        // One that was replaced says nothing of the peer.
+        let Some((peer, number, error)) = ended else { return };
+        if self.watching.get(&peer).is_some_and(|(current, _)| *current == number) {
+            tracing::debug!(%peer, %error, "a watch has ended");
+            self.watching.remove(&peer);
+            let shared = &self.shared;
+            shared.tell(|schedule, now| schedule.watch_failed(now, peer, &mut || shared.random()));
+        }
+    }
+
+    /// A database has other heads: all peers are to have them that do not.
+    fn beat(&mut self, id: Id, digest: [u8; 32]) {
+        let shared = &self.shared;
+        shared.tell(|schedule, now| {
+            schedule.arrived(now, id, None);
+            let mark = schedule.mark(&id);
+            let peers: Vec<PublicKey> = schedule.peers_of(&id).collect();
+            for peer in peers.into_iter().filter(|peer| shared.steps.is_in_step(peer, &id, &digest)) {
+                schedule.served(now, peer, id, mark);
+            }
+        });
+    }
+
+    /// If a peer has what is here, it need not be told.
+    fn in_step(&self, lane: Lane) {
+        let shared = &self.shared;
+        let Some(digest) = shared.served.digest(&lane.database) else { return };
+        if shared.steps.is_in_step(&lane.peer, &lane.database, &digest) {
+            shared.tell(|schedule, now| {
+                let mark = schedule.mark(&lane.database);
+                schedule.served(now, lane.peer, lane.database, mark);
+            });
+        }
+    }
+
+    async fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Introduced { peer, addresses, databases } => {
+                if let Err(error) = self.shared.welcome(peer, addresses, databases).await {
+                    tracing::warn!(%peer, %error, "what a peer has told cannot be stored");
+                }
+            }
+            Heard::Asked => self.shared.tell_event(SyncEvent::AccessRequested),
+            Heard::InStep { peer, database, digest } => {
+                let lane = Lane { peer, database };
+                if self.shared.schedule().lane(peer, database).is_some() {
+                    self.shared.steps.note(lane, digest);
+                    self.in_step(lane);
+                }
+            }
+            Heard::Waits { peer, databases } if databases.is_empty() => {
+                self.leaving.insert(peer, Instant::now() + BETWEEN_WATCHES);
+            }
+            Heard::Waits { peer, databases } => {
+                self.leaving.remove(&peer);
+                // Whom this node reaches it sends what is new by itself.
+                if !self.shared.steps.reaches(&peer) {
+                    self.shared.tell(|schedule, now| schedule.watched_by(now, peer, databases.into_iter().collect()));
+                }
+            }
+        }
+    }
+
+    /// Peers that have not asked anew watch no longer.
+    fn let_go(&mut self) {
+        let now = Instant::now();
+        let gone: Vec<PublicKey> = self.leaving.iter().filter(|(_, at)| **at <= now).map(|(peer, _)| *peer).collect();
+        for peer in gone {
+            self.leaving.remove(&peer);
+            self.shared.tell(|schedule, now| schedule.watched_by(now, peer, Default::default()));
+        }
+    }
+}
+
+/// One round on a lane.
+#[tracing::instrument(level = "debug", name = "round", skip_all, fields(peer = %lane.peer, database = %lane.database))]
+async fn play(shared: Arc<Shared>, round: RoundId, lane: Lane, asked: bool) -> Result<Outcome> {
+    let pass = shared.served.enter(&lane.database);
+    if pass.is_none() && !asked {
+        let message = "nobody wishes this database synced any longer";
+        return Err(Error::new(ErrorKind::Closed, message).with("database", lane.database));
+    }
+    let link = shared.link(lane.peer).await?;
+    let told = std::sync::Mutex::new(Progress::default());
+    let progress = |progress: Progress| {
+        let before = std::mem::replace(&mut *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner), progress);
+        let told = Told {
+            received: progress.received.saturating_sub(before.received),
+            sent: progress.sent.saturating_sub(before.sent),
+            behind: Some(Behind { here: progress.left, there: 0 }),
+        };
+        shared.tell(|schedule, now| schedule.progressed(now, round, told));
+        shared.tell_event(SyncEvent::Progressed { peer: lane.peer, database: lane.database, progress });
+    };
+    let result = talk::sync(&shared, &link, lane.database, &progress).await;
+    drop(pass);
+    result.inspect_err(|error| shared.note_broken(&link, error))
+}

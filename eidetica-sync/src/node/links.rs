@@ -1,0 +1,166 @@
+//! The peers that this node has called: one session for each, opened when it is needed and shared by all who need it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use eidetica_contract::{Address, CallOptions, Error, ErrorKind, PublicKey, Result};
+use eidetica_core::Id;
+use tokio::sync::OnceCell;
+
+use super::transports::Transports;
+use crate::access::Grant;
+use crate::message::{Reply, Request, Tag, TagKey};
+use crate::session::{CloseReason, Identity, Offer, SessionChannel, SessionLimits};
+
+/// The version of the messages that this program speaks.
+pub(crate) const VERSION: u16 = 1;
+/// How long a peer may take to be reached and to prove its key.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long a peer may take to answer one request.
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+
+/// A peer that was reached and has proven its key.
+pub(crate) struct Link {
+    pub peer: PublicKey,
+    pub address: Address,
+    channel: SessionChannel,
+    tags: TagKey,
+    /// The databases that it serves to this device, with the grant that it has shown for each.
+    served: Mutex<BTreeMap<Id, Option<Grant>>>,
+}
+
+/// All links.
+#[derive(Default)]
+pub(crate) struct Links {
+    /// A cell that is being filled is waited for, not filled twice.
+    by_peer: Mutex<BTreeMap<PublicKey, Arc<OnceCell<Arc<Link>>>>>,
+}
+
+/// What a link is made with.
+pub(crate) struct Caller<'a> {
+    pub transports: &'a Transports,
+    pub identity: &'a Identity,
+    pub limits: SessionLimits,
+}
+
+impl Links {
+    /// The link to a peer; reaches it under one of these addresses, the first first, if there is none.
+    ///
+    /// Errors: `NotFound` without an address; that of the last address tried. `Unauthenticated` if another device
+    /// answers.
+    pub async fn to_peer(&self, caller: &Caller<'_>, peer: PublicKey, addresses: &[Address]) -> Result<Arc<Link>> {
+        let cell = self.by_peer().entry(peer).or_default().clone();
+        cell.get_or_try_init(|| async {
+            let message = "no address of this peer is known; add one, or wait until it calls";
+            let mut failed = Error::new(ErrorKind::NotFound, message).with("peer", peer);
+            for address in addresses {
+                match caller.reach(address, Some(peer)).await {
+                    Ok(link) => return Ok(Arc::new(link)),
+                    Err(error) => {
+                        tracing::debug!(%peer, %address, %error, "not reached");
+                        failed = error.with("address", address);
+                    }
+                }
+            }
+            Err(failed)
+        })
+        .await
+        .cloned()
+    }
+
+    /// The link to whoever answers at an address.
+    ///
+    /// Errors: `Unreachable`, `Timeout`, `Unauthenticated`, and those of the transport.
+    pub async fn to_address(&self, caller: &Caller<'_>, address: &Address) -> Result<Arc<Link>> {
+        let known = self.open_links().into_iter().find(|link| link.address == *address);
+        if let Some(link) = known {
+            return Ok(link);
+        }
+        let link = Arc::new(caller.reach(address, None).await?);
+        let cell = self.by_peer().entry(link.peer).or_default().clone();
+        // If there is one by now, over another address, that one is as good.
+        let _ = cell.set(link.clone());
+        Ok(link)
+    }
+
+    /// Forgets a link that is broken.
+    pub fn forget(&self, link: &Arc<Link>) {
+        let mut links = self.by_peer();
+        let is_it = |cell: &Arc<OnceCell<Arc<Link>>>| cell.get().is_some_and(|other| Arc::ptr_eq(other, link));
+        if links.get(&link.peer).is_some_and(is_it) {
+            links.remove(&link.peer);
+        }
+    }
+
+    /// Ends all links, and tells the peers so as far as that can be done within this time.
+    pub async fn close(&self, within: Duration) {
+        let links = self.open_links();
+        self.by_peer().clear();
+        let mut closing = tokio::task::JoinSet::new();
+        for link in links {
+            closing.spawn(async move { link.channel.close(CloseReason::Done, CallOptions::timeout(within)).await });
+        }
+        while closing.join_next().await.is_some() {}
+    }
+
+    fn open_links(&self) -> Vec<Arc<Link>> {
+        self.by_peer().values().filter_map(|cell| cell.get().cloned()).collect()
+    }
+
+    fn by_peer(&self) -> MutexGuard<'_, BTreeMap<PublicKey, Arc<OnceCell<Arc<Link>>>>> {
+        self.by_peer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Caller<'_> {
+    async fn reach(&self, address: &Address, pin: Option<PublicKey>) -> Result<Link> {
+        let (channel, max_message) = self.transports.dial(address, CONNECT).await?;
+        let offer = Offer::versions(VERSION, VERSION);
+        let channel = SessionChannel::new(channel, max_message, self.identity.clone(), offer, self.limits, pin)?;
+        let (peer, _) = channel.connect(CallOptions::timeout(CONNECT)).await?;
+        let tags = TagKey::new(&self.identity.device(), &peer);
+        Ok(Link { peer, address: address.clone(), channel, tags, served: Mutex::default() })
+    }
+}
+
+impl Link {
+    pub fn tag(&self, database: &Id) -> Tag {
+        self.tags.tag(database)
+    }
+
+    /// Sends a request and waits for its answer.
+    ///
+    /// Errors: those of [`SessionChannel::request`]; `InvalidInput` if the answer is none.
+    pub async fn ask(&self, request: &Request, timeout: Duration) -> Result<Reply> {
+        let answer = self.channel.request(request.to_bytes(), CallOptions::timeout(timeout)).await?;
+        Reply::parse(&answer).ok_or_else(|| self.misspoken())
+    }
+
+    /// The largest message that the peer takes.
+    pub fn max_request(&self) -> usize {
+        self.channel.max_whole().unwrap_or(64 << 10)
+    }
+
+    /// What an answer is that has nothing to do with the question.
+    pub fn misspoken(&self) -> Error {
+        let message = "the peer answered with something else than what was asked for; it may run a broken program";
+        Error::new(ErrorKind::InvalidInput, message).with("peer", self.peer)
+    }
+
+    /// Whether the peer serves a database to this device, as it said last, and the grant it has shown for it.
+    pub fn served(&self, database: &Id) -> Option<Option<Grant>> {
+        self.served_map().get(database).cloned()
+    }
+
+    /// Notes what the peer serves of these.
+    pub fn note_served(&self, asked: &[Id], served: BTreeMap<Id, Option<Grant>>) {
+        let mut map = self.served_map();
+        asked.iter().for_each(|id| drop(map.remove(id)));
+        map.extend(served);
+    }
+
+    fn served_map(&self) -> MutexGuard<'_, BTreeMap<Id, Option<Grant>>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

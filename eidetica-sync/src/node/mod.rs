@@ -1,0 +1,25 @@
+//! A node: everything that syncs the databases of one store.
+//!
+//! [`Syncer`] is what an application holds. Behind it, the [`desk`] answers what peers ask, and the [`driver`] does what
+//! the [`Schedule`](crate::schedule::Schedule) says: begins rounds ([`talk`]) over [`links`], and watches peers for
+//! [`news`]. What both have in common lies in [`shared`].
+
+mod desk;
+mod driver;
+mod events;
+mod handle;
+mod links;
+mod news;
+mod pulse;
+mod served;
+mod shared;
+mod state;
+mod steps;
+mod syncer;
+mod talk;
+mod transports;
+
+pub use events::SyncEvent;
+pub use handle::{SyncHandle, SyncReport, SyncState, SyncStatus, SyncedDatabase};
+pub use shared::Host;
+pub use syncer::{SyncOptions, Syncer};

@@ -1,0 +1,74 @@
+//! Watching a peer for news: one request at a time that is answered when there are some.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use eidetica_contract::{Error, PublicKey, Result};
+use eidetica_core::Id;
+use tokio::time::{Instant, sleep_until};
+
+use super::links::ANSWER;
+use super::shared::Shared;
+use super::talk::introduce;
+use crate::message::{Held, MAX_DATABASES, Reply, Request};
+
+/// How long a peer is asked to wait.
+const LONGEST: Duration = Duration::from_secs(25);
+/// A peer that answers at once without news is not asked more often than this.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// What a peer has told of a database, and what was here then.
+struct Told {
+    there: [u8; 32],
+    here: Option<[u8; 32]>,
+}
+
+/// Watches a peer for news of these databases until it fails.
+pub(crate) async fn watch(shared: &Shared, peer: PublicKey, databases: &[Id]) -> Error {
+    let mut told = BTreeMap::new();
+    loop {
+        if let Err(error) = once(shared, peer, databases, &mut told).await {
+            return error;
+        }
+    }
+}
+
+async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTreeMap<Id, Told>) -> Result<()> {
+    let link = shared.link(peer).await?;
+    let mut by_tag = BTreeMap::new();
+    let mut held = Vec::new();
+    for id in databases.iter().take(MAX_DATABASES) {
+        let here = shared.served.digest(id);
+        // News that were told already are not told again: the round that they led to may still be under way, or fail.
+        let known = told.get(id).filter(|told| told.here == here).map(|told| told.there);
+        let (database, digest) = (link.tag(id), known.or(here).unwrap_or_default());
+        held.push(Held { database, digest });
+        by_tag.insert(database, *id);
+    }
+    let began = Instant::now();
+    let request = Request::Watch { millis: LONGEST.as_millis() as u32, databases: held };
+    let result = link.ask(&request, LONGEST + ANSWER).await;
+    let reply = result.inspect_err(|error| shared.note_broken(&link, error))?;
+    let changed = match reply {
+        Reply::Introduce => return introduce(shared, &link, databases).await,
+        Reply::Changed(changed) => changed,
+        _ => return Err(link.misspoken()),
+    };
+    let mut news = Vec::new();
+    for Held { database, digest } in changed {
+        let Some(id) = by_tag.get(&database) else { return Err(link.misspoken()) };
+        let here = shared.served.digest(id);
+        let before = told.insert(*id, Told { there: digest, here });
+        if here != Some(digest) && before.is_none_or(|before| before.there != digest || before.here != here) {
+            news.push(*id);
+        }
+    }
+    shared.tell(|schedule, now| {
+        schedule.answered(now, peer);
+        news.iter().for_each(|id| schedule.news(now, peer, *id));
+    });
+    if news.is_empty() {
+        sleep_until(began + LEAST).await;
+    }
+    Ok(())
+}

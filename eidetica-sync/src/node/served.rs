@@ -1,0 +1,145 @@
+//! The databases that somebody here wants synced: the only ones of which anything leaves this process.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use eidetica_core::Id;
+use tokio::sync::{OwnedRwLockReadGuard, watch};
+
+use crate::message::{Tag, TagKey};
+use crate::schedule::Wish;
+
+/// The databases that are served, and how each stands.
+pub(crate) struct Served {
+    open: RwLock<Open>,
+    /// Counts whatever may interest those who wait: other heads of a database, a database more or less.
+    news: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Open {
+    gates: BTreeMap<Id, Arc<Gate>>,
+    /// Counts the changes of which databases are served.
+    version: u64,
+}
+
+/// A database that is served: whoever sends or takes something of it holds a [`Pass`] meanwhile.
+struct Gate {
+    passes: Arc<tokio::sync::RwLock<()>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    wish: Wish,
+    /// The digest of its heads, as of the last pulse; `None` before the first, and while the database is not here.
+    digest: Option<[u8; 32]>,
+}
+
+/// Shows that a database is served. Its end is waited for before the database is shut.
+pub(crate) struct Pass {
+    _held: OwnedRwLockReadGuard<()>,
+}
+
+impl Default for Served {
+    fn default() -> Served {
+        Served { open: RwLock::default(), news: watch::Sender::new(0) }
+    }
+}
+
+impl Served {
+    /// Serves what is wished, and nothing else: when it returns, nothing of any other database is under way. Says which
+    /// were served and are no longer.
+    pub async fn set(&self, wishes: &BTreeMap<Id, Wish>) -> Vec<Id> {
+        let mut shut = Vec::new();
+        {
+            let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+            open.version += 1;
+            open.gates.retain(|id, gate| {
+                let stays = wishes.get(id).is_some_and(|wish| wish.enabled);
+                if !stays {
+                    shut.push((*id, gate.passes.clone()));
+                }
+                stays
+            });
+            for (id, wish) in wishes.iter().filter(|(_, wish)| wish.enabled) {
+                let state = || Mutex::new(State { wish: *wish, digest: None });
+                let gate = open.gates.entry(*id).or_insert_with(|| Arc::new(Gate { passes: Arc::default(), state: state() }));
+                gate.state().wish = *wish;
+            }
+        }
+        self.tell();
+        let mut ids = Vec::with_capacity(shut.len());
+        for (id, passes) in shut {
+            // No new pass is given out; this waits for the last that was.
+            drop(passes.write().await);
+            ids.push(id);
+        }
+        ids
+    }
+
+    /// A pass to a database, if it is served.
+    pub fn enter(&self, database: &Id) -> Option<Pass> {
+        let gate = self.gate(database)?;
+        // Only `set` locks it for writing, and then the database is no longer served.
+        let held = gate.passes.clone().try_read_owned().ok()?;
+        // It may have been shut between the two.
+        self.gate(database)?;
+        Some(Pass { _held: held })
+    }
+
+    /// All that are served.
+    pub fn all(&self) -> Vec<Id> {
+        self.open().gates.keys().copied().collect()
+    }
+
+    /// What is wished for a database.
+    pub fn wish(&self, database: &Id) -> Option<Wish> {
+        self.gate(database).map(|gate| gate.state().wish)
+    }
+
+    /// Counts the changes of which databases are served.
+    pub fn version(&self) -> u64 {
+        self.open().version
+    }
+
+    /// Which served databases are named by which tags, at the cost of one hash for each.
+    pub fn tags(&self, key: &TagKey) -> BTreeMap<Tag, Id> {
+        self.open().gates.keys().map(|id| (key.tag(id), *id)).collect()
+    }
+
+    /// Notes the heads of a database.
+    pub fn pulse(&self, database: &Id, digest: [u8; 32]) {
+        if let Some(gate) = self.gate(database) {
+            gate.state().digest = Some(digest);
+            self.tell();
+        }
+    }
+
+    /// The heads as of the last pulse.
+    pub fn digest(&self, database: &Id) -> Option<[u8; 32]> {
+        self.gate(database).and_then(|gate| gate.state().digest)
+    }
+
+    /// Changes when a pulse was noted, or a database is served that was not, or no longer.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    fn tell(&self) {
+        self.news.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn gate(&self, database: &Id) -> Option<Arc<Gate>> {
+        self.open().gates.get(database).cloned()
+    }
+
+    fn open(&self) -> RwLockReadGuard<'_, Open> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gate {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

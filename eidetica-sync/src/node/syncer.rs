@@ -1,0 +1,311 @@
+//! Sync as an application uses it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use eidetica_contract::{Address, Error, ErrorKind, PublicKey, Result, TransportBuilder};
+use eidetica_core::{Engine, Id, SecretKey};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::events::SyncEvent;
+use super::handle::{SyncHandle, SyncReport, SyncedDatabase};
+use super::links::Link;
+use super::shared::{Host, Shared};
+use super::state::TransportRow;
+use super::{driver, talk};
+use crate::message::{Reply, Request};
+use crate::peers::{PeerRecord, SyncPeerInfo};
+use crate::reconcile::Outcome;
+use crate::schedule::{Lane, ScheduleOptions};
+use crate::session::SessionLimits;
+
+/// Limits and delays of sync.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct SyncOptions {
+    /// How long sessions live and how much they may hold.
+    pub sessions: SessionLimits,
+    /// When rounds begin, and how many at once.
+    pub schedule: ScheduleOptions,
+}
+
+/// Keeps databases in step with those of peers. Cheap to clone; all clones are the same node.
+///
+/// # Errors and cancellation
+///
+/// Every `async` method answers `Closed` once the store was closed, and the errors of the store. Dropping a future stops the
+/// waiting and not the work: what a round has begun goes on in the background.
+#[derive(Clone)]
+pub struct Syncer {
+    shared: Arc<Shared>,
+    tasks: Arc<Mutex<Option<Tasks>>>,
+}
+
+/// What runs for all clones.
+struct Tasks {
+    stop: oneshot::Sender<()>,
+    driver: JoinHandle<()>,
+    wishes: JoinHandle<()>,
+}
+
+impl Syncer {
+    /// Starts sync over a store, as the device with this key. Must be called within a tokio runtime.
+    ///
+    /// Nothing listens yet, and nothing is dialled before a transport is registered.
+    ///
+    /// Errors: `Corrupted` for rows of peers that cannot be read; those of the store and of the host.
+    pub async fn start(
+        engine: Engine,
+        device: SecretKey,
+        host: Arc<dyn Host>,
+        options: SyncOptions,
+    ) -> Result<Syncer> {
+        let (tell, heard) = mpsc::channel(1024);
+        let shared = Arc::new(Shared::new(engine, device, host, options, tell).await?);
+        let mut changed = shared.host.changed();
+        shared.reload_wishes().await?;
+        shared.remember_peers().await?;
+        let (stop, stopped) = oneshot::channel();
+        let driver = tokio::spawn(driver::run(shared.clone(), heard, stopped));
+        let follower = shared.clone();
+        let wishes = tokio::spawn(async move {
+            while changed.changed().await.is_ok() {
+                if let Err(error) = follower.reload_wishes().await {
+                    tracing::warn!(%error, "what is wished for databases cannot be read");
+                }
+            }
+        });
+        let tasks = Arc::new(Mutex::new(Some(Tasks { stop, driver, wishes })));
+        Ok(Syncer { shared, tasks })
+    }
+
+    /// The key of this device, as peers know it.
+    pub fn device_id(&self) -> PublicKey {
+        self.shared.identity.device()
+    }
+
+    /// Builds a transport and adds it under a label. Peers can be reached over it at once; nothing listens on it before
+    /// [`accept_connections`](Syncer::accept_connections). A transport that was registered under this label is closed and
+    /// replaced.
+    ///
+    /// Errors: those of the builder; then nothing has changed.
+    pub async fn register_transport(&self, name: impl Into<String>, builder: impl TransportBuilder) -> Result<()> {
+        self.open()?;
+        let label = name.into();
+        let state = TransportRow::new(self.shared.engine.clone(), &label);
+        self.shared.transports.register(label, Box::new(builder), &self.shared.identity, state).await?;
+        self.shared.note_all_dialable().await
+    }
+
+    /// Lets all registered transports listen that are able to and do not yet.
+    ///
+    /// Errors: `Unsupported` if none is registered; if none of those that should could listen, the error of the first, such as
+    /// `Locked` for an address in use.
+    pub async fn accept_connections(&self) -> Result<()> {
+        self.open()?;
+        self.shared.transports.listen(|max_message| self.shared.desk.counter(max_message)).await
+    }
+
+    /// Stops listening on all transports. Outgoing sync goes on. Does nothing if nothing listens.
+    pub async fn stop_server(&self) -> Result<()> {
+        self.shared.transports.stop_listening().await
+    }
+
+    /// The address of the first registered transport that listens, to be shared with peers.
+    ///
+    /// Errors: `NotFound` if none does.
+    pub async fn get_server_address_async(&self) -> Result<Address> {
+        let first = self.get_all_server_addresses_async().await?.into_iter().next();
+        let message = "nothing listens: call register_transport() and accept_connections() first";
+        first.map(|(_, address)| address).ok_or_else(|| Error::new(ErrorKind::NotFound, message))
+    }
+
+    /// The label and address of each transport that listens.
+    pub async fn get_all_server_addresses_async(&self) -> Result<Vec<(String, Address)>> {
+        self.open()?;
+        Ok(self.shared.transports.addresses())
+    }
+
+    /// Brings a database, or with `None` every one that both sides share, to the same state here and there: all of it at the
+    /// first time, what is new later, in both directions. The peer and its address are remembered.
+    ///
+    /// Errors: `Unsupported` without a transport for the address; `Unreachable`, `Timeout`; `PermissionDenied` if the peer
+    /// does not have the database or does not give it to this device (it does not say which). With `None`, databases that
+    /// fail are told in the report.
+    pub async fn sync_with_peer(&self, address: &Address, database: Option<&Id>) -> Result<SyncReport> {
+        self.open()?;
+        let link = self.contact(address).await?;
+        let databases = match database {
+            Some(database) => vec![*database],
+            None => {
+                let all = self.shared.served.all();
+                talk::introduce(&self.shared, &link, &all)
+                    .await
+                    .inspect_err(|error| self.shared.note_broken(&link, error))?;
+                all.into_iter().filter(|id| link.served(id).is_some()).collect()
+            }
+        };
+        let mut report = SyncReport { peer: link.peer, databases: Vec::new() };
+        for id in databases {
+            let result = self.sync_lane(Lane { peer: link.peer, database: id }).await;
+            match (result, database) {
+                (Err(error), Some(_)) => return Err(error),
+                (result, _) => report.databases.push(SyncedDatabase { database: id, result }),
+            }
+        }
+        Ok(report)
+    }
+
+    /// Brings a database to the same state here and at a peer that is known.
+    ///
+    /// Errors: `NotFound` if no address of the peer is known that a registered transport can dial; as for
+    /// [`sync_with_peer`](Syncer::sync_with_peer).
+    pub async fn sync_tree_with_peer(&self, peer: &PublicKey, database: &Id) -> Result<Outcome> {
+        self.open()?;
+        self.sync_lane(Lane { peer: *peer, database: *database }).await
+    }
+
+    /// Reaches whoever answers at an address, and says who it is.
+    ///
+    /// Errors: `Unsupported`, `Unreachable`, `Timeout`, `Unauthenticated`.
+    pub async fn connect_to_peer(&self, address: &Address) -> Result<PublicKey> {
+        self.open()?;
+        Ok(self.contact(address).await?.peer)
+    }
+
+    /// Declares that a database is to be kept in step with a peer from now on, over restarts, and returns at once.
+    ///
+    /// A key that cannot be read is kept; the status of the handle says what is wrong with it. Errors: those of the store.
+    pub async fn register_sync_peer(&self, info: SyncPeerInfo) -> Result<SyncHandle> {
+        self.open()?;
+        self.shared.peers.declare(&info).await?;
+        if let Ok(peer) = info.peer_pubkey.parse::<PublicKey>() {
+            self.shared.relate(peer, info.tree_id).await?;
+        }
+        Ok(SyncHandle::new(self.shared.clone(), info.peer_pubkey, info.tree_id))
+    }
+
+    /// The handle of a relationship, whether it was declared or has come about. It says so if there is none.
+    pub fn handle(&self, peer: &PublicKey, database: &Id) -> SyncHandle {
+        SyncHandle::new(self.shared.clone(), peer.to_string(), *database)
+    }
+
+    /// All peers that are known.
+    pub async fn list_peers(&self) -> Result<Vec<PeerRecord>> {
+        self.shared.peers.list().await
+    }
+
+    /// What is known of a peer. Errors: `NotFound`.
+    pub async fn get_peer_info(&self, peer: &PublicKey) -> Result<PeerRecord> {
+        let found = self.shared.peers.get(&peer.to_string()).await?;
+        found.ok_or_else(|| {
+            let message = "no such peer is known; list_peers shows those that are";
+            Error::new(ErrorKind::NotFound, message).with("peer", peer)
+        })
+    }
+
+    /// Forgets a peer, its addresses and its relationships; what is under way with it ends. Errors: `NotFound`.
+    pub async fn remove_peer(&self, peer: &PublicKey) -> Result<()> {
+        self.get_peer_info(peer).await?;
+        self.shared.peers.remove(&peer.to_string()).await?;
+        self.shared.tell(|schedule, now| schedule.forget_peer(now, *peer));
+        Ok(())
+    }
+
+    /// Adds an address under which a peer can be reached. Errors: `NotFound` for a peer that is not known.
+    pub async fn add_peer_address(&self, peer: &PublicKey, address: Address) -> Result<()> {
+        self.get_peer_info(peer).await?;
+        self.shared.peers.add_address(&peer.to_string(), address).await?;
+        self.shared.note_dialable(*peer).await?;
+        self.shared.tell(|schedule, now| schedule.contact(now, *peer));
+        Ok(())
+    }
+
+    /// The databases, with their names, that the users of this device may read at a peer.
+    ///
+    /// Errors: as for [`connect_to_peer`](Syncer::connect_to_peer).
+    pub async fn discover_peer_trees(&self, address: &Address) -> Result<Vec<(Id, String)>> {
+        self.open()?;
+        let link = self.contact(address).await?;
+        let result = talk::discover(&self.shared, &link).await;
+        result.inspect_err(|error| self.shared.note_broken(&link, error))
+    }
+
+    /// Waits until everything that is here has reached all peers that can be reached, or says what has not.
+    ///
+    /// Errors: that of the first peer that it did not reach; `databases` among the context pairs counts all that are left.
+    pub async fn flush(&self) -> Result<()> {
+        self.open()?;
+        let lanes: Vec<Lane> = self.shared.schedule().unsettled().collect();
+        let mut rounds = tokio::task::JoinSet::new();
+        for lane in lanes {
+            let shared = self.shared.clone();
+            rounds.spawn(async move { shared.ask_round(lane).await });
+        }
+        let (mut failed, mut first) = (0, None);
+        while let Some(result) = rounds.join_next().await {
+            if let Ok(Err(error)) = result {
+                failed += 1;
+                first = first.or(Some(error));
+            }
+        }
+        first.map_or(Ok(()), |error| Err(error.with("databases", failed)))
+    }
+
+    /// Makes wishes that have just changed count: on return, nothing is under way of what nobody wishes any longer.
+    pub async fn settle_wishes(&self) -> Result<()> {
+        self.shared.reload_wishes().await
+    }
+
+    /// What happens, from now on.
+    pub fn events(&self) -> broadcast::Receiver<SyncEvent> {
+        self.shared.events.subscribe()
+    }
+
+    /// Stops servers, ends all tasks and closes all transports; every clone answers `Closed` from then on. Calling it again
+    /// does nothing.
+    pub async fn close(&self) {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Tasks { stop, driver, wishes }) = tasks else { return };
+        if let Err(error) = self.shared.transports.stop_listening().await {
+            tracing::debug!(%error, "a server could not be stopped");
+        }
+        wishes.abort();
+        // It ends by itself if it has no receiver any longer.
+        let _ = stop.send(());
+        let _ = driver.await;
+        let _ = wishes.await;
+        self.shared.end_waits();
+        self.shared.desk.close();
+        self.shared.links.close(Duration::from_millis(500)).await;
+        self.shared.transports.close().await;
+        if let Err(error) = self.shared.frontiers.save().await {
+            tracing::debug!(%error, "what peers have is not remembered; they will be asked anew");
+        }
+    }
+
+    /// Reaches whoever answers at an address, and remembers it.
+    async fn contact(&self, address: &Address) -> Result<Arc<Link>> {
+        let link = self.shared.links.to_address(&self.shared.caller(), address).await?;
+        self.shared.learn_addresses(link.peer, vec![address.clone()]).await?;
+        Ok(link)
+    }
+
+    async fn sync_lane(&self, lane: Lane) -> Result<Outcome> {
+        self.shared.relate(lane.peer, lane.database).await?;
+        self.shared.ask_round(lane).await
+    }
+
+    fn open(&self) -> Result<()> {
+        let closed = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        if closed { Err(super::shared::closed()) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Syncer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Syncer").field("device", &self.device_id()).finish_non_exhaustive()
+    }
+}

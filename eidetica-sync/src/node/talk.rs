@@ -1,0 +1,133 @@
+//! The side that asks: introduces itself, and talks with a peer about one database.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use eidetica_contract::{Error, ErrorKind, Result, Retry};
+use eidetica_core::{Database, Id};
+
+use super::links::{ANSWER, Link};
+use super::shared::Shared;
+use crate::access::{Scope, Shown, may_read};
+use crate::message::{Introduction, MAX_DATABASES, Reply, Request};
+use crate::reconcile::{self, Ask, Options, Outcome, Progress};
+use crate::schedule::Lane;
+
+/// A talk with a peer about one database.
+struct Talk<'t> {
+    shared: &'t Shared,
+    link: &'t Link,
+    database: Id,
+}
+
+/// Brings this node and a peer to the same state of a database, as far as each may read it.
+///
+/// Errors: `PermissionDenied` if the peer does not serve it to this device, or has not shown that it may read it itself;
+/// those of [`reconcile::exchange`] and of the link. What has come in stays.
+pub(crate) async fn sync(
+    shared: &Shared,
+    link: &Link,
+    id: Id,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Outcome> {
+    if link.served(&id).is_none() {
+        introduce(shared, link, &[id]).await?;
+    }
+    let Some(claims) = link.served(&id) else { return Err(not_served(link, id)) };
+    let talk = Talk { shared, link, database: id };
+    let database = match shared.here(&id).await? {
+        Some(database) => database,
+        None => {
+            let root = reconcile::fetch_root(&id, &talk).await?;
+            shared.engine.adopt_database(root, None).await?
+        }
+    };
+    let shown = Shown::new(link.peer, Scope::Database(id), claims);
+    // Here as there nothing is told to a device that may not read it. Whoever has the root alone tells nothing.
+    let begun = database.entry_count().await? > 1;
+    let readable = may_read(&database, &shown).await?.is_some();
+    if begun && !readable {
+        let message = "the peer has not shown that it may read the database, as far as its settings are known here; it is \
+                       told nothing of it";
+        return Err(Error::new(ErrorKind::PermissionDenied, message).with("peer", link.peer).with("database", id));
+    }
+    let lane = Lane { peer: link.peer, database: id };
+    let options = Options {
+        push: readable,
+        remembered: shared.frontiers.load(&lane.peer, &id).await?,
+        source: link.peer.to_string(),
+        ..Options::default()
+    };
+    let outcome = reconcile::exchange(&database, &talk, &options, progress).await?;
+    note(shared, &database, lane, &outcome).await?;
+    Ok(outcome)
+}
+
+/// Remembers what both sides have.
+async fn note(shared: &Shared, database: &Database, lane: Lane, outcome: &Outcome) -> Result<()> {
+    shared.frontiers.note(&lane.peer, &lane.database, &outcome.frontier).await?;
+    let digest = database.heads_digest().await?;
+    if outcome.complete && reconcile::digest_of(&outcome.frontier) == digest {
+        shared.steps.note(lane, digest);
+    }
+    Ok(())
+}
+
+/// Tells a peer where this node can be reached and by which right it asks for the databases that both share and for these,
+/// and hears the same.
+///
+/// Only what concerns the two is named: a stranger is not told who uses this device.
+pub(crate) async fn introduce(shared: &Shared, link: &Link, wanted: &[Id]) -> Result<()> {
+    let mut ids: Vec<Id> = wanted.to_vec();
+    let related: Vec<Id> = shared.schedule().databases_of(&link.peer).collect();
+    ids.extend(related.into_iter().filter(|id| !wanted.contains(id)));
+    ids.truncate(MAX_DATABASES);
+    let mut databases = Vec::with_capacity(ids.len());
+    for id in &ids {
+        let here = shared.here(id).await?;
+        databases.push((link.tag(id), shared.grants.to_show(id, here.as_ref(), None).await?));
+    }
+    let addresses = shared.own_addresses();
+    let request = Request::Introduce(Introduction { addresses, databases, listing: Vec::new() });
+    let Reply::Introduced(theirs) = link.ask(&request, ANSWER).await? else { return Err(link.misspoken()) };
+    let by_tag: BTreeMap<_, _> = ids.iter().map(|id| (link.tag(id), *id)).collect();
+    let served = theirs.databases.into_iter().filter_map(|(tag, claims)| Some((*by_tag.get(&tag)?, claims))).collect();
+    link.note_served(&ids, served);
+    shared.learn_addresses(link.peer, theirs.addresses).await
+}
+
+fn not_served(link: &Link, database: Id) -> Error {
+    let message = "the peer does not have this database, or does not give it to this device; ask for access with \
+                   request_database_access, or wait until an admin has given it";
+    let error = Error::new(ErrorKind::PermissionDenied, message).retry(Retry::Later);
+    error.with("reason", "not_served").with("peer", link.peer).with("database", database)
+}
+
+#[async_trait]
+impl Ask for Talk<'_> {
+    async fn ask(&self, request: reconcile::Request) -> Result<reconcile::Reply> {
+        let request = Request::About { database: self.link.tag(&self.database), body: request.to_bytes() };
+        let mut reply = self.link.ask(&request, ANSWER).await?;
+        if reply == Reply::Introduce {
+            // It has been started anew, or has forgotten this node among many.
+            introduce(self.shared, self.link, &[self.database]).await?;
+            reply = self.link.ask(&request, ANSWER).await?;
+        }
+        match reply {
+            Reply::About(body) => reconcile::Reply::parse(&body).ok_or_else(|| self.link.misspoken()),
+            Reply::NotServed | Reply::Introduce => {
+                self.link.note_served(&[self.database], BTreeMap::new());
+                Err(not_served(self.link, self.database))
+            }
+            _ => Err(self.link.misspoken()),
+        }
+    }
+
+    fn max_request(&self) -> usize {
+        self.link.max_request
+    }
+
+    fn max_reply(&self) -> usize {
+        self.shared.limits.max_whole
+    }
+}
