@@ -1,4 +1,5 @@
-//! The tests of sessions and of the transport in memory, in one binary.
+//! The tests of access, of sessions and of the transport in memory, in one binary.
 
+mod access;
 mod session;
 mod transport;

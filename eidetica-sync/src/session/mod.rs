@@ -54,7 +54,7 @@ mod suite;
 mod table;
 mod ticks;
 mod window;
-mod wire;
+pub(crate) mod wire;
 
 pub use caller::{Outbound, Session};
 pub use channel::SessionChannel;

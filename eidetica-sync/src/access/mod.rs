@@ -1,0 +1,20 @@
+//! Who may read what, and how to ask for it.
+//!
+//! * A **grant** ([`Grant`]) is what a user key signs once, so that a device may carry a database for it: sync then needs no
+//!   unlocked key, and nobody logged in. [`Grants`] keeps those of this device; a [`Claim`] is one as it travels.
+//! * [`may_read`] and [`may_list`] are the one place that decides whether a caller may read. They go by the settings of the
+//!   database as they are now, and are cheap enough to be asked again whenever these may have changed.
+//! * A **request** ([`Request`]) asks the admins of a database for a right. The side that is asked keeps it in its [`Book`],
+//!   bounded and for a time, until an admin decides; the side that asks remembers it ([`AskedRequests`]), so that
+//!   a later sync completes by itself.
+//!
+//! `docs/spec/wire.md`, chapters 10 and 11, has every byte.
+
+mod grant;
+mod kept;
+mod reader;
+mod rows;
+
+pub use grant::{Claim, Grant, MAX_CLAIMS, Scope};
+pub use kept::Grants;
+pub use reader::{Reader, Shown, may_list, may_read};

@@ -1,0 +1,5 @@
+//! Grants, requests, and who may read.
+
+mod grants;
+mod kit;
+mod reading;
