@@ -1,4 +1,5 @@
 //! The tests of sessions and of the transport in memory, in one binary.
 
+mod schedule;
 mod session;
 mod transport;
