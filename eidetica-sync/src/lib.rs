@@ -2,5 +2,6 @@
 //! memory. Every byte stands in `docs/spec/wire.md`.
 
 pub mod access;
+pub mod schedule;
 pub mod session;
 pub mod transport;
