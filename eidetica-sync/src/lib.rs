@@ -2,4 +2,6 @@
 //! memory. Every byte stands in `docs/spec/wire.md`.
 
 pub mod session;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod transport;

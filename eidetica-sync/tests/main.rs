@@ -1,4 +1,5 @@
-//! The tests of sessions and of the transport in memory, in one binary.
+//! The tests of sessions, of the transport in memory, and of the simulated world, in one binary.
 
 mod session;
+mod sim;
 mod transport;
