@@ -202,6 +202,8 @@ async fn flush_soon(backend: Arc<dyn Backend>, durable: Arc<Durable>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            // Either does; in a fixed order a run can be repeated.
+            biased;
             _ = durable.full.notified() => {}
             _ = interval.tick() => {}
         }

@@ -4,4 +4,6 @@
 pub mod access;
 pub mod schedule;
 pub mod session;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod transport;

@@ -10,7 +10,7 @@ mod numbers;
 pub(crate) mod ranges;
 mod seen;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use eidetica_contract::{Result, Snapshot};
@@ -35,7 +35,8 @@ const STEPS: u64 = 16;
 /// Answers about entries that are not committed yet, and whose numbers may yet become those of others.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fresh {
-    answers: HashMap<u64, (Seen, u64)>,
+    // In order, so that what is remembered of them, and thus what is read again, is the same in every run.
+    answers: BTreeMap<u64, (Seen, u64)>,
     /// Those of the group before, which is about to be committed.
     earlier: Option<Arc<Fresh>>,
 }
@@ -43,7 +44,7 @@ pub(crate) struct Fresh {
 impl Fresh {
     /// Answers that come on top of others.
     pub fn after(earlier: Arc<Fresh>) -> Fresh {
-        Fresh { answers: HashMap::new(), earlier: Some(earlier) }
+        Fresh { answers: BTreeMap::new(), earlier: Some(earlier) }
     }
 
     fn get(&self, number: u64) -> Option<&(Seen, u64)> {

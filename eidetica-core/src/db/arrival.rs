@@ -1,4 +1,4 @@
-//! Entries that arrive: proven on all cores, and handed to the writer while the next ones are being proven.
+//! Entries that arrive: proven on all cores (or in line, where that is asked for), and handed to the writer while the next ones are being proven.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Database {
             true => HashMap::new(),
             false => entries.iter().enumerate().map(|(place, entry)| (Id::of(&entry.header), place)).collect(),
         };
-        let mut proving = Proving::new(entries);
+        let mut proving = Proving::new(entries, self.core.storage.options.proves_in_line);
         let mut answers = Vec::new();
         let mut held: Vec<Proven> = Vec::new();
         let mut end = 0;
@@ -91,19 +91,25 @@ enum Answer {
 struct Proving {
     todo: std::vec::IntoIter<RawEntry>,
     share: usize,
+    in_line: bool,
     under_way: VecDeque<JoinHandle<Vec<Proven>>>,
 }
 
 impl Proving {
-    fn new(entries: Vec<RawEntry>) -> Proving {
-        let share = entries.len().div_ceil(cores()).clamp(FEW, SHARE);
-        Proving { todo: entries.into_iter(), share, under_way: VecDeque::new() }
+    fn new(entries: Vec<RawEntry>, in_line: bool) -> Proving {
+        // In line the shares, and so the groups of the writer, are the same on every machine.
+        let share = if in_line { SHARE } else { entries.len().div_ceil(cores()).clamp(FEW, SHARE) };
+        Proving { todo: entries.into_iter(), share, in_line, under_way: VecDeque::new() }
     }
 
     async fn next(&mut self) -> Result<Option<Vec<Proven>>> {
         if self.under_way.is_empty() && self.todo.len() <= FEW {
             let few: Vec<Proven> = self.todo.by_ref().map(verify).collect();
             return Ok((!few.is_empty()).then_some(few));
+        }
+        if self.in_line {
+            tokio::task::yield_now().await;
+            return Ok(Some(self.todo.by_ref().take(self.share).map(verify).collect()));
         }
         while self.under_way.len() < cores() && self.todo.len() > 0 {
             let share: Vec<RawEntry> = self.todo.by_ref().take(self.share).collect();

@@ -163,21 +163,22 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Signatures and hashes, on all cores.
+    /// Signatures and hashes, on all cores, or in line.
     async fn prove(&self, stored: &[StoredEntry]) -> Result<Vec<Result<(), String>>> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let raw: Vec<_> = stored.iter().map(|entry| (entry.entry.to_raw(), entry.entry.bodies().to_vec())).collect();
+        let prove = |(raw, bodies): (_, Vec<_>)| match verify(raw) {
+            Ok(entry) if entry.bodies() == bodies => Ok(()),
+            Ok(_) => Err("a body is not the one that its header commits to".to_owned()),
+            Err(reason) => Err(reason.to_string()),
+        };
+        if self.database.core.storage.options.proves_in_line {
+            return Ok(raw.into_iter().map(prove).collect());
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let mut shares = Vec::new();
         for part in raw.chunks(raw.len().div_ceil(cores).max(1)) {
             let part = part.to_vec();
-            shares.push(tokio::task::spawn_blocking(move || {
-                let prove = |(raw, bodies): (_, Vec<_>)| match verify(raw) {
-                    Ok(entry) if entry.bodies() == bodies => Ok(()),
-                    Ok(_) => Err("a body is not the one that its header commits to".to_owned()),
-                    Err(reason) => Err(reason.to_string()),
-                };
-                part.into_iter().map(prove).collect::<Vec<_>>()
-            }));
+            shares.push(tokio::task::spawn_blocking(move || part.into_iter().map(prove).collect::<Vec<_>>()));
         }
         let mut all = Vec::new();
         for share in shares {

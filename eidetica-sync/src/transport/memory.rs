@@ -246,7 +246,7 @@ async fn answer(service: Arc<dyn Service>, delivery: Delivery, device: Option<Pu
 }
 
 /// A service that panics costs the one request.
-async fn unless_it_panics(work: impl Future<Output = Result<Bytes>>) -> Result<Bytes> {
+pub(crate) async fn unless_it_panics(work: impl Future<Output = Result<Bytes>>) -> Result<Bytes> {
     let mut work = pin!(work);
     poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
@@ -311,7 +311,7 @@ impl Channel for MemoryChannel {
     }
 }
 
-fn too_large(bytes: usize, limit: usize) -> Error {
+pub(crate) fn too_large(bytes: usize, limit: usize) -> Error {
     let message = "the message is larger than the transport carries";
     Error::new(ErrorKind::TooLarge, message).with("bytes", bytes).with("limit", limit)
 }

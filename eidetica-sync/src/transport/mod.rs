@@ -3,3 +3,5 @@
 mod memory;
 
 pub use memory::{MemoryNetwork, MemoryTransport};
+#[cfg(feature = "sim")]
+pub(crate) use memory::{too_large, unless_it_panics};

@@ -1,0 +1,7 @@
+//! The simulated world: that each fault happens, that it follows from the seed, and that what shall hold does.
+
+mod crash;
+mod faults;
+mod repeat;
+mod transport;
+mod world;
