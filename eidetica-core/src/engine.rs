@@ -144,6 +144,11 @@ impl Engine {
         self.inner.storage.environment()
     }
 
+    /// The same, to be kept.
+    pub fn shared_environment(&self) -> Arc<dyn Environment> {
+        self.inner.storage.options.environment.clone()
+    }
+
     /// Creates a database. Its settings start with these values; the key becomes its strongest admin.
     ///
     /// Errors: [`ErrorKind::InvalidInput`] for settings that cannot be stored, such as NaN. Cancellation: it exists or not.

@@ -36,6 +36,8 @@ struct Driver {
     /// The version of what is served that is followed by now.
     followed: Option<u64>,
     beats: mpsc::Sender<(Id, [u8; 32])>,
+    /// Stores what peers have; at most one at a time.
+    saves: JoinSet<()>,
     /// Peers that watched until now, and until when they count as if they did.
     leaving: BTreeMap<PublicKey, Instant>,
 }
@@ -55,6 +57,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, m
         beating: BTreeMap::new(),
         followed: None,
         beats,
+        saves: JoinSet::new(),
         leaving: BTreeMap::new(),
     };
     loop {
@@ -69,6 +72,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, m
             Some(ended) = driver.rounds.join_next_with_id() => driver.round_ended(ended),
             Some(ended) = driver.watches.join_next() => driver.watch_ended(ended.ok()),
             Some(_) = driver.pulses.join_next() => {}
+            Some(_) = driver.saves.join_next() => {}
             Some((id, digest)) = beat.recv() => driver.beat(id, digest),
             Some(what) = heard.recv() => driver.hear(what).await,
             () = shared.poke.notified() => {}
@@ -78,6 +82,8 @@ pub(crate) async fn run(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, m
     driver.rounds.shutdown().await;
     driver.watches.shutdown().await;
     driver.pulses.shutdown().await;
+    // Saves end by themselves; none is cut off.
+    while driver.saves.join_next().await.is_some() {}
 }
 
 /// Sleeps until then; without a time, for ever.
@@ -186,11 +192,25 @@ impl Driver {
             self.followed = None;
         }
         self.shared.round_ended(lane, round, &result);
+        self.save_frontiers();
         let (peer, database) = (lane.peer, lane.database);
         self.shared.tell_event(match result {
             Ok(outcome) => SyncEvent::Synced { peer, database, outcome },
             Err(error) => SyncEvent::Failed { peer, database, kind: error.kind(), text: error.to_string() },
         });
+    }
+
+    /// Stores what peers have now and then: a hint is not worth a flush for each round.
+    fn save_frontiers(&mut self) {
+        const SOME: usize = 64;
+        if self.shared.frontiers.unsaved() >= SOME && self.saves.is_empty() {
+            let frontiers = self.shared.frontiers.clone();
+            self.saves.spawn(async move {
+                if let Err(error) = frontiers.save().await {
+                    tracing::debug!(%error, "what peers have cannot be stored");
+                }
+            });
+        }
     }
 
     fn watch_ended(&mut self, ended: Option<(PublicKey, u64, Error)>) {

@@ -8,6 +8,7 @@ use eidetica_contract::{Address, Error, ErrorKind, PublicKey, Result};
 use eidetica_core::Id;
 
 use super::shared::Shared;
+use crate::peers::PeerName;
 use crate::reconcile::Outcome;
 use crate::schedule::{Lane, LaneState, LaneStatus, PeerStatus};
 
@@ -35,7 +36,7 @@ pub struct SyncedDatabase {
 #[derive(Clone)]
 pub struct SyncHandle {
     shared: Arc<Shared>,
-    peer: String,
+    peer: PeerName,
     database: Id,
 }
 
@@ -61,7 +62,7 @@ pub struct SyncStatus {
     pub sent: u64,
     /// How often it was tried.
     pub rounds: u64,
-    /// Whether anything of the database is here.
+    /// Whether anything of the database is here, if it is wished synced.
     pub has_local_data: bool,
     /// Whether the peer answers.
     pub connected: bool,
@@ -88,12 +89,12 @@ pub enum SyncState {
 }
 
 impl SyncHandle {
-    pub(super) fn new(shared: Arc<Shared>, peer: String, database: Id) -> SyncHandle {
+    pub(super) fn new(shared: Arc<Shared>, peer: PeerName, database: Id) -> SyncHandle {
         SyncHandle { shared, peer, database }
     }
 
-    /// The key of the peer, as it was given.
-    pub fn peer(&self) -> &str {
+    /// The peer, as it was given.
+    pub fn peer(&self) -> &PeerName {
         &self.peer
     }
 
@@ -112,14 +113,14 @@ impl SyncHandle {
             let schedule = self.shared.schedule();
             (schedule.lane(peer, self.database), schedule.peer(peer))
         };
-        let here = self.shared.is_here(&self.database);
+        let here = self.shared.served.digest(&self.database).is_some();
         Ok(lane.map_or_else(|| SyncStatus::ended(here), |lane| SyncStatus::of(&lane, status.as_ref(), now, here)))
     }
 
     /// Adds an address of the peer. Errors: `InvalidInput` if its key is none; those of the store.
     pub async fn add_address(&self, address: Address) -> Result<()> {
         let peer = self.key()?;
-        self.shared.peers.add_address(&self.peer, address).await?;
+        self.shared.peers.add_address(&self.peer, &address).await?;
         self.shared.note_dialable(peer).await?;
         self.shared.tell(|schedule, now| schedule.contact(now, peer));
         Ok(())
@@ -152,7 +153,7 @@ impl SyncHandle {
     }
 
     fn key(&self) -> Result<PublicKey> {
-        self.peer.parse()
+        self.peer.key()
     }
 }
 

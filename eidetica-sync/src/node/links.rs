@@ -9,7 +9,7 @@ use eidetica_core::Id;
 use tokio::sync::OnceCell;
 
 use super::transports::Transports;
-use crate::access::Grant;
+use crate::access::Claim;
 use crate::message::{Reply, Request, Tag, TagKey};
 use crate::session::{CloseReason, Identity, Offer, SessionChannel, SessionLimits};
 
@@ -26,8 +26,10 @@ pub(crate) struct Link {
     pub address: Address,
     channel: SessionChannel,
     tags: TagKey,
-    /// The databases that it serves to this device, with the grant that it has shown for each.
-    served: Mutex<BTreeMap<Id, Option<Grant>>>,
+    /// The largest message that the peer takes.
+    pub max_request: usize,
+    /// The databases that it serves to this device, with the claims that it has shown for each.
+    served: Mutex<BTreeMap<Id, Vec<Claim>>>,
 }
 
 /// All links.
@@ -45,17 +47,26 @@ pub(crate) struct Caller<'a> {
 }
 
 impl Links {
-    /// The link to a peer; reaches it under one of these addresses, the first first, if there is none.
+    /// The link to a peer; reaches it under one of these addresses, the first first, if there is none. Also tells which
+    /// addresses were tried, and whether the peer answered there.
     ///
     /// Errors: `NotFound` without an address; that of the last address tried. `Unauthenticated` if another device
     /// answers.
-    pub async fn to_peer(&self, caller: &Caller<'_>, peer: PublicKey, addresses: &[Address]) -> Result<Arc<Link>> {
+    pub async fn to_peer(
+        &self,
+        caller: &Caller<'_>,
+        peer: PublicKey,
+        addresses: &[Address],
+    ) -> (Result<Arc<Link>>, Vec<(Address, bool)>) {
         let cell = self.by_peer().entry(peer).or_default().clone();
-        cell.get_or_try_init(|| async {
+        let mut tried = Vec::new();
+        let link = cell.get_or_try_init(|| async {
             let message = "no address of this peer is known; add one, or wait until it calls";
             let mut failed = Error::new(ErrorKind::NotFound, message).with("peer", peer);
             for address in addresses {
-                match caller.reach(address, Some(peer)).await {
+                let reached = caller.reach(address, Some(peer)).await;
+                tried.push((address.clone(), reached.is_ok()));
+                match reached {
                     Ok(link) => return Ok(Arc::new(link)),
                     Err(error) => {
                         tracing::debug!(%peer, %address, %error, "not reached");
@@ -64,9 +75,8 @@ impl Links {
                 }
             }
             Err(failed)
-        })
-        .await
-        .cloned()
+        });
+        (link.await.cloned(), tried)
     }
 
     /// The link to whoever answers at an address.
@@ -118,9 +128,9 @@ impl Caller<'_> {
         let (channel, max_message) = self.transports.dial(address, CONNECT).await?;
         let offer = Offer::versions(VERSION, VERSION);
         let channel = SessionChannel::new(channel, max_message, self.identity.clone(), offer, self.limits, pin)?;
-        let (peer, _) = channel.connect(CallOptions::timeout(CONNECT)).await?;
+        let (peer, agreed) = channel.connect(CallOptions::timeout(CONNECT)).await?;
         let tags = TagKey::new(&self.identity.device(), &peer);
-        Ok(Link { peer, address: address.clone(), channel, tags, served: Mutex::default() })
+        Ok(Link { peer, address: address.clone(), channel, tags, max_request: agreed.max_whole, served: Mutex::default() })
     }
 }
 
@@ -137,30 +147,25 @@ impl Link {
         Reply::parse(&answer).ok_or_else(|| self.misspoken())
     }
 
-    /// The largest message that the peer takes.
-    pub fn max_request(&self) -> usize {
-        self.channel.max_whole().unwrap_or(64 << 10)
-    }
-
     /// What an answer is that has nothing to do with the question.
     pub fn misspoken(&self) -> Error {
         let message = "the peer answered with something else than what was asked for; it may run a broken program";
         Error::new(ErrorKind::InvalidInput, message).with("peer", self.peer)
     }
 
-    /// Whether the peer serves a database to this device, as it said last, and the grant it has shown for it.
-    pub fn served(&self, database: &Id) -> Option<Option<Grant>> {
+    /// Whether the peer serves a database to this device, as it said last, and the claims it has shown.
+    pub fn served(&self, database: &Id) -> Option<Vec<Claim>> {
         self.served_map().get(database).cloned()
     }
 
     /// Notes what the peer serves of these.
-    pub fn note_served(&self, asked: &[Id], served: BTreeMap<Id, Option<Grant>>) {
+    pub fn note_served(&self, asked: &[Id], served: BTreeMap<Id, Vec<Claim>>) {
         let mut map = self.served_map();
         asked.iter().for_each(|id| drop(map.remove(id)));
         map.extend(served);
     }
 
-    fn served_map(&self) -> MutexGuard<'_, BTreeMap<Id, Option<Grant>>> {
+    fn served_map(&self) -> MutexGuard<'_, BTreeMap<Id, Vec<Claim>>> {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -50,7 +50,7 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
     let result = link.ask(&request, LONGEST + ANSWER).await;
     let reply = result.inspect_err(|error| shared.note_broken(&link, error))?;
     let changed = match reply {
-        Reply::Introduce => return introduce(shared, &link, databases).await,
+        Reply::Introduce => return introduce(shared, &link, databases, Vec::new()).await,
         Reply::Changed(changed) => changed,
         _ => return Err(link.misspoken()),
     };

@@ -1,24 +1,24 @@
 //! What all parts of a node have in common.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use eidetica_contract::{Address, Error, ErrorKind, PublicKey, Result};
-use eidetica_core::{Database, Engine, Id};
-use tokio::sync::{Notify, broadcast, oneshot, watch};
+use eidetica_core::{Database, Engine, Id, SecretKey};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::desk::Desk;
+use super::desk::{Desk, Heard, Parts};
 use super::events::SyncEvent;
 use super::links::{Caller, Link, Links};
 use super::served::Served;
 use super::steps::Steps;
+use super::syncer::SyncOptions;
 use super::transports::Transports;
 use crate::access::Grants;
-use crate::message::MAX_ADDRESSES;
-use crate::peers::{Contact, Frontiers, Peers};
+use crate::peers::{Contact, Frontiers, PeerLimits, Peers};
 use crate::reconcile::Outcome;
 use crate::schedule::{Lane, RoundId, Schedule, Wish};
 use crate::session::{Identity, SessionLimits};
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub poke: Notify,
     schedule: Mutex<Schedule>,
     waiting: Mutex<BTreeMap<Lane, Vec<Waiter>>>,
+    /// Counts rounds that have ended.
+    rounds: watch::Sender<u64>,
     start: Instant,
     /// One at a time, so that an older reading of the wishes does not replace a newer one.
     reloading: tokio::sync::Mutex<()>,
@@ -60,6 +62,50 @@ pub(crate) struct Shared {
 type Waiter = (RoundId, oneshot::Sender<Result<Outcome>>);
 
 impl Shared {
+    pub async fn new(
+        engine: Engine,
+        device: SecretKey,
+        host: Arc<dyn Host>,
+        options: SyncOptions,
+        tell: mpsc::Sender<Heard>,
+    ) -> Result<Shared> {
+        let SyncOptions { sessions: limits, schedule } = options;
+        let environment = engine.shared_environment();
+        let identity = Identity::new(device, environment)?;
+        let (transports, served, steps) = (Arc::<Transports>::default(), Arc::<Served>::default(), Arc::<Steps>::default());
+        let grants = Grants::new(engine.clone(), identity.device());
+        let parts = Parts {
+            engine: engine.clone(),
+            identity: identity.clone(),
+            served: served.clone(),
+            transports: transports.clone(),
+            steps: steps.clone(),
+            grants: grants.clone(),
+            heard: tell,
+        };
+        Ok(Shared {
+            desk: Arc::new(Desk::new(parts, limits)),
+            peers: Peers::new(engine.clone(), PeerLimits::default()),
+            frontiers: Frontiers::new(engine.clone()),
+            engine,
+            identity,
+            limits,
+            host,
+            transports,
+            served,
+            steps,
+            links: Links::default(),
+            grants,
+            events: broadcast::Sender::new(1024),
+            poke: Notify::new(),
+            schedule: Mutex::new(Schedule::new(schedule)),
+            waiting: Mutex::default(),
+            rounds: watch::Sender::new(0),
+            start: Instant::now(),
+            reloading: tokio::sync::Mutex::default(),
+        })
+    }
+
     /// The time that the schedule goes by.
     pub fn now(&self) -> Duration {
         self.start.elapsed()
@@ -76,6 +122,7 @@ impl Shared {
         told
     }
 
+    /// A database, if it is here.
     pub async fn here(&self, id: &Id) -> Result<Option<Database>> {
         match self.engine.open_database(id, None).await {
             Ok(database) => Ok(Some(database)),
@@ -84,26 +131,25 @@ impl Shared {
         }
     }
 
-    pub fn own_addresses(&self) -> Vec<Address> {
-        let addresses = self.transports.addresses().into_iter().map(|(_, address)| address);
-        addresses.take(MAX_ADDRESSES).collect()
-    }
-
     pub fn caller(&self) -> Caller<'_> {
         Caller { transports: &self.transports, identity: &self.identity, limits: self.limits }
     }
 
     /// The link to a peer, over one of its addresses.
     pub async fn link(&self, peer: PublicKey) -> Result<Arc<Link>> {
-        let addresses = self.peers.addresses(&peer).await?;
+        let addresses = self.addresses(peer).await?;
         let (link, tried) = self.links.to_peer(&self.caller(), peer, &addresses).await;
         for (address, reached) in tried {
-            match reached {
-                true => self.peers.address_worked(&peer, &address).await?,
-                false => self.peers.address_failed(&peer, &address).await?,
-            }
+            self.peers.tried(peer, &address, reached).await?;
         }
         link
+    }
+
+    /// The addresses of a peer that a transport here can dial, the most likely first.
+    async fn addresses(&self, peer: PublicKey) -> Result<Vec<Address>> {
+        let record = self.peers.get(&peer.into()).await?;
+        let known = record.into_iter().flat_map(|record| record.addresses).map(|known| known.address);
+        Ok(known.filter(|address| self.transports.dials(address)).collect())
     }
 
     /// Forgets a link after an error that concerns it, so that the next use makes another.
@@ -114,20 +160,69 @@ impl Shared {
         }
     }
 
-    /// Notes where a peer can be reached, and whether any transport here can do so.
-    pub async fn learn_addresses(&self, peer: PublicKey, addresses: Vec<Address>) -> Result<()> {
-        if !addresses.is_empty() {
-            self.peers.learn(peer, Contact { addresses, ..Contact::default() }).await?;
+    /// Notes where a peer that has proven its key can be reached.
+    pub async fn learn(&self, peer: PublicKey, addresses: Vec<Address>) -> Result<()> {
+        let is_new = self.peers.learn(peer, &Contact { addresses, display_name: None }).await?;
+        self.note_dialable(peer).await?;
+        if is_new {
+            self.tell(|schedule, now| schedule.contact(now, peer));
         }
-        self.note_dialable(peer).await
+        Ok(())
     }
 
+    /// Notes that a database is synced with a peer.
+    pub async fn relate(&self, peer: PublicKey, database: Id) -> Result<()> {
+        self.peers.relate(peer, &database).await?;
+        self.note_dialable(peer).await?;
+        self.tell(|schedule, now| schedule.relate(now, peer, database));
+        Ok(())
+    }
+
+    /// A peer that may read these databases has called.
+    pub async fn welcome(&self, peer: PublicKey, addresses: Vec<Address>, databases: Vec<Id>) -> Result<()> {
+        self.learn(peer, addresses).await?;
+        for database in databases {
+            self.relate(peer, database).await?;
+        }
+        self.tell(|schedule, now| schedule.contact(now, peer));
+        Ok(())
+    }
+
+    /// Tells the schedule whether a peer can be dialled.
     pub async fn note_dialable(&self, peer: PublicKey) -> Result<()> {
-        let schemes: BTreeSet<String> =
-            self.transports.all().iter().map(|registered| registered.transport.info().scheme).collect();
-        let addresses = self.peers.addresses(&peer).await?;
-        let dialable = addresses.iter().any(|address| schemes.contains(&address.transport_type));
+        let dialable = !self.addresses(peer).await?.is_empty();
         self.tell(|schedule, now| schedule.set_dialable(now, peer, dialable));
+        Ok(())
+    }
+
+    /// The same for all peers, as when a transport was added.
+    pub async fn note_all_dialable(&self) -> Result<()> {
+        let (peers, _, _) = self.peers.readable().await?;
+        for record in peers {
+            if let Ok(peer) = record.name.key() {
+                self.note_dialable(peer).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the schedule of the peers and relationships in the store.
+    pub async fn remember_peers(&self) -> Result<()> {
+        let (peers, relationships, errors) = self.peers.readable().await?;
+        for error in errors {
+            tracing::warn!(%error, "what is stored of a peer cannot be read, and is passed over");
+        }
+        for peer in peers.iter().filter_map(|record| record.name.key().ok()) {
+            self.desk.set_known(peer, true);
+            self.note_dialable(peer).await?;
+        }
+        self.tell(|schedule, now| {
+            for relationship in relationships {
+                if let Ok(peer) = relationship.peer.key() {
+                    schedule.relate(now, peer, relationship.database);
+                }
+            }
+        });
         Ok(())
     }
 
@@ -170,8 +265,28 @@ impl Shared {
         answer.await.map_err(|_| closed())?
     }
 
+    /// A number that nobody can predict; without randomness, always the same, which makes delays less even.
+    pub fn random(&self) -> u64 {
+        let mut bytes = [0; 8];
+        match self.engine.environment().random(&mut bytes) {
+            Ok(()) => u64::from_be_bytes(bytes),
+            Err(_) => u64::MAX / 2,
+        }
+    }
+
+    /// Tells an event to those who listen, if any do.
+    pub fn tell_event(&self, event: SyncEvent) {
+        let _ = self.events.send(event);
+    }
+
+    /// Changes whenever a round has ended.
+    pub fn rounds_ended(&self) -> watch::Receiver<u64> {
+        self.rounds.subscribe()
+    }
+
     /// Tells those who wait how a round has ended.
     pub fn round_ended(&self, lane: Lane, round: RoundId, outcome: &Result<Outcome>) {
+        self.rounds.send_modify(|count| *count = count.wrapping_add(1));
         let mut waiting = self.waiting();
         let Some(waiters) = waiting.get_mut(&lane) else { return };
         let (done, still): (Vec<Waiter>, Vec<Waiter>) =
@@ -202,8 +317,8 @@ impl Shared {
 /// The same error for one more who waits for it.
 fn again(error: &Error) -> Error {
     let mut copy = Error::new(error.kind(), error.message().to_owned()).retry(error.retry_hint());
-    for (name, value) in error.contexts() {
-        copy = copy.with(name, value);
+    for (name, value) in error.context_pairs() {
+        copy = copy.with(name.to_owned(), value);
     }
     copy
 }

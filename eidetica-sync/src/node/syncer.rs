@@ -16,7 +16,7 @@ use super::shared::{Host, Shared};
 use super::state::TransportRow;
 use super::{driver, talk};
 use crate::message::{Reply, Request};
-use crate::peers::{PeerRecord, SyncPeerInfo};
+use crate::peers::{PeerName, PeerRecord, SyncPeerInfo};
 use crate::reconcile::Outcome;
 use crate::schedule::{Lane, ScheduleOptions};
 use crate::session::SessionLimits;
@@ -141,7 +141,7 @@ impl Syncer {
             Some(database) => vec![*database],
             None => {
                 let all = self.shared.served.all();
-                talk::introduce(&self.shared, &link, &all)
+                talk::introduce(&self.shared, &link, &all, Vec::new())
                     .await
                     .inspect_err(|error| self.shared.note_broken(&link, error))?;
                 all.into_iter().filter(|id| link.served(id).is_some()).collect()
@@ -180,16 +180,17 @@ impl Syncer {
     /// A key that cannot be read is kept; the status of the handle says what is wrong with it. Errors: those of the store.
     pub async fn register_sync_peer(&self, info: SyncPeerInfo) -> Result<SyncHandle> {
         self.open()?;
-        self.shared.peers.declare(&info).await?;
-        if let Ok(peer) = info.peer_pubkey.parse::<PublicKey>() {
+        let name = self.shared.peers.declare(&info).await?;
+        if let PeerName::Key(peer) = name {
+            self.shared.desk.set_known(peer, true);
             self.shared.relate(peer, info.tree_id).await?;
         }
-        Ok(SyncHandle::new(self.shared.clone(), info.peer_pubkey, info.tree_id))
+        Ok(SyncHandle::new(self.shared.clone(), name, info.tree_id))
     }
 
     /// The handle of a relationship, whether it was declared or has come about. It says so if there is none.
     pub fn handle(&self, peer: &PublicKey, database: &Id) -> SyncHandle {
-        SyncHandle::new(self.shared.clone(), peer.to_string(), *database)
+        SyncHandle::new(self.shared.clone(), (*peer).into(), *database)
     }
 
     /// All peers that are known.
@@ -199,7 +200,7 @@ impl Syncer {
 
     /// What is known of a peer. Errors: `NotFound`.
     pub async fn get_peer_info(&self, peer: &PublicKey) -> Result<PeerRecord> {
-        let found = self.shared.peers.get(&peer.to_string()).await?;
+        let found = self.shared.peers.get(&(*peer).into()).await?;
         found.ok_or_else(|| {
             let message = "no such peer is known; list_peers shows those that are";
             Error::new(ErrorKind::NotFound, message).with("peer", peer)
@@ -209,7 +210,7 @@ impl Syncer {
     /// Forgets a peer, its addresses and its relationships; what is under way with it ends. Errors: `NotFound`.
     pub async fn remove_peer(&self, peer: &PublicKey) -> Result<()> {
         self.get_peer_info(peer).await?;
-        self.shared.peers.remove(&peer.to_string()).await?;
+        self.shared.peers.remove(&(*peer).into()).await?;
         self.shared.tell(|schedule, now| schedule.forget_peer(now, *peer));
         Ok(())
     }
@@ -217,7 +218,7 @@ impl Syncer {
     /// Adds an address under which a peer can be reached. Errors: `NotFound` for a peer that is not known.
     pub async fn add_peer_address(&self, peer: &PublicKey, address: Address) -> Result<()> {
         self.get_peer_info(peer).await?;
-        self.shared.peers.add_address(&peer.to_string(), address).await?;
+        self.shared.peers.add_address(&(*peer).into(), &address).await?;
         self.shared.note_dialable(*peer).await?;
         self.shared.tell(|schedule, now| schedule.contact(now, *peer));
         Ok(())
@@ -289,7 +290,7 @@ impl Syncer {
     /// Reaches whoever answers at an address, and remembers it.
     async fn contact(&self, address: &Address) -> Result<Arc<Link>> {
         let link = self.shared.links.to_address(&self.shared.caller(), address).await?;
-        self.shared.learn_addresses(link.peer, vec![address.clone()]).await?;
+        self.shared.learn(link.peer, vec![address.clone()]).await?;
         Ok(link)
     }
 

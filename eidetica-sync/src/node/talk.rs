@@ -8,7 +8,7 @@ use eidetica_core::{Database, Id};
 
 use super::links::{ANSWER, Link};
 use super::shared::Shared;
-use crate::access::{Scope, Shown, may_read};
+use crate::access::{Claim, Scope, Shown, may_read};
 use crate::message::{Introduction, MAX_DATABASES, Reply, Request};
 use crate::reconcile::{self, Ask, Options, Outcome, Progress};
 use crate::schedule::Lane;
@@ -31,7 +31,7 @@ pub(crate) async fn sync(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Outcome> {
     if link.served(&id).is_none() {
-        introduce(shared, link, &[id]).await?;
+        introduce(shared, link, &[id], Vec::new()).await?;
     }
     let Some(claims) = link.served(&id) else { return Err(not_served(link, id)) };
     let talk = Talk { shared, link, database: id };
@@ -54,7 +54,7 @@ pub(crate) async fn sync(
     let lane = Lane { peer: link.peer, database: id };
     let options = Options {
         push: readable,
-        remembered: shared.frontiers.load(&lane.peer, &id).await?,
+        remembered: shared.frontiers.remembered(lane.peer, id).await?.map(|remembered| remembered.heads),
         source: link.peer.to_string(),
         ..Options::default()
     };
@@ -65,7 +65,7 @@ pub(crate) async fn sync(
 
 /// Remembers what both sides have.
 async fn note(shared: &Shared, database: &Database, lane: Lane, outcome: &Outcome) -> Result<()> {
-    shared.frontiers.note(&lane.peer, &lane.database, &outcome.frontier).await?;
+    shared.frontiers.note(lane.peer, lane.database, &outcome.frontier);
     let digest = database.heads_digest().await?;
     if outcome.complete && reconcile::digest_of(&outcome.frontier) == digest {
         shared.steps.note(lane, digest);
@@ -77,7 +77,7 @@ async fn note(shared: &Shared, database: &Database, lane: Lane, outcome: &Outcom
 /// and hears the same.
 ///
 /// Only what concerns the two is named: a stranger is not told who uses this device.
-pub(crate) async fn introduce(shared: &Shared, link: &Link, wanted: &[Id]) -> Result<()> {
+pub(crate) async fn introduce(shared: &Shared, link: &Link, wanted: &[Id], listing: Vec<Claim>) -> Result<()> {
     let mut ids: Vec<Id> = wanted.to_vec();
     let related: Vec<Id> = shared.schedule().databases_of(&link.peer).collect();
     ids.extend(related.into_iter().filter(|id| !wanted.contains(id)));
@@ -87,13 +87,24 @@ pub(crate) async fn introduce(shared: &Shared, link: &Link, wanted: &[Id]) -> Re
         let here = shared.here(id).await?;
         databases.push((link.tag(id), shared.grants.to_show(id, here.as_ref(), None).await?));
     }
-    let addresses = shared.own_addresses();
-    let request = Request::Introduce(Introduction { addresses, databases, listing: Vec::new() });
+    let addresses = shared.transports.own_addresses();
+    let request = Request::Introduce(Introduction { addresses, databases, listing });
     let Reply::Introduced(theirs) = link.ask(&request, ANSWER).await? else { return Err(link.misspoken()) };
     let by_tag: BTreeMap<_, _> = ids.iter().map(|id| (link.tag(id), *id)).collect();
     let served = theirs.databases.into_iter().filter_map(|(tag, claims)| Some((*by_tag.get(&tag)?, claims))).collect();
     link.note_served(&ids, served);
-    shared.learn_addresses(link.peer, theirs.addresses).await
+    shared.learn(link.peer, theirs.addresses).await
+}
+
+/// The databases that the users of this device may read at a peer, and their names.
+pub(crate) async fn discover(shared: &Shared, link: &Link) -> Result<Vec<(Id, String)>> {
+    introduce(shared, link, &[], shared.grants.listing_to_show(None).await?).await?;
+    match link.ask(&Request::Discover, ANSWER).await? {
+        Reply::Databases(databases) => Ok(databases),
+        // Nobody here has anything to show.
+        Reply::Introduce => Ok(Vec::new()),
+        _ => Err(link.misspoken()),
+    }
 }
 
 fn not_served(link: &Link, database: Id) -> Error {
@@ -110,7 +121,7 @@ impl Ask for Talk<'_> {
         let mut reply = self.link.ask(&request, ANSWER).await?;
         if reply == Reply::Introduce {
             // It has been started anew, or has forgotten this node among many.
-            introduce(self.shared, self.link, &[self.database]).await?;
+            introduce(self.shared, self.link, &[self.database], Vec::new()).await?;
             reply = self.link.ask(&request, ANSWER).await?;
         }
         match reply {

@@ -9,6 +9,7 @@ use eidetica_contract::{
 use tokio::sync::Mutex;
 
 use super::state::TransportRow;
+use crate::message::MAX_ADDRESSES;
 use crate::session::Identity;
 
 /// How long requests under way may still take when a server stops.
@@ -145,6 +146,16 @@ impl Transports {
             registered.transport.addresses().into_iter().map(move |address| (label.clone(), address))
         };
         self.all().into_iter().flat_map(of).collect()
+    }
+
+    /// Where this node can be reached, as it tells peers.
+    pub fn own_addresses(&self) -> Vec<Address> {
+        self.addresses().into_iter().map(|(_, address)| address).take(MAX_ADDRESSES).collect()
+    }
+
+    /// Whether a transport here dials addresses of this scheme.
+    pub fn dials(&self, address: &Address) -> bool {
+        self.all().iter().any(|registered| registered.transport.info().scheme == address.transport_type)
     }
 
     /// Closes all transports.

@@ -58,8 +58,8 @@ impl Desk {
     /// Takes down what a caller shows, and shows in turn by which right this device asks.
     async fn introduced(&self, peer: PublicKey, introduction: Introduction) -> Result<Answer> {
         let Introduction { addresses, databases, listing } = introduction;
-        let tag_key = TagKey::new(&peer, &self.identity.device());
-        let tags = self.served.tags(&tag_key);
+        let tag_key = TagKey::new(&peer, &self.parts.identity.device());
+        let tags = self.parts.served.tags(&tag_key);
         let mut shown = BTreeMap::new();
         for (tag, claims) in databases {
             // Of what is not served nothing is kept, whoever claims what.
@@ -67,19 +67,19 @@ impl Desk {
                 shown.insert(*id, Arc::new(Shown::new(peer, access::Scope::Database(*id), claims)));
             }
         }
-        let listing = Arc::new(Shown::new(peer, access::Scope::Listing, listing));
+        let listing = (!listing.is_empty()).then(|| Arc::new(Shown::new(peer, access::Scope::Listing, listing)));
         self.state().guests.note(peer, tag_key, shown.clone(), listing);
 
         let (mut reply, mut passes, mut read) = (Introduction::default(), Vec::new(), Vec::new());
         for (id, shown) in &shown {
             let Some(entered) = self.enter(id, shown).await? else { continue };
-            let claims = self.grants.to_show(id, Some(&entered.database), None).await?;
+            let claims = self.parts.grants.to_show(id, Some(&entered.database), None).await?;
             reply.databases.push((tag_key.tag(id), claims));
             passes.push(entered.pass);
             read.push(*id);
         }
         if !read.is_empty() {
-            reply.addresses = self.own_addresses();
+            reply.addresses = self.parts.transports.own_addresses();
             self.set_known(peer, true);
             self.hear(Heard::Introduced { peer, addresses, databases: read }).await;
         }
@@ -114,8 +114,8 @@ impl Desk {
         let Some(mut place) = self.waiting.enter(peer) else {
             return Err(Error::new(ErrorKind::Busy, "too many peers wait for news here"));
         };
-        let mut news = self.served.news();
-        // Databases whose news have been on their way to the caller since then.
+        let mut news = self.parts.served.news();
+        // Databases whose news this node sends by itself, and since when they are due.
         let mut pushed: BTreeMap<Tag, Instant> = BTreeMap::new();
         let mut told: Option<Vec<Id>> = None;
         loop {
@@ -131,12 +131,13 @@ impl Desk {
             let mut next = until;
             for (held, looked) in held.iter_mut().zip(looked) {
                 let Some((id, shown)) = looked else { continue };
-                let Some(digest) = self.served.digest(&id).filter(|digest| *digest != held.digest) else { continue };
-                if self.steps.is_in_step(&peer, &id, &digest) {
+                let Some(digest) = self.parts.served.digest(&id).filter(|digest| *digest != held.digest) else { continue };
+                if self.parts.steps.is_in_step(&peer, &id, &digest) {
                     held.digest = digest;
+                    pushed.remove(&held.database);
                     continue;
                 }
-                if self.steps.reaches(&peer) {
+                if self.parts.steps.reaches(&peer) {
                     let due = *pushed.entry(held.database).or_insert_with(Instant::now) + PUSH_GRACE;
                     if Instant::now() < due {
                         next = next.min(due);
@@ -148,7 +149,6 @@ impl Desk {
                     changed.passes.push(entered.pass);
                 }
             }
-            pushed.retain(|tag, _| held.iter().any(|held| held.database == *tag));
             if !found.is_empty() || Instant::now() >= until {
                 changed.reply = Reply::Changed(found);
                 return Ok(changed);
@@ -163,11 +163,11 @@ impl Desk {
     async fn discover(&self, peer: PublicKey) -> Result<Answer> {
         let Some(listing) = self.state().guests.listing(&peer) else { return Ok(Reply::Introduce.into()) };
         let (mut databases, mut passes) = (Vec::new(), Vec::new());
-        for id in self.served.all() {
+        for id in self.parts.served.all() {
             if databases.len() == MAX_DATABASES {
                 break;
             }
-            let Some(pass) = self.served.enter(&id) else { continue };
+            let Some(pass) = self.parts.served.enter(&id) else { continue };
             let Some(database) = self.here(&id).await? else { continue };
             if access::may_list(&database, &listing).await?.is_some() {
                 let mut name = database.get_name().await.unwrap_or_default();
@@ -181,14 +181,14 @@ impl Desk {
 
     /// The database, if it is served, here, and the caller may read it now.
     async fn enter(&self, id: &Id, shown: &Shown) -> Result<Option<Entered>> {
-        let Some(pass) = self.served.enter(id) else { return Ok(None) };
+        let Some(pass) = self.parts.served.enter(id) else { return Ok(None) };
         let Some(database) = self.here(id).await? else { return Ok(None) };
         let reader = access::may_read(&database, shown).await?;
         Ok(reader.map(|_| Entered { id: *id, database, pass }))
     }
 
     async fn here(&self, id: &Id) -> Result<Option<Database>> {
-        match self.engine.open_database(id, None).await {
+        match self.parts.engine.open_database(id, None).await {
             Ok(database) => Ok(Some(database)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -196,7 +196,7 @@ impl Desk {
     }
 
     fn look(&self, peer: &PublicKey, tags: &[Tag]) -> Option<Vec<Option<(Id, Arc<Shown>)>>> {
-        let version = self.served.version();
-        self.state().guests.look(peer, tags, version, |key| self.served.tags(key))
+        let version = self.parts.served.version();
+        self.state().guests.look(peer, tags, version, |key| self.parts.served.tags(key))
     }
 }

@@ -25,31 +25,32 @@ struct Guest {
     /// What it has shown for the databases that it has named. Whether that is worth anything is asked each time anew: a
     /// right may come and go.
     databases: BTreeMap<Id, Arc<Shown>>,
-    listing: Arc<Shown>,
+    /// What it has shown to be told of databases.
+    listing: Option<Arc<Shown>>,
     tag_key: TagKey,
     /// The tags of all databases that are served, and the version of this set.
     tags: Option<(u64, Arc<BTreeMap<Tag, Id>>)>,
 }
 
 impl Guests {
-    /// Notes what a caller has shown. What it has shown before for other databases stays.
+    /// Notes what a caller has shown. What it has shown before, and does not show anew, stays.
     pub fn note(
         &mut self,
         caller: PublicKey,
         tag_key: TagKey,
         databases: BTreeMap<Id, Arc<Shown>>,
-        listing: Arc<Shown>,
+        listing: Option<Arc<Shown>>,
     ) {
         self.visits += 1;
         if !self.guests.contains_key(&caller) && self.guests.len() >= MOST {
             let oldest = self.guests.iter().min_by_key(|(_, guest)| guest.last).map(|(key, _)| *key);
             oldest.map(|oldest| self.guests.remove(&oldest));
         }
-        let new = || Guest { last: 0, databases: BTreeMap::new(), listing: listing.clone(), tag_key, tags: None };
+        let new = || Guest { last: 0, databases: BTreeMap::new(), listing: None, tag_key, tags: None };
         let guest = self.guests.entry(caller).or_insert_with(new);
         guest.last = self.visits;
         guest.databases.extend(databases);
-        guest.listing = listing;
+        guest.listing = listing.or(guest.listing.take());
     }
 
     /// The databases that these tags mean, and what the caller has shown for each; `None` for a tag of which neither is
@@ -82,8 +83,8 @@ impl Guests {
         Some(named.iter().map(meant).collect())
     }
 
-    /// What a caller has shown to be told of databases. `None` if it has not introduced itself.
+    /// What a caller has shown to be told of databases. `None` if it has not.
     pub fn listing(&self, caller: &PublicKey) -> Option<Arc<Shown>> {
-        self.guests.get(caller).map(|guest| guest.listing.clone())
+        self.guests.get(caller).and_then(|guest| guest.listing.clone())
     }
 }

@@ -11,14 +11,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use eidetica_contract::{Address, Caller, ErrorKind, PublicKey, Result, Service};
-use eidetica_core::Engine;
-use tokio::sync::mpsc;
+use eidetica_core::{Engine, Id};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::links::VERSION;
 use super::served::Served;
+use super::steps::Steps;
 use super::transports::Transports;
+use crate::access::Grants;
+use crate::reconcile::Limits;
 use crate::session::{Identity, Offer, Received, Request as Sealed, SessionLimits, Sessions};
+use answers::Answer;
 use guests::Guests;
 use rate::{Rate, Strangers};
 use waiting::Waiting;
@@ -33,16 +37,24 @@ const ALL_HANDSHAKES: Rate = Rate { burst: 512.0, per_second: 256.0 };
 const REQUESTS: Rate = Rate { burst: 64.0, per_second: 16.0 };
 const ALL_REQUESTS: Rate = Rate { burst: 1024.0, per_second: 512.0 };
 
+/// What the answering side of a node is made of.
+pub(crate) struct Parts {
+    pub engine: Engine,
+    pub identity: Identity,
+    pub served: Arc<Served>,
+    pub transports: Arc<Transports>,
+    pub steps: Arc<Steps>,
+    pub grants: Grants,
+    pub heard: mpsc::Sender<Heard>,
+}
+
 /// The answering side of a node.
 pub(crate) struct Desk {
-    engine: Engine,
-    identity: Identity,
-    served: Arc<Served>,
-    transports: Arc<Transports>,
+    parts: Parts,
+    limits: Limits,
     state: Mutex<State>,
-    strangers: tokio::sync::Semaphore,
+    strangers: Semaphore,
     waiting: Waiting,
-    heard: mpsc::Sender<Heard>,
     start: Instant,
 }
 
@@ -57,40 +69,29 @@ struct State {
 #[derive(Debug)]
 pub(crate) enum Heard {
     /// Where it can be reached, and which of the databases it shares.
-    Introduced { peer: PublicKey, addresses: Vec<Address>, databases: Vec<eidetica_core::Id> },
+    Introduced { peer: PublicKey, addresses: Vec<Address>, databases: Vec<Id> },
     /// It asks for access to a database; the request waits for a decision.
     Asked,
     /// It had the same heads of a database at the end of an exchange, or has them now.
-    InStep { peer: PublicKey, database: eidetica_core::Id, digest: [u8; 32] },
+    InStep { peer: PublicKey, database: Id, digest: [u8; 32] },
     /// It waits for news of these databases, or no longer.
-    Waits { peer: PublicKey, databases: Vec<eidetica_core::Id> },
+    Waits { peer: PublicKey, databases: Vec<Id> },
 }
 
 impl Desk {
-    pub fn new(
-        engine: Engine,
-        identity: Identity,
-        limits: SessionLimits,
-        served: Arc<Served>,
-        transports: Arc<Transports>,
-        heard: mpsc::Sender<Heard>,
-    ) -> Desk {
-        let sessions = Sessions::new(identity.clone(), Offer::versions(VERSION, VERSION), limits);
+    pub fn new(parts: Parts, limits: SessionLimits) -> Desk {
         let state = State {
-            sessions,
+            sessions: Sessions::new(parts.identity.clone(), Offer::versions(VERSION, VERSION), limits),
             guests: Guests::default(),
             handshakes: Strangers::new(HANDSHAKES, ALL_HANDSHAKES, Duration::ZERO),
             requests: Strangers::new(REQUESTS, ALL_REQUESTS, Duration::ZERO),
         };
         Desk {
-            engine,
-            identity,
-            served,
-            transports,
+            parts,
+            limits: Limits::default(),
             state: Mutex::new(state),
-            strangers: tokio::sync::Semaphore::new(STRANGERS_AT_ONCE),
+            strangers: Semaphore::new(STRANGERS_AT_ONCE),
             waiting: Waiting::default(),
-            heard,
             start: Instant::now(),
         }
     }
@@ -124,7 +125,7 @@ impl Desk {
     }
 
     /// Answers a request that was in a message.
-    async fn respond(&self, caller: &Caller, request: &Sealed) -> Result<Bytes, ErrorKind> {
+    async fn respond(&self, caller: &Caller, request: &Sealed) -> Result<Answer, ErrorKind> {
         let peer = request.peer;
         let known = self.state().sessions.is_known(&peer);
         let _place = match known {
@@ -137,10 +138,15 @@ impl Desk {
                 Some(self.strangers.try_acquire().map_err(|_| ErrorKind::Busy)?)
             }
         };
-        self.answer(peer, known, request.payload.clone()).await.map_err(|error| {
+        self.answer(peer, &request.payload).await.map_err(|error| {
             tracing::debug!(%peer, %error, "a request came to nothing");
             error.kind()
         })
+    }
+
+    /// Passes something on to the driver; if that has ended, so has everything else soon.
+    async fn hear(&self, heard: Heard) {
+        let _ = self.parts.heard.send(heard).await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -165,9 +171,10 @@ impl Service for Counter {
         let answer = self.desk.respond(&caller, &request).await;
         let now = self.desk.start.elapsed();
         let mut state = self.desk.state();
-        Ok(match answer {
-            Ok(payload) => state.sessions.reply(now, request.token, payload),
-            Err(kind) => state.sessions.fail(request.token, kind),
+        Ok(match &answer {
+            // The passes are held until here: whoever ends the sync of a database waits for what is said of it.
+            Ok(answer) => state.sessions.reply(now, request.token, answer.reply.to_bytes()),
+            Err(kind) => state.sessions.fail(request.token, *kind),
         })
     }
 }
