@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod schedule;
+pub mod reconcile;
 pub mod session;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -3,6 +3,9 @@
 
 mod access;
 mod schedule;
+//! The tests of sessions, of reconciliation and of the transport in memory, in one binary.
+
+mod reconcile;
 mod session;
 mod sim;
 mod transport;
