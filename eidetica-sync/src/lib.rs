@@ -1,10 +1,21 @@
-//! How peers of Eidetica talk: sessions that prove who is who and keep what is said between them, and the transport in
-//! memory. Every byte stands in `docs/spec/wire.md`.
+//! How peers of Eidetica come to the same state.
+//!
+//! [`Syncer`] is what an application holds; it keeps the databases of a store in step with those of peers. Below it, from
+//! the bytes upwards: a [`transport`] carries messages; a [`session`] proves who is who and keeps what is said between
+//! the two; [`access`] says who may read what, and how to ask for it; in [`reconcile`] two sides find out what each lacks;
+//! [`schedule`] says when, and [`peers`] remembers with whom. Every byte stands in `docs/spec/wire.md`.
 
 pub mod access;
-pub mod schedule;
+mod message;
+mod node;
+pub mod peers;
 pub mod reconcile;
+pub mod schedule;
 pub mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod transport;
+
+pub use eidetica_contract::Address;
+pub use node::{Host, SyncEvent, SyncHandle, SyncOptions, SyncReport, SyncState, SyncStatus, SyncedDatabase, Syncer};
+pub use peers::{SyncAuth, SyncPeerInfo};

@@ -38,7 +38,7 @@ pub use ranges::{Claim, Content, Finding, MAX_CLAIMS, MAX_LISTED, MAX_PARTS, Pri
 pub use short::{Short, Width};
 
 /// The BLAKE3-256 hash of the ids of heads in ascending order: equal exactly if the heads are.
-fn digest_of(heads: &[Id]) -> [u8; 32] {
+pub(crate) fn digest_of(heads: &[Id]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for head in heads {
         hasher.update(head.as_bytes());

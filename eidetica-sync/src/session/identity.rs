@@ -56,6 +56,11 @@ impl Identity {
         self.0.device.public()
     }
 
+    /// The device key, for a transport that proves it by itself.
+    pub(crate) fn device_secret(&self) -> &SecretKey {
+        &self.0.device
+    }
+
     pub(crate) fn noise_secret(&self) -> &[u8; 32] {
         &self.0.noise
     }

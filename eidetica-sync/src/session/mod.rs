@@ -67,7 +67,7 @@ pub use message::CloseReason;
 pub use reply::ReplyToken;
 pub use sessions::{Received, Request, Sessions};
 pub use table::Load;
-pub(crate) use wire::Fields;
+pub(crate) use wire::{Fields, REFUSAL, kind};
 pub use wire::{
     HANDSHAKE, MAX_CIPHERTEXT, MAX_CIPHERTEXTS, MAX_FRAMES, MAX_WHOLE, MIN_MESSAGE, MIN_PART, REPLAY_WINDOW, SUITE,
 };

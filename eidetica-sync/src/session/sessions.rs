@@ -113,6 +113,11 @@ impl Sessions {
         self.table.set_known(peer, known);
     }
 
+    /// Whether a device key is known here.
+    pub fn is_known(&self, peer: &PublicKey) -> bool {
+        self.table.is_known(peer)
+    }
+
     /// Closes the sessions of a peer: its next frame on each is answered with the reason, and not looked at.
     pub fn close_peer(&mut self, peer: &PublicKey, reason: CloseReason) {
         self.table.close(reason, |other| other == peer);

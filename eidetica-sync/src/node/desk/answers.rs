@@ -50,7 +50,7 @@ impl Desk {
                 let longest = Duration::from_millis(millis.into()).min(LONGEST_WATCH);
                 self.watch(peer, Instant::now() + longest, databases).await
             }
-            Request::Access(body) => Ok(self.access(peer, &body).await?.into()),
+            Request::Access(_) => Err(Error::new(ErrorKind::Unsupported, "TODO")),
             Request::Discover => self.discover(peer).await,
         }
     }

@@ -21,7 +21,7 @@ use super::steps::Steps;
 use super::transports::Transports;
 use crate::access::Grants;
 use crate::reconcile::Limits;
-use crate::session::{Identity, Offer, Received, Request as Sealed, SessionLimits, Sessions};
+use crate::session::{CloseReason, Identity, Offer, REFUSAL, Received, Request as Sealed, SessionLimits, Sessions, kind};
 use answers::Answer;
 use guests::Guests;
 use rate::{Rate, Strangers};
@@ -103,7 +103,7 @@ impl Desk {
 
     /// Ends the sessions of all callers: each hears it with its next request.
     pub fn close(&self) {
-        self.state().sessions.close_all(crate::session::CloseReason::Done);
+        self.state().sessions.close_all(CloseReason::Done);
         self.waiting.end_all();
     }
 
@@ -116,10 +116,10 @@ impl Desk {
         let now = self.start.elapsed();
         let mut state = self.state();
         // A greeting costs two key exchanges and a signature; it is the one thing that anybody may cause.
-        let greets = message.first() == Some(&crate::session::GREETING);
+        let greets = message.first() == Some(&kind::GREETING);
         if greets && !state.handshakes.admit(caller.origin.as_deref(), now) {
             tracing::debug!(origin = caller.origin, "too many handshakes");
-            return Ok(Received::Answer(crate::session::refusal()));
+            return Ok(Received::Answer(Bytes::from_static(REFUSAL)));
         }
         state.sessions.receive(now, caller, max_message, message)
     }

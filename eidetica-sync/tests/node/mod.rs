@@ -1,0 +1,4 @@
+//! Whole nodes, over the transport in memory.
+
+mod basics;
+mod kit;
