@@ -239,9 +239,15 @@ impl Driver {
 
     /// If a peer has what is here, it need not be told.
     fn in_step(&self, lane: Lane) {
+        if let Some(digest) = self.shared.served.digest(&lane.database) {
+            self.in_step_with(lane, digest);
+        }
+    }
+
+    fn in_step_with(&self, lane: Lane, digest: [u8; 32]) {
         let shared = &self.shared;
-        let Some(digest) = shared.served.digest(&lane.database) else { return };
-        if shared.steps.is_in_step(&lane.peer, &lane.database, &digest) {
+        let latest = shared.served.digest(&lane.database) == Some(digest);
+        if latest && shared.steps.is_in_step(&lane.peer, &lane.database, &digest) {
             shared.tell(|schedule, now| {
                 let mark = schedule.mark(&lane.database);
                 schedule.served(now, lane.peer, lane.database, mark);
@@ -257,13 +263,7 @@ impl Driver {
                 }
             }
             Heard::Asked => self.shared.tell_event(SyncEvent::AccessRequested),
-            Heard::InStep { peer, database, digest } => {
-                let lane = Lane { peer, database };
-                if self.shared.schedule().lane(peer, database).is_some() {
-                    self.shared.steps.note(lane, digest);
-                    self.in_step(lane);
-                }
-            }
+            Heard::InStep { lane, digest } => self.in_step_with(lane, digest),
             Heard::Waits { peer, databases } if databases.is_empty() => {
                 self.leaving.insert(peer, Instant::now() + BETWEEN_WATCHES);
             }

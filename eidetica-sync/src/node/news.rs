@@ -14,8 +14,8 @@ use crate::message::{Held, MAX_DATABASES, Reply, Request};
 
 /// How long a peer is asked to wait.
 const LONGEST: Duration = Duration::from_secs(25);
-/// A peer that answers at once without news is not asked more often than this.
-const LEAST: Duration = Duration::from_secs(1);
+/// A peer that answers without news is asked anew after ever longer pauses, up to this one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a peer has told of a database, and what was here then.
 struct Told {
@@ -26,14 +26,22 @@ struct Told {
 /// Watches a peer for news of these databases until it fails.
 pub(crate) async fn watch(shared: &Shared, peer: PublicKey, databases: &[Id]) -> Error {
     let mut told = BTreeMap::new();
+    let mut pause = Duration::ZERO;
     loop {
-        if let Err(error) = once(shared, peer, databases, &mut told).await {
-            return error;
+        let began = Instant::now();
+        match once(shared, peer, databases, &mut told).await {
+            Err(error) => return error,
+            Ok(true) => pause = Duration::ZERO,
+            Ok(false) => {
+                sleep_until(began + pause).await;
+                pause = (pause * 2 + Duration::from_millis(1)).min(LONGEST_PAUSE);
+            }
         }
     }
 }
 
-async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTreeMap<Id, Told>) -> Result<()> {
+/// Asks once: true if there were news.
+async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTreeMap<Id, Told>) -> Result<bool> {
     let link = shared.link(peer).await?;
     let mut by_tag = BTreeMap::new();
     let mut held = Vec::new();
@@ -45,12 +53,11 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
         held.push(Held { database, digest });
         by_tag.insert(database, *id);
     }
-    let began = Instant::now();
     let request = Request::Watch { millis: LONGEST.as_millis() as u32, databases: held };
     let result = link.ask(&request, LONGEST + ANSWER).await;
     let reply = result.inspect_err(|error| shared.note_broken(&link, error))?;
     let changed = match reply {
-        Reply::Introduce => return introduce(shared, &link, databases, Vec::new()).await,
+        Reply::Introduce => return introduce(shared, &link, databases, Vec::new()).await.map(|()| false),
         Reply::Changed(changed) => changed,
         _ => return Err(link.misspoken()),
     };
@@ -67,8 +74,5 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
         schedule.answered(now, peer);
         news.iter().for_each(|id| schedule.news(now, peer, *id));
     });
-    if news.is_empty() {
-        sleep_until(began + LEAST).await;
-    }
-    Ok(())
+    Ok(!news.is_empty())
 }

@@ -24,15 +24,11 @@ struct Open {
 }
 
 /// A database that is served: whoever sends or takes something of it holds a [`Pass`] meanwhile.
+#[derive(Default)]
 struct Gate {
     passes: Arc<tokio::sync::RwLock<()>>,
-    state: Mutex<State>,
-}
-
-struct State {
-    wish: Wish,
     /// The digest of its heads, as of the last pulse; `None` before the first, and while the database is not here.
-    digest: Option<[u8; 32]>,
+    digest: Mutex<Option<[u8; 32]>>,
 }
 
 /// Shows that a database is served. Its end is waited for before the database is shut.
@@ -47,9 +43,8 @@ impl Default for Served {
 }
 
 impl Served {
-    /// Serves what is wished, and nothing else: when it returns, nothing of any other database is under way. Says which
-    /// were served and are no longer.
-    pub async fn set(&self, wishes: &BTreeMap<Id, Wish>) -> Vec<Id> {
+    /// Serves what is wished, and nothing else: when it returns, nothing of any other database is under way.
+    pub async fn set(&self, wishes: &BTreeMap<Id, Wish>) {
         let mut shut = Vec::new();
         {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
@@ -57,24 +52,19 @@ impl Served {
             open.gates.retain(|id, gate| {
                 let stays = wishes.get(id).is_some_and(|wish| wish.enabled);
                 if !stays {
-                    shut.push((*id, gate.passes.clone()));
+                    shut.push(gate.passes.clone());
                 }
                 stays
             });
-            for (id, wish) in wishes.iter().filter(|(_, wish)| wish.enabled) {
-                let state = || Mutex::new(State { wish: *wish, digest: None });
-                let gate = open.gates.entry(*id).or_insert_with(|| Arc::new(Gate { passes: Arc::default(), state: state() }));
-                gate.state().wish = *wish;
+            for (id, _) in wishes.iter().filter(|(_, wish)| wish.enabled) {
+                open.gates.entry(*id).or_default();
             }
         }
         self.tell();
-        let mut ids = Vec::with_capacity(shut.len());
-        for (id, passes) in shut {
+        for passes in shut {
             // No new pass is given out; this waits for the last that was.
             drop(passes.write().await);
-            ids.push(id);
         }
-        ids
     }
 
     /// A pass to a database, if it is served.
@@ -92,11 +82,6 @@ impl Served {
         self.open().gates.keys().copied().collect()
     }
 
-    /// What is wished for a database.
-    pub fn wish(&self, database: &Id) -> Option<Wish> {
-        self.gate(database).map(|gate| gate.state().wish)
-    }
-
     /// Counts the changes of which databases are served.
     pub fn version(&self) -> u64 {
         self.open().version
@@ -110,14 +95,14 @@ impl Served {
     /// Notes the heads of a database.
     pub fn pulse(&self, database: &Id, digest: [u8; 32]) {
         if let Some(gate) = self.gate(database) {
-            gate.state().digest = Some(digest);
+            *gate.digest() = Some(digest);
             self.tell();
         }
     }
 
     /// The heads as of the last pulse.
     pub fn digest(&self, database: &Id) -> Option<[u8; 32]> {
-        self.gate(database).and_then(|gate| gate.state().digest)
+        self.gate(database).and_then(|gate| *gate.digest())
     }
 
     /// Changes when a pulse was noted, or a database is served that was not, or no longer.
@@ -125,7 +110,8 @@ impl Served {
         self.news.subscribe()
     }
 
-    fn tell(&self) {
+    /// Has all who wait look again.
+    pub fn tell(&self) {
         self.news.send_modify(|count| *count = count.wrapping_add(1));
     }
 
@@ -139,7 +125,7 @@ impl Served {
 }
 
 impl Gate {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn digest(&self) -> MutexGuard<'_, Option<[u8; 32]>> {
+        self.digest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

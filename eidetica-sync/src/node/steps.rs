@@ -17,17 +17,38 @@ pub(crate) struct Steps(Mutex<State>);
 struct State {
     in_step: BTreeMap<Lane, [u8; 32]>,
     reached: BTreeSet<PublicKey>,
+    /// Requests that are being answered, by peer and database.
+    talking: BTreeMap<Lane, usize>,
+}
+
+/// The most lanes of which something is remembered.
+const MOST: usize = 1 << 16;
+
+/// A request of a peer about a database that is being answered.
+pub(crate) struct Talking<'s> {
+    steps: &'s Steps,
+    lane: Lane,
 }
 
 impl Steps {
     /// Notes that a peer has these heads.
     pub fn note(&self, lane: Lane, digest: [u8; 32]) {
-        self.state().in_step.insert(lane, digest);
+        let mut state = self.state();
+        if state.in_step.len() >= MOST {
+            state.in_step.clear();
+        }
+        state.in_step.insert(lane, digest);
     }
 
-    /// Forgets what is known of lanes that are no longer there.
-    pub fn retain(&self, there: impl Fn(&Lane) -> bool) {
-        self.state().in_step.retain(|lane, _| there(lane));
+    /// Notes that a request of a peer is being answered, until the value is dropped.
+    pub fn talk(&self, lane: Lane) -> Talking<'_> {
+        *self.state().talking.entry(lane).or_default() += 1;
+        Talking { steps: self, lane }
+    }
+
+    /// Whether a peer is just talking about a database, and may thus learn what is new by that.
+    pub fn is_talking(&self, peer: &PublicKey, database: &Id) -> bool {
+        self.state().talking.contains_key(&Lane { peer: *peer, database: *database })
     }
 
     /// Whether a peer is known to have these heads.
@@ -51,5 +72,17 @@ impl Steps {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Talking<'_> {
+    fn drop(&mut self) {
+        let mut state = self.steps.state();
+        if let Some(count) = state.talking.get_mut(&self.lane) {
+            *count -= 1;
+            if *count == 0 {
+                state.talking.remove(&self.lane);
+            }
+        }
     }
 }

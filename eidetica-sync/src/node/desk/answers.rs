@@ -14,6 +14,7 @@ use super::{Desk, Heard};
 use crate::access::{self, Shown};
 use crate::message::{Held, Introduction, MAX_DATABASES, MAX_NAME, Reply, Request, Tag, TagKey};
 use crate::reconcile;
+use crate::schedule::Lane;
 
 /// The longest that news are waited for: shorter than the time after which middlemen take a connection for dead.
 const LONGEST_WATCH: Duration = Duration::from_secs(25);
@@ -34,15 +35,12 @@ impl From<Reply> for Answer {
 
 /// A database that a caller may read, for as long as the pass is held.
 struct Entered {
-    id: Id,
     database: Database,
     pass: Pass,
 }
 
 impl Desk {
-    pub(super) async fn answer(&self, peer: PublicKey, payload: &Bytes) -> Result<Answer> {
-        let message = "the message is none of version 1; the other program may be newer";
-        let request = Request::parse(payload).ok_or_else(|| Error::new(ErrorKind::InvalidInput, message))?;
+    pub(super) async fn answer(&self, peer: PublicKey, request: Request) -> Result<Answer> {
         match request {
             Request::Introduce(introduction) => self.introduced(peer, introduction).await,
             Request::About { database, body } => self.about(peer, database, &body).await,
@@ -92,12 +90,17 @@ impl Desk {
         let Some(entered) = self.enter(&id, &shown).await? else { return Ok(Reply::NotServed.into()) };
         let message = "a message about a database that is none of version 1; the other program may be newer";
         let request = reconcile::Request::parse(body).ok_or_else(|| Error::new(ErrorKind::InvalidInput, message))?;
-        let source = peer.to_string();
-        let reply = reconcile::answer(&entered.database, request, &self.limits, &source).await?;
+        let lane = Lane { peer, database: id };
+        let talking = self.parts.steps.talk(lane);
+        let reply = reconcile::answer(&entered.database, request, &self.limits, &peer.to_string()).await?;
         if let reconcile::Reply::Same { .. } = reply {
             let digest = entered.database.heads_digest().await?;
-            self.hear(Heard::InStep { peer, database: id, digest }).await;
+            self.parts.steps.note(lane, digest);
+            self.hear(Heard::InStep { lane, digest }).await;
         }
+        drop(talking);
+        // Whoever waits on behalf of this peer may have held back meanwhile.
+        self.parts.served.tell();
         // The settings may have changed meanwhile, by what the caller itself has sent.
         if access::may_read(&entered.database, &shown).await?.is_none() {
             return Ok(Reply::NotServed.into());
@@ -135,6 +138,9 @@ impl Desk {
                 if self.parts.steps.is_in_step(&peer, &id, &digest) {
                     held.digest = digest;
                     pushed.remove(&held.database);
+                    continue;
+                }
+                if self.parts.steps.is_talking(&peer, &id) {
                     continue;
                 }
                 if self.parts.steps.reaches(&peer) {
@@ -184,7 +190,7 @@ impl Desk {
         let Some(pass) = self.parts.served.enter(id) else { return Ok(None) };
         let Some(database) = self.here(id).await? else { return Ok(None) };
         let reader = access::may_read(&database, shown).await?;
-        Ok(reader.map(|_| Entered { id: *id, database, pass }))
+        Ok(reader.map(|_| Entered { database, pass }))
     }
 
     async fn here(&self, id: &Id) -> Result<Option<Database>> {

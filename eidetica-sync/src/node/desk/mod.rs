@@ -20,7 +20,9 @@ use super::served::Served;
 use super::steps::Steps;
 use super::transports::Transports;
 use crate::access::Grants;
+use crate::message::Request;
 use crate::reconcile::Limits;
+use crate::schedule::Lane;
 use crate::session::{CloseReason, Identity, Offer, REFUSAL, Received, Request as Sealed, SessionLimits, Sessions, kind};
 use answers::Answer;
 use guests::Guests;
@@ -29,6 +31,8 @@ use waiting::Waiting;
 
 /// How many requests of strangers are worked on at once.
 const STRANGERS_AT_ONCE: usize = 8;
+/// How many strangers may wait for news at once: whoever waits for access is one.
+const STRANGERS_WAITING: usize = 128;
 /// How often one origin may begin a handshake.
 const HANDSHAKES: Rate = Rate { burst: 32.0, per_second: 8.0 };
 /// How often all of them together may.
@@ -54,6 +58,7 @@ pub(crate) struct Desk {
     limits: Limits,
     state: Mutex<State>,
     strangers: Semaphore,
+    strangers_waiting: Semaphore,
     waiting: Waiting,
     start: Instant,
 }
@@ -73,7 +78,7 @@ pub(crate) enum Heard {
     /// It asks for access to a database; the request waits for a decision.
     Asked,
     /// It had the same heads of a database at the end of an exchange, or has them now.
-    InStep { peer: PublicKey, database: Id, digest: [u8; 32] },
+    InStep { lane: Lane, digest: [u8; 32] },
     /// It waits for news of these databases, or no longer.
     Waits { peer: PublicKey, databases: Vec<Id> },
 }
@@ -91,6 +96,7 @@ impl Desk {
             limits: Limits::default(),
             state: Mutex::new(state),
             strangers: Semaphore::new(STRANGERS_AT_ONCE),
+            strangers_waiting: Semaphore::new(STRANGERS_WAITING),
             waiting: Waiting::default(),
             start: Instant::now(),
         }
@@ -125,20 +131,23 @@ impl Desk {
     }
 
     /// Answers a request that was in a message.
-    async fn respond(&self, caller: &Caller, request: &Sealed) -> Result<Answer, ErrorKind> {
-        let peer = request.peer;
-        let known = self.state().sessions.is_known(&peer);
-        let _place = match known {
+    async fn respond(&self, caller: &Caller, sealed: &Sealed) -> Result<Answer, ErrorKind> {
+        let peer = sealed.peer;
+        // What is none of version 1 may come from a newer program.
+        let request = Request::parse(&sealed.payload).ok_or(ErrorKind::InvalidInput)?;
+        let _place = match self.state().sessions.is_known(&peer) {
             true => None,
             false => {
                 let now = self.start.elapsed();
                 if !self.state().requests.admit(caller.origin.as_deref(), now) {
                     return Err(ErrorKind::Busy);
                 }
-                Some(self.strangers.try_acquire().map_err(|_| ErrorKind::Busy)?)
+                let waits = matches!(request, Request::Watch { .. });
+                let places = if waits { &self.strangers_waiting } else { &self.strangers };
+                Some(places.try_acquire().map_err(|_| ErrorKind::Busy)?)
             }
         };
-        self.answer(peer, &request.payload).await.map_err(|error| {
+        self.answer(peer, request).await.map_err(|error| {
             tracing::debug!(%peer, %error, "a request came to nothing");
             error.kind()
         })
