@@ -1,5 +1,6 @@
-//! The tests of sessions and of the transport in memory, in one binary.
+//! The tests of sessions, peers and the schedule, and of the transport in memory, in one binary.
 
+mod peers;
 mod schedule;
 mod session;
 mod transport;
