@@ -225,7 +225,13 @@ impl Peers {
         self.relationships_below(&rows::relations(peer)).await?.into_iter().collect()
     }
 
-    /// The relationship of a peer and a database.
+    /// The relationships of a database. Reads those of all.
+    pub async fn relationships_for(&self, database: &Id) -> Result<Vec<Relationship>> {
+        let all = self.relationships().await?;
+        Ok(all.into_iter().filter(|relationship| relationship.database == *database).collect())
+    }
+
+    /// The relationship of a peer and a database; `None` if there is none.
     pub async fn relationship(&self, peer: &PeerName, database: &Id) -> Result<Option<Relationship>> {
         Ok(self.relation_row(peer, database).await?.2)
     }

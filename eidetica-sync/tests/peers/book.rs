@@ -38,6 +38,8 @@ async fn what_was_declared_and_learnt_is_there_after_a_restart() {
     );
     assert_eq!((second.peer.clone(), second.database, second.declared), (name(2), database(1), false));
     assert_eq!(peers.relationships_of(&name(2)).await.unwrap(), relationships[1..]);
+    assert_eq!(peers.relationships_for(&database(1)).await.unwrap(), relationships);
+    assert!(peers.relationships_for(&database(2)).await.unwrap().is_empty());
     assert_eq!(peers.relationship(&name(2), &database(1)).await.unwrap().as_ref(), Some(second));
     assert_eq!(peers.relationship(&name(2), &database(2)).await.unwrap(), None);
 }
