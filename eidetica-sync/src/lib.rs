@@ -10,6 +10,7 @@ mod message;
 mod node;
 pub mod peers;
 pub mod reconcile;
+pub mod peers;
 pub mod schedule;
 pub mod session;
 #[cfg(feature = "sim")]

@@ -28,6 +28,8 @@ pub(super) struct PeerData {
     /// Whether it has answered since it last failed.
     pub answering: bool,
     pub failures: Failures,
+    /// Whether it has shown that it is there since it last failed.
+    pub hopeful: bool,
     pub failed_at: Option<Duration>,
     /// Rounds with smaller numbers had begun when it last failed, and do not count as another failure.
     pub failed_below: u64,

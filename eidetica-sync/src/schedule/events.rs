@@ -167,6 +167,8 @@ impl Schedule {
         if data.retry_at.is_some_and(|at| soon < at) {
             self.timers.set(&mut data.retry_at, Some(soon), Timer::Peer(peer));
         }
+        data.hopeful = true;
+        self.settle_peer(peer);
     }
 
     /// What there is of a database now, to be told to [`served`](Schedule::served).

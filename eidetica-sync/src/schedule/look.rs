@@ -3,7 +3,7 @@
 use eidetica_contract::PublicKey;
 use eidetica_core::Id;
 
-use super::data::{LaneData, PeerData};
+use super::data::{LaneData, PeerData, Rank};
 use super::effect::Lane;
 use super::machine::Schedule;
 use super::places::Kind;
@@ -53,7 +53,7 @@ impl Schedule {
         match data.place {
             None if !self.wish(&lane.database).enabled => LaneState::Stopped(Stop::NotWished),
             None if data.wants.is_empty() => LaneState::Idle,
-            Some(_) if peer.retry_at.is_none() || peer.queued.is_some_and(|queued| queued.asked) => LaneState::Waiting,
+            Some((rank, _)) if peer.retry_at.is_none() || rank == Rank::Asked => LaneState::Waiting,
             _ => match peer.retry_at.max(data.retry_at) {
                 Some(until) => LaneState::BackingOff { until },
                 None => LaneState::Waiting,

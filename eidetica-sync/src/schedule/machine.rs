@@ -9,7 +9,7 @@ use eidetica_core::Id;
 use super::data::{DatabaseData, LaneData, PeerData, Rank, RoundData};
 use super::effect::{Effect, Lane, Reason, Reasons, RoundId};
 use super::options::ScheduleOptions;
-use super::places::{AllPlaces, Kind};
+use super::places::{AllPlaces, Hope, Kind};
 use super::timers::{Timer, Timers};
 use super::wish::Wish;
 
@@ -148,23 +148,24 @@ impl Schedule {
 
     /// Puts a peer where it belongs after any change of it or of its lanes.
     pub(super) fn settle_peer(&mut self, key: PublicKey) {
-        /// What each failure in a row counts as, and how many count, where peers wait that may not answer.
-        const LATER: (Duration, u32) = (Duration::from_secs(5), 8);
+        /// After so many failures in a row there is little hope.
+        const FEW: u32 = 2;
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let asked = peer.ready.first().is_some_and(|(rank, _, _)| *rank == Rank::Asked);
         let limit = if peer.answering || asked { self.options.rounds_per_peer } else { 1 };
         let free = peer.dialable && peer.running < limit && !peer.ready.is_empty();
         let waits = free && (asked || peer.retry_at.is_none());
         let kind = if peer.answering { Kind::Answering } else { Kind::Doubtful };
-        if waits && peer.queued.is_some_and(|queued| queued.kind == kind && queued.asked >= asked) {
+        let hopeful = asked || peer.answering || peer.failures.0 < FEW || peer.hopeful;
+        let hope = if hopeful { Hope::Much } else { Hope::Little };
+        if waits && peer.queued.is_some_and(|queued| (queued.kind, queued.hope) == (kind, hope)) {
             return;
         }
         if let Some(queued) = peer.queued.take() {
             self.places.leave(key, queued);
         }
         if waits {
-            let later = if peer.answering || asked { 0 } else { peer.failures.0.min(LATER.1) };
-            peer.queued = Some(self.places.wait(key, kind, asked, self.now, LATER.0 * later));
+            peer.queued = Some(self.places.wait(key, kind, hope));
         }
     }
 

@@ -9,7 +9,7 @@ pub struct ScheduleOptions {
     /// Rounds at once with peers that answer, in all; at least one. Default: 32.
     pub rounds: usize,
     /// Rounds at once with peers that may not answer, in all; at least one. They have places of their own, so that
-    /// peers which are away take none from the others. Default: 32.
+    /// peers which are away take none from the others. Default: 64.
     pub probes: usize,
     /// Rounds at once with one peer; at least one. A peer that has not answered since it last failed gets one.
     /// Default: 4.
@@ -34,7 +34,7 @@ impl Default for ScheduleOptions {
     fn default() -> ScheduleOptions {
         ScheduleOptions {
             rounds: 32,
-            probes: 32,
+            probes: 64,
             rounds_per_peer: 4,
             patience: Duration::from_secs(1),
             first_backoff: Duration::from_millis(500),

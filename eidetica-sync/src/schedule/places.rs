@@ -1,7 +1,6 @@
 //! The places for rounds, and who waits for them.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use eidetica_contract::PublicKey;
 
@@ -12,13 +11,18 @@ pub(super) enum Kind {
     Doubtful,
 }
 
+/// Whether a peer is likely to be there, as far as it does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Hope {
+    Much,
+    Little,
+}
+
 /// Where a peer waits for a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Queued {
     pub kind: Kind,
-    /// Whether it waits because somebody asked.
-    pub asked: bool,
-    since: Duration,
+    pub hope: Hope,
     nth: u64,
 }
 
@@ -26,9 +30,10 @@ pub(super) struct Queued {
 pub(super) struct Places {
     pub limit: usize,
     pub taken: usize,
-    /// By age of the wait. A peer with many failures counts as one that came later, so that those who are away for
-    /// long do not stand in the way of those who come; as their age grows, they have their turn all the same.
-    queue: BTreeSet<(Duration, u64, PublicKey)>,
+    /// First come, first served. Those with much hope and those with little take turns, so that a peer which comes need not
+    /// wait for all that are away, and these have their turn all the same.
+    queues: [BTreeSet<(u64, PublicKey)>; 2],
+    turn: usize,
 }
 
 pub(super) struct AllPlaces {
@@ -40,7 +45,7 @@ pub(super) struct AllPlaces {
 
 impl Places {
     fn new(limit: usize) -> Places {
-        Places { limit, taken: 0, queue: BTreeSet::new() }
+        Places { limit, taken: 0, queues: Default::default(), turn: 0 }
     }
 
     pub fn has_room(&self) -> bool {
@@ -48,7 +53,7 @@ impl Places {
     }
 
     pub fn waiting(&self) -> usize {
-        self.queue.len()
+        self.queues.iter().map(BTreeSet::len).sum()
     }
 
     /// Takes the peer whose turn it is, if there is room.
@@ -56,7 +61,10 @@ impl Places {
         if !self.has_room() {
             return None;
         }
-        self.queue.pop_first().map(|(_, _, peer)| peer)
+        let turn = if self.queues[self.turn].is_empty() { 1 - self.turn } else { self.turn };
+        let (_, peer) = self.queues[turn].pop_first()?;
+        self.turn = 1 - turn;
+        Some(peer)
     }
 }
 
@@ -84,15 +92,15 @@ impl AllPlaces {
         [&self.answering, &self.doubtful].into_iter().any(|places| places.has_room() && places.waiting() > 0)
     }
 
-    /// Puts a peer in the queue, as if it had come so much later.
-    pub fn wait(&mut self, peer: PublicKey, kind: Kind, asked: bool, now: Duration, later: Duration) -> Queued {
+    /// Puts a peer in a queue.
+    pub fn wait(&mut self, peer: PublicKey, kind: Kind, hope: Hope) -> Queued {
         self.count += 1;
-        let queued = Queued { kind, asked, since: now.saturating_add(later), nth: self.count };
-        self.of_mut(kind).queue.insert((queued.since, queued.nth, peer));
-        queued
+        let nth = self.count;
+        self.of_mut(kind).queues[hope as usize].insert((nth, peer));
+        Queued { kind, hope, nth }
     }
 
     pub fn leave(&mut self, peer: PublicKey, queued: Queued) {
-        self.of_mut(queued.kind).queue.remove(&(queued.since, queued.nth, peer));
+        self.of_mut(queued.kind).queues[queued.hope as usize].remove(&(queued.nth, peer));
     }
 }

@@ -188,6 +188,7 @@ impl Schedule {
         let (options, now, below) = (self.options, self.now, self.next_round);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.answering = false;
+        peer.hopeful = false;
         // Rounds that fail together are one failure.
         if round.0 >= peer.failed_below {
             peer.failed_below = below;

@@ -53,6 +53,8 @@ pub struct World {
     pub reasons: BTreeMap<RoundId, Reasons>,
     pub aborted: BTreeSet<RoundId>,
     pub watched: BTreeMap<PublicKey, Vec<Id>>,
+    /// How many databases were named in all that was told to watch.
+    pub told: usize,
     /// When rounds have begun, by lane.
     pub starts: BTreeMap<Lane, Vec<Duration>>,
     random: u64,
@@ -67,6 +69,7 @@ impl World {
             reasons: BTreeMap::new(),
             aborted: BTreeSet::new(),
             watched: BTreeMap::new(),
+            told: 0,
             starts: BTreeMap::new(),
             random: 1,
         }
@@ -119,6 +122,7 @@ impl World {
                 }
                 Effect::Watch { peer, databases } => {
                     assert!(!databases.is_empty());
+                    self.told += databases.len();
                     self.watched.insert(peer, databases);
                 }
                 Effect::Unwatch { peer } => assert!(self.watched.remove(&peer).is_some(), "an end of no watch"),

@@ -3,5 +3,6 @@
 mod failures;
 mod kit;
 mod lanes;
+mod random;
 mod rhythm;
 mod watches;
