@@ -107,10 +107,8 @@ mod tests {
     use super::*;
 
     fn limits() -> BookLimits {
-        let mut limits = BookLimits::default();
-        limits.origin_pace = (3, Duration::from_secs(1));
-        limits.whole_pace = (5, Duration::from_millis(500));
-        limits
+        let (origin_pace, whole_pace) = ((3, Duration::from_secs(1)), (5, Duration::from_millis(500)));
+        BookLimits { origin_pace, whole_pace, ..BookLimits::default() }
     }
 
     #[test]
