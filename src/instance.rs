@@ -136,6 +136,18 @@ impl Instance {
         self.engine.maintain(job).await
     }
 
+    /// The grants by which this device carries databases for its users.
+    #[cfg(feature = "sync")]
+    pub(crate) fn grants(&self) -> eidetica_sync::access::Grants {
+        eidetica_sync::access::Grants::new(self.engine.clone(), self.device_id())
+    }
+
+    /// What users of this device have asked of others.
+    #[cfg(feature = "sync")]
+    pub(crate) fn asked_requests(&self) -> eidetica_sync::access::AskedRequests {
+        eidetica_sync::access::AskedRequests::new(self.engine.clone(), self.device_id())
+    }
+
     pub(crate) fn attempts(&self) -> &Attempts {
         &self.shared.attempts
     }

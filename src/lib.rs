@@ -45,6 +45,12 @@ pub use instance::Instance;
 pub use user::User;
 pub use wishes::Wishes;
 
+/// How peers keep in step.
+#[cfg(feature = "sync")]
+pub mod sync {
+    pub use eidetica_sync::access;
+}
+
 /// Where data rests.
 pub mod backend {
     pub use eidetica_contract::{

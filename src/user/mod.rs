@@ -16,8 +16,12 @@
 //! Keys in memory are wiped when the last handle goes that needs them. A [`Database`](crate::Database) that was opened keeps
 //! the key that it writes with, also after a logout.
 
+#[cfg(feature = "sync")]
+mod access;
 mod account;
 mod attempts;
+#[cfg(feature = "sync")]
+mod grants;
 mod password;
 mod refused;
 mod ring;

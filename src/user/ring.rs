@@ -45,7 +45,11 @@ impl User {
             // The row of the user changes along, so that a change of the password never misses a key.
             let counted =
                 LocalChange { name: rows::user(self.name()), before: Some(before), after: Some(rows::write(&user)) };
-            match engine.change_locals(vec![counted, row]).await {
+            #[cfg_attr(not(feature = "sync"), expect(unused_mut, reason = "nothing goes along"))]
+            let mut changes = vec![counted, row];
+            #[cfg(feature = "sync")]
+            changes.push(self.listing_grant(&key).await?);
+            match engine.change_locals(changes).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 done => return done.map(|()| id),
             }

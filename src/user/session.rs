@@ -62,6 +62,8 @@ impl User {
         let session = Session { name: user.name, id: user.id, default_key, master: RwLock::new(Some(master)) };
         let user = User { instance, session: Arc::new(session) };
         user.secret_key(&default_key).await?;
+        #[cfg(feature = "sync")]
+        user.complete_grants().await?;
         Ok(user)
     }
 

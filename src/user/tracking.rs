@@ -26,8 +26,9 @@ impl User {
     /// Opens a database: with the key that it is tracked with, else with the key of the user that may do most.
     ///
     /// Errors, with the context pair `reason`: `NotFound` (`unknown_database`, or `waits_for_access` for one that is tracked
-    /// and of which nothing has arrived yet: that may be tried again later); `PermissionDenied` (`no_right_of_key`, or
-    /// `no_right` of any key).
+    /// and of which nothing has arrived yet: that may be tried again later); `Pending` (`access_pending`, with `request_id`) while
+    /// an admin has to decide on a request for it; `PermissionDenied` (`no_right_of_key`, or `no_right` of any key, or
+    /// `access_rejected`).
     pub async fn open_database(&self, id: &Id) -> Result<Database> {
         let tracked = self.tracked_row(id).await?;
         match (self.database_here(id).await?, tracked) {
@@ -37,6 +38,8 @@ impl User {
                 Ok(database.with_key(Some(self.secret_key(&key).await?)))
             }
             (None, Some((_, row))) => {
+                #[cfg(feature = "sync")]
+                self.check_asked(id, &PublicKey::from_bytes(row.key)).await?;
                 let message = "the database is tracked, and nothing of it has arrived yet; sync with a peer that has it, \
                                and wait until its admin has given access";
                 let error = Error::new(ErrorKind::NotFound, message).retry(Retry::Later);
@@ -133,16 +136,20 @@ impl User {
     }
 
     /// Changes what the user wishes for a database, however many sessions do so at once.
-    async fn change_tracked(
+    pub(super) async fn change_tracked(
         &self,
         id: &Id,
         change: impl Fn(Option<TrackedRow>) -> Result<Option<TrackedRow>>,
     ) -> Result<()> {
         loop {
             let (before, row) = self.tracked_row(id).await?.unzip();
-            let after = change(row)?.map(rows::write);
-            let name = rows::tracked(id, self.id());
-            match self.instance.engine().change_locals(vec![LocalChange { name, before, after }]).await {
+            let wished = change(row.clone())?;
+            let (name, after) = (rows::tracked(id, self.id()), wished.clone().map(rows::write));
+            #[cfg_attr(not(feature = "sync"), expect(unused_mut, reason = "nothing goes along"))]
+            let mut changes = vec![LocalChange { name, before, after }];
+            #[cfg(feature = "sync")]
+            changes.extend(self.grant_changes(id, row.as_ref(), wished.as_ref()).await?);
+            match self.instance.engine().change_locals(changes).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 done => {
                     // Also after an error: it may have been stored, and only the flush failed.
@@ -153,14 +160,14 @@ impl User {
         }
     }
 
-    async fn tracked_row(&self, id: &Id) -> Result<Option<(Bytes, TrackedRow)>> {
+    pub(super) async fn tracked_row(&self, id: &Id) -> Result<Option<(Bytes, TrackedRow)>> {
         self.master()?;
         let row = self.instance.engine().local(&rows::tracked(id, self.id())).await?;
         row.map(|row| TrackedRow::parse(&row).map(|parsed| (row, parsed))).transpose()
     }
 
     /// A database of this store, without a key; `None` if it is not here.
-    async fn database_here(&self, id: &Id) -> Result<Option<Database>> {
+    pub(super) async fn database_here(&self, id: &Id) -> Result<Option<Database>> {
         match self.instance.open_database_with_key(id, None).await {
             Ok(database) => Ok(Some(database)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -188,12 +195,12 @@ async fn check_right(database: &Database, key: &KeyId) -> Result<()> {
     }
 }
 
-fn unknown_database(id: &Id) -> Error {
+pub(super) fn unknown_database(id: &Id) -> Error {
     let message = "this store has no such database; track it, and sync with a peer that has it";
     Error::new(ErrorKind::NotFound, message).with("reason", "unknown_database").with("database", id)
 }
 
-fn to_row(key: &KeyId, settings: SyncSettings) -> TrackedRow {
+pub(super) fn to_row(key: &KeyId, settings: SyncSettings) -> TrackedRow {
     let SyncSettings { sync_enabled, sync_on_commit, interval_seconds, properties } = settings;
     TrackedRow { key: *key.as_bytes(), sync_enabled, sync_on_commit, interval_seconds, properties }
 }

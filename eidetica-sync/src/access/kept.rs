@@ -1,5 +1,7 @@
 //! The grants that this device holds.
 
+use std::cmp::Reverse;
+
 use eidetica_contract::{ErrorKind, PublicKey, Result};
 use eidetica_core::auth::Right;
 use eidetica_core::{Database, Engine, Id, LocalChange, SecretKey};
@@ -40,31 +42,29 @@ impl Grants {
         self.all_of(Scope::Listing).await
     }
 
-    /// What to show to a peer for a database: at most [`MAX_CLAIMS`] claims, of a preferred user first, then the newest. Where
-    /// the database is here, those of users whose right has ended are left out.
+    /// What to show to a peer for a database: at most [`MAX_CLAIMS`] claims, of a preferred user first, then of those who may
+    /// read it by what is here of it, then the newest. Those who may not are shown as well: the peer may know better.
     pub async fn to_show(
         &self,
         database: &Id,
         here: Option<&Database>,
         prefer: Option<&PublicKey>,
     ) -> Result<Vec<Claim>> {
-        let mut claims = Vec::new();
+        let mut ranked = Vec::new();
         for grant in self.of(database).await? {
-            let ended = match here {
-                Some(here) => here.now().right_of(*grant.user()).await? < Right::READ,
+            let may_read = match here {
+                Some(here) => here.now().right_of(*grant.user()).await? >= Right::READ,
                 None => false,
             };
-            if !ended {
-                claims.push(grant.claim().clone());
-            }
+            ranked.push((may_read, grant.claim().clone()));
         }
-        Ok(first(claims, prefer))
+        Ok(first(ranked, prefer))
     }
 
     /// What to show to a peer to be told what it has: at most [`MAX_CLAIMS`] claims, of a preferred user first, then the newest.
     pub async fn listing_to_show(&self, prefer: Option<&PublicKey>) -> Result<Vec<Claim>> {
-        let claims = self.listing().await?.iter().map(|grant| grant.claim().clone()).collect();
-        Ok(first(claims, prefer))
+        let ranked = self.listing().await?.iter().map(|grant| (false, grant.claim().clone())).collect();
+        Ok(first(ranked, prefer))
     }
 
     /// Signs a grant for this device and stores it.
@@ -131,8 +131,8 @@ impl Grants {
     }
 }
 
-fn first(mut claims: Vec<Claim>, prefer: Option<&PublicKey>) -> Vec<Claim> {
-    claims.sort_by_key(|claim| (Some(&claim.user) != prefer, std::cmp::Reverse(claim.serial), claim.user));
-    claims.truncate(MAX_CLAIMS);
-    claims
+fn first(mut ranked: Vec<(bool, Claim)>, prefer: Option<&PublicKey>) -> Vec<Claim> {
+    let rank = |(may_read, claim): &(bool, Claim)| (Some(&claim.user) != prefer, !may_read, Reverse(claim.serial));
+    ranked.sort_by_key(rank);
+    ranked.into_iter().map(|(_, claim)| claim).take(MAX_CLAIMS).collect()
 }

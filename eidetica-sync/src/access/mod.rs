@@ -10,11 +10,24 @@
 //!
 //! `docs/spec/wire.md`, chapters 10 and 11, has every byte.
 
+mod answer;
+mod asked;
+mod book;
+mod decide;
+mod filing;
 mod grant;
 mod kept;
+mod limits;
 mod reader;
+mod request;
 mod rows;
 
+pub use answer::{Answer, MAX_REASON, RequestId};
+pub use asked::{Asked, AskedRequests};
+pub use book::{Book, BootstrapRequest, RequestState};
+pub use filing::{Filed, Filing};
 pub use grant::{Claim, Grant, MAX_CLAIMS, Scope};
 pub use kept::Grants;
+pub use limits::BookLimits;
 pub use reader::{Reader, Shown, may_list, may_read};
+pub use request::{MAX_METADATA, MAX_NAME, MAX_PAIR_NAME, MAX_PAIRS, Request, Wanted};

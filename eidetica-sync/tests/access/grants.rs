@@ -174,7 +174,7 @@ async fn damaged_rows_are_reported_and_those_of_another_device_key_are_no_grants
 }
 
 #[tokio::test]
-async fn what_is_shown_is_bounded_and_leaves_out_what_has_ended() {
+async fn what_is_shown_is_bounded_and_begins_with_what_is_most_likely_to_help() {
     let store = Store::new();
     let engine = store.open().await;
     let grants = Grants::new(engine.clone(), public(2));
@@ -190,9 +190,8 @@ async fn what_is_shown_is_bounded_and_leaves_out_what_has_ended() {
     assert!(shown.iter().all(|claim| claim.user != oldest));
     let shown = grants.to_show(&id, None, Some(&oldest)).await.unwrap();
     assert!(shown.len() == MAX_CLAIMS && shown[0].user == oldest && shown[1].user == nth_key(11).public());
-    // The database is here, and one of them may read it.
-    assert!(grants.to_show(&id, Some(&database), None).await.unwrap().is_empty());
-    grant(&database, &nth_key(3).public(), Permission::Read).await;
-    let shown = grants.to_show(&id, Some(&database), Some(&oldest)).await.unwrap();
-    assert_eq!(shown.iter().map(|claim| claim.user).collect::<Vec<_>>(), [nth_key(3).public()]);
+    // The database is here, and one of them may read it: that one is not left out. The others may have got a right elsewhere.
+    grant(&database, &oldest, Permission::Read).await;
+    let shown = grants.to_show(&id, Some(&database), None).await.unwrap();
+    assert!(shown.len() == MAX_CLAIMS && shown[0].user == oldest && shown[1].user == nth_key(11).public());
 }

@@ -11,7 +11,8 @@ use eidetica_contract::{
 use eidetica_core::auth::Permission;
 use eidetica_core::crdt::Doc;
 use eidetica_core::store::SettingsStore;
-use eidetica_core::{Database, Engine, Environment, Memory, Options, SecretKey, SystemEnvironment, Time};
+use eidetica_core::{Database, Engine, Environment, Id, Memory, Options, SecretKey, SystemEnvironment, Time};
+use eidetica_sync::access::{Answer, Book, BookLimits, Request, RequestId, Wanted};
 
 pub const LOCAL: Keyspace = Keyspace::new(15);
 pub const MINUTE: u64 = 60_000;
@@ -171,4 +172,39 @@ pub fn reason(error: &Error) -> String {
 #[track_caller]
 pub fn refused<T>(result: Result<T>, kind: ErrorKind, reason: &str) {
     assert_eq!(why(result), (kind, reason.to_owned()));
+}
+
+/// The device that is asked in these tests, and one that asks.
+pub const HERE: u8 = 100;
+pub const THERE: u8 = 101;
+
+pub async fn book(engine: &Engine) -> Book {
+    Book::open(engine.clone(), public(HERE), BookLimits::default()).await.unwrap()
+}
+
+/// A request of a user key, from the usual device.
+pub fn request(database: Id, user: &SecretKey, permission: Permission) -> Request {
+    request_from(THERE, database, user, permission)
+}
+
+pub fn request_from(device: u8, database: Id, user: &SecretKey, permission: Permission) -> Request {
+    let wanted = Wanted::new(database, user.public(), Some(permission), "Anna");
+    Request::sign(wanted, public(device), public(HERE), user).unwrap()
+}
+
+/// Asks, and puts the request down if that is to be done.
+pub async fn ask(book: &Book, request: &Request, served: Option<&Database>) -> Answer {
+    let (answer, filing) = book.ask(request, None, served).await.unwrap();
+    if let Some(filing) = filing {
+        filing.file().await.unwrap();
+    }
+    answer
+}
+
+/// Asks for something that has to be decided.
+pub async fn ask_pending(book: &Book, request: &Request, database: &Database) -> RequestId {
+    match ask(book, request, Some(database)).await {
+        Answer::Pending(id) => id,
+        other => panic!("{other:?}"),
+    }
 }

@@ -1,5 +1,10 @@
 //! Grants, requests, and who may read.
 
+mod asked;
+mod book;
+mod deciding;
+mod flooding;
 mod grants;
 mod kit;
 mod reading;
+mod requests;
