@@ -2,6 +2,7 @@
 
 mod crash;
 mod faults;
+mod in_place;
 mod repeat;
 mod transport;
 mod world;
