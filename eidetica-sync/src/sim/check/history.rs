@@ -29,7 +29,7 @@ pub async fn history(database: &Database) -> Result<BTreeSet<Id>> {
         ensure(entry.height == height, "the height of an entry does not follow its parents", entry)?;
         let after = parents.iter().all(|parent| parent.time < entry.time);
         ensure(after, "an entry is not later than its parents", entry)?;
-        entry.parents.iter().for_each(|parent| drop(heads.remove(parent)));
+        heads.retain(|head| !entry.parents.contains(head));
         heads.insert(entry.id);
         ensure(known.insert(entry.id, entry).is_none(), "an entry is here twice", entry.id)?;
     }

@@ -87,7 +87,11 @@ impl Shown {
     ///
     /// Errors: `Corrupted` for what differs first.
     pub fn compare(&self, other: &Shown) -> Result<()> {
-        ensure(self.print == other.print, "two replicas hold different entries", (self.print.count, other.print.count))?;
+        ensure(
+            self.print == other.print,
+            "two replicas hold different entries",
+            (self.print.count, other.print.count),
+        )?;
         ensure(self.tips == other.tips, "two replicas have different heads", (&self.tips, &other.tips))?;
         ensure(self.digest == other.digest, "two replicas have different digests of the same heads", &self.tips)?;
         ensure(self.rights == other.rights, "two replicas know different rights", (&self.rights, &other.rights))?;
