@@ -4,5 +4,6 @@ mod backend;
 mod house;
 mod local;
 mod oracle;
+mod sim;
 mod spec;
 mod users;

@@ -52,7 +52,7 @@ pub(super) struct Waiting {
 }
 
 impl Slot {
-    pub fn new() -> Waiting {
+    pub fn begin() -> Waiting {
         let ((answer, answered), (_here, here)) = (oneshot::channel(), watch::channel(()));
         Waiting { answered, slot: Arc::new(Slot { answer: Mutex::new(Some(answer)), here }), _here }
     }

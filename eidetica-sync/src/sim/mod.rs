@@ -7,10 +7,12 @@
 //! * [`Crashing`] is a backend that loses what was not flushed.
 //! * [`Clock`] and [`SimEnvironment`] are the time and the randomness of hosts; [`World::options`] has what else an engine needs
 //!   to repeat itself.
+//! * [`check`] finds out whether a database is as it must be, whatever has happened.
 //! * [`InPlace`] lets a backend with threads of its own, such as SQLite, take part.
 //!
 //! Behind the feature `sim`, which programs do not need.
 
+pub mod check;
 mod conditions;
 mod courier;
 mod crash;

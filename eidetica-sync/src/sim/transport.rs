@@ -183,7 +183,7 @@ impl SimChannel {
         if *closing.borrow() {
             return Err(closed());
         }
-        let mut waiting = Slot::new();
+        let mut waiting = Slot::begin();
         let number = self.network.state().number();
         let label = Label { message: number, from: self.from.clone(), to: self.to.clone(), kind };
         self.network.inner.send(label, message, self.caller.clone(), waiting.slot.clone());

@@ -1,0 +1,4 @@
+//! Simulated worlds with backends that the simulation itself does not know.
+
+mod in_line;
+mod sqlite;
