@@ -7,7 +7,12 @@ use eidetica_core::crdt::Doc;
 use eidetica_core::{Database, Engine, Exported, Id, Options, SecretKey};
 use tokio::sync::watch;
 
+#[cfg(feature = "sync")]
+use eidetica_sync::{SyncOptions, Syncer};
+
 use crate::device;
+#[cfg(feature = "sync")]
+use crate::sync::Wishing;
 use crate::user::Attempts;
 
 // Linking a backend is what registers it; a crate that nothing names is dropped by the linker.
@@ -34,6 +39,9 @@ struct Shared {
     attempts: Attempts,
     /// Rings when users wish something else; see `wishes.rs`.
     wishes: watch::Sender<u64>,
+    /// Sync, once it was enabled.
+    #[cfg(feature = "sync")]
+    sync: tokio::sync::OnceCell<Syncer>,
 }
 
 impl Instance {
@@ -58,7 +66,13 @@ impl Instance {
                 return Err(error);
             }
         };
-        let shared = Shared { device, attempts: Attempts::default(), wishes: watch::Sender::new(0) };
+        let shared = Shared {
+            device,
+            attempts: Attempts::default(),
+            wishes: watch::Sender::new(0),
+            #[cfg(feature = "sync")]
+            sync: tokio::sync::OnceCell::new(),
+        };
         Ok(Instance { engine, shared: Arc::new(shared) })
     }
 
@@ -136,6 +150,33 @@ impl Instance {
         self.engine.maintain(job).await
     }
 
+    /// Starts sync: what users track is kept in step with peers from now on. Nothing listens and nobody is called before a
+    /// transport is registered. Calling it again does nothing.
+    ///
+    /// Errors: `Corrupted` for rows of sync that cannot be read. Cancellation: it is started or not.
+    #[cfg(feature = "sync")]
+    pub async fn enable_sync(&self) -> Result<()> {
+        self.enable_sync_with(SyncOptions::default()).await
+    }
+
+    /// Starts sync with other limits and delays. If it has been started, nothing changes.
+    ///
+    /// Errors and cancellation: as for [`enable_sync`](Instance::enable_sync).
+    #[cfg(feature = "sync")]
+    pub async fn enable_sync_with(&self, options: SyncOptions) -> Result<()> {
+        let start = || {
+            let host = Wishing { engine: self.engine.clone(), bell: self.shared.wishes.clone() };
+            Syncer::start(self.engine.clone(), self.shared.device.clone(), Arc::new(host), options)
+        };
+        self.shared.sync.get_or_try_init(start).await.map(|_| ())
+    }
+
+    /// Sync, as a cheap handle; `None` before [`enable_sync`](Instance::enable_sync).
+    #[cfg(feature = "sync")]
+    pub fn sync(&self) -> Option<Syncer> {
+        self.shared.sync.get().cloned()
+    }
+
     /// The grants by which this device carries databases for its users.
     #[cfg(feature = "sync")]
     pub(crate) fn grants(&self) -> eidetica_sync::access::Grants {
@@ -161,11 +202,15 @@ impl Instance {
         &self.engine
     }
 
-    /// Flushes, ends all tasks, and closes the backend. Handles that are still held answer `Closed` from then on.
+    /// Stops sync and its servers, flushes, ends all tasks, and closes the backend. Handles that are still held answer `Closed` from then on.
     ///
     /// Errors: those of the last flush; it is closed all the same. Cancellation: closing may be left halfway, and the store is
     /// then found as after a crash.
     pub async fn close(self) -> Result<()> {
+        #[cfg(feature = "sync")]
+        if let Some(sync) = self.sync() {
+            sync.close().await;
+        }
         self.engine.close().await
     }
 }

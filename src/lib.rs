@@ -31,6 +31,8 @@
 
 mod device;
 mod instance;
+#[cfg(feature = "sync")]
+pub mod sync;
 pub mod user;
 mod wishes;
 
@@ -44,12 +46,6 @@ pub use eidetica_core::{
 pub use instance::Instance;
 pub use user::User;
 pub use wishes::Wishes;
-
-/// How peers keep in step.
-#[cfg(feature = "sync")]
-pub mod sync {
-    pub use eidetica_sync::access;
-}
 
 /// Where data rests.
 pub mod backend {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use eidetica_contract::Result;
-use eidetica_core::Id;
+use eidetica_core::{Engine, Id};
 use tokio::sync::watch;
 
 use crate::Instance;
@@ -27,12 +27,12 @@ impl Instance {
     /// What the users of this store wish for a database; `None` if nobody tracks it. True for all users, whether they have
     /// logged in since the start or not.
     pub async fn wishes(&self, database: &Id) -> Result<Option<Wishes>> {
-        Ok(self.wishes_below(&format!("{TRACKED}{database}/")).await?.remove(database))
+        Ok(wishes_below(self.engine(), &format!("{TRACKED}{database}/")).await?.remove(database))
     }
 
     /// What the users of this store wish, for each database that somebody tracks.
     pub async fn all_wishes(&self) -> Result<BTreeMap<Id, Wishes>> {
-        self.wishes_below(TRACKED).await
+        all_wishes(self.engine()).await
     }
 
     /// Tells when wishes may have changed in this process: whoever waits for a change then reads again. Other processes on
@@ -44,15 +44,20 @@ impl Instance {
     pub(crate) fn wishes_have_changed(&self) {
         self.wishes_bell().send_modify(|changes| *changes = changes.wrapping_add(1));
     }
+}
 
-    async fn wishes_below(&self, prefix: &str) -> Result<BTreeMap<Id, Wishes>> {
-        let mut all = BTreeMap::<Id, Wishes>::new();
-        for (name, row) in self.engine().locals(prefix).await? {
-            let (database, _) = TrackedRow::parts(&name)?;
-            all.entry(database).or_default().add(&TrackedRow::parse(&row)?);
-        }
-        Ok(all)
+/// What the users of a store wish, for each database that somebody tracks.
+pub(crate) async fn all_wishes(engine: &Engine) -> Result<BTreeMap<Id, Wishes>> {
+    wishes_below(engine, TRACKED).await
+}
+
+async fn wishes_below(engine: &Engine, prefix: &str) -> Result<BTreeMap<Id, Wishes>> {
+    let mut all = BTreeMap::<Id, Wishes>::new();
+    for (name, row) in engine.locals(prefix).await? {
+        let (database, _) = TrackedRow::parts(&name)?;
+        all.entry(database).or_default().add(&TrackedRow::parse(&row)?);
     }
+    Ok(all)
 }
 
 impl Wishes {

@@ -10,7 +10,6 @@ mod message;
 mod node;
 pub mod peers;
 pub mod reconcile;
-pub mod peers;
 pub mod schedule;
 pub mod session;
 #[cfg(feature = "sim")]

@@ -2,10 +2,8 @@
 
 mod access;
 mod node;
-mod reconcile;
-//! The tests of sessions, peers and the schedule, and of the transport in memory, in one binary.
-
 mod peers;
+mod reconcile;
 mod schedule;
 mod session;
 mod sim;

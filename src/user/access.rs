@@ -22,7 +22,7 @@ impl User {
     /// Errors: `NotFound` (`unknown_key`); `InvalidInput` (`bad_request`) for metadata that cannot be sent, see [`Wanted`].
     /// Cancellation: it may be tracked without having been asked for.
     pub async fn prepare_access_request(
-        &mut self,
+        &self,
         to: &PublicKey,
         database: &Id,
         key: &KeyId,

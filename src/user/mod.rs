@@ -21,6 +21,8 @@ mod access;
 mod account;
 mod attempts;
 #[cfg(feature = "sync")]
+mod bootstrap;
+#[cfg(feature = "sync")]
 mod grants;
 mod password;
 mod refused;

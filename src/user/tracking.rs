@@ -128,7 +128,8 @@ impl User {
         .await
     }
 
-    /// Stops tracking a database. What is here of it stays.
+    /// Stops tracking a database. What is here of it stays. If no other user tracks it, its sync has stopped on return: nothing
+    /// of it is under way, and no peer is served any more.
     ///
     /// Errors: `NotFound` if it is not tracked. Cancellation: it is tracked or not.
     pub async fn untrack_database(&mut self, id: &Id) -> Result<()> {
@@ -154,6 +155,10 @@ impl User {
                 done => {
                     // Also after an error: it may have been stored, and only the flush failed.
                     self.instance.wishes_have_changed();
+                    #[cfg(feature = "sync")]
+                    if let (Ok(()), Some(sync)) = (&done, self.instance.sync()) {
+                        sync.settle_wishes().await?;
+                    }
                     return done;
                 }
             }

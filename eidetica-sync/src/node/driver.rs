@@ -1,6 +1,6 @@
 //! The task of a node: does what the schedule says, and tells it what has become of that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,11 +31,17 @@ struct Driver {
     /// The watch of each peer, and its number.
     watching: BTreeMap<PublicKey, (u64, AbortHandle)>,
     watch_count: u64,
+    /// What the schedule wants watched.
+    to_watch: BTreeMap<PublicKey, Vec<Id>>,
+    /// Databases that a peer did not give to this device when it was asked last. It is watched for the day when it does.
+    hopes: BTreeMap<PublicKey, BTreeSet<Id>>,
     pulses: JoinSet<()>,
     beating: BTreeMap<Id, AbortHandle>,
     /// The version of what is served that is followed by now.
     followed: Option<u64>,
     beats: mpsc::Sender<(Id, [u8; 32])>,
+    /// Put down requests for access; the book bounds how many.
+    filings: JoinSet<()>,
     /// Stores what peers have; at most one at a time.
     saves: JoinSet<()>,
     /// Peers that watched until now, and until when they count as if they did.
@@ -53,10 +59,13 @@ pub(crate) async fn run(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, m
         watches: JoinSet::new(),
         watching: BTreeMap::new(),
         watch_count: 0,
+        to_watch: BTreeMap::new(),
+        hopes: BTreeMap::new(),
         pulses: JoinSet::new(),
         beating: BTreeMap::new(),
         followed: None,
         beats,
+        filings: JoinSet::new(),
         saves: JoinSet::new(),
         leaving: BTreeMap::new(),
     };
@@ -73,6 +82,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, m
             Some(ended) = driver.watches.join_next() => driver.watch_ended(ended.ok()),
             Some(_) = driver.pulses.join_next() => {}
             Some(_) = driver.saves.join_next() => {}
+            Some(_) = driver.filings.join_next() => {}
             Some((id, digest)) = beat.recv() => driver.beat(id, digest),
             Some(what) = heard.recv() => driver.hear(what).await,
             () = shared.poke.notified() => {}
@@ -82,8 +92,9 @@ pub(crate) async fn run(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, m
     driver.rounds.shutdown().await;
     driver.watches.shutdown().await;
     driver.pulses.shutdown().await;
-    // Saves end by themselves; none is cut off.
+    // These end by themselves; none is cut off.
     while driver.saves.join_next().await.is_some() {}
+    while driver.filings.join_next().await.is_some() {}
 }
 
 /// Sleeps until then; without a time, for ever.
@@ -143,20 +154,47 @@ impl Driver {
                 }
             }
             Effect::Watch { peer, databases } => {
-                self.unwatch(peer);
-                self.watch_count += 1;
-                let (number, shared) = (self.watch_count, self.shared.clone());
-                let watch = async move { (peer, number, news::watch(&shared, peer, &databases).await) };
-                let task = self.watches.spawn(watch);
-                self.watching.insert(peer, (number, task));
+                self.to_watch.insert(peer, databases);
+                self.watch(peer);
             }
-            Effect::Unwatch { peer } => self.unwatch(peer),
+            Effect::Unwatch { peer } => {
+                self.to_watch.remove(&peer);
+                self.watch(peer);
+            }
         }
     }
 
-    fn unwatch(&mut self, peer: PublicKey) {
+    /// Watches a peer for what is to be watched and for what is hoped for; if that is nothing, no longer.
+    fn watch(&mut self, peer: PublicKey) {
         if let Some((_, task)) = self.watching.remove(&peer) {
             task.abort();
+        }
+        let mut databases: BTreeSet<Id> = self.to_watch.get(&peer).into_iter().flatten().copied().collect();
+        databases.extend(self.hopes.get(&peer).into_iter().flatten());
+        if databases.is_empty() {
+            return;
+        }
+        self.watch_count += 1;
+        let (number, shared) = (self.watch_count, self.shared.clone());
+        let databases: Vec<Id> = databases.into_iter().collect();
+        let watch = async move { (peer, number, news::watch(&shared, peer, &databases).await) };
+        let task = self.watches.spawn(watch);
+        self.watching.insert(peer, (number, task));
+    }
+
+    /// Notes whether a database is one that the peer does not give to this device, for now.
+    fn hope(&mut self, lane: Lane, result: &Result<Outcome>) {
+        let refused = |error: &Error| matches!(error.kind(), ErrorKind::Pending | ErrorKind::PermissionDenied);
+        let hopes = self.hopes.entry(lane.peer).or_default();
+        let changed = match result {
+            Err(error) if refused(error) && self.shared.served.is_served(&lane.database) => hopes.insert(lane.database),
+            _ => hopes.remove(&lane.database),
+        };
+        if hopes.is_empty() {
+            self.hopes.remove(&lane.peer);
+        }
+        if changed {
+            self.watch(lane.peer);
         }
     }
 
@@ -191,6 +229,7 @@ impl Driver {
             // It may be here by now.
             self.followed = None;
         }
+        self.hope(lane, &result);
         self.shared.round_ended(lane, round, &result);
         self.save_frontiers();
         let (peer, database) = (lane.peer, lane.database);
@@ -219,6 +258,9 @@ impl Driver {
         if self.watching.get(&peer).is_some_and(|(current, _)| *current == number) {
             tracing::debug!(%peer, %error, "a watch has ended");
             self.watching.remove(&peer);
+            self.to_watch.remove(&peer);
+            // The next round tells whether there is still something to hope for.
+            self.hopes.remove(&peer);
             let shared = &self.shared;
             shared.tell(|schedule, now| schedule.watch_failed(now, peer, &mut || shared.random()));
         }
@@ -262,7 +304,15 @@ impl Driver {
                     tracing::warn!(%peer, %error, "what a peer has told cannot be stored");
                 }
             }
-            Heard::Asked => self.shared.tell_event(SyncEvent::AccessRequested),
+            Heard::Asked(filing) => {
+                let shared = self.shared.clone();
+                self.filings.spawn(async move {
+                    match filing.file().await {
+                        Ok(_) => shared.tell_event(SyncEvent::AccessRequested),
+                        Err(error) => tracing::warn!(%error, "a request for access cannot be put down"),
+                    }
+                });
+            }
             Heard::InStep { lane, digest } => self.in_step_with(lane, digest),
             Heard::Waits { peer, databases } if databases.is_empty() => {
                 self.leaving.insert(peer, Instant::now() + BETWEEN_WATCHES);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use eidetica_contract::{Error, PublicKey, Result};
+use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
 use eidetica_core::Id;
 use tokio::time::{Instant, sleep_until};
 
@@ -72,7 +72,15 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
     }
     shared.tell(|schedule, now| {
         schedule.answered(now, peer);
-        news.iter().for_each(|id| schedule.news(now, peer, *id));
+        for id in &news {
+            let failure = schedule.lane(peer, *id).and_then(|lane| lane.last_failure);
+            let refused = |kind| matches!(kind, ErrorKind::Pending | ErrorKind::PermissionDenied);
+            match failure {
+                // It is given to this device now: there is no reason to wait any longer.
+                Some((_, failure)) if refused(failure.kind) => drop(schedule.ask(now, peer, *id)),
+                _ => schedule.news(now, peer, *id),
+            }
+        }
     });
     Ok(!news.is_empty())
 }

@@ -77,6 +77,11 @@ impl Served {
         Some(Pass { _held: held })
     }
 
+    /// Whether a database is served.
+    pub fn is_served(&self, database: &Id) -> bool {
+        self.gate(database).is_some()
+    }
+
     /// All that are served.
     pub fn all(&self) -> Vec<Id> {
         self.open().gates.keys().copied().collect()

@@ -17,7 +17,7 @@ use super::served::Served;
 use super::steps::Steps;
 use super::syncer::SyncOptions;
 use super::transports::Transports;
-use crate::access::Grants;
+use crate::access::{AskedRequests, Book, BookLimits, Grants};
 use crate::peers::{Contact, Frontiers, PeerLimits, Peers};
 use crate::reconcile::Outcome;
 use crate::schedule::{Lane, RoundId, Schedule, Wish};
@@ -46,6 +46,10 @@ pub(crate) struct Shared {
     pub peers: Peers,
     pub frontiers: Frontiers,
     pub grants: Grants,
+    /// Requests for access to databases here.
+    pub book: Book,
+    /// Requests for access to databases of others.
+    pub asked: AskedRequests,
     pub events: broadcast::Sender<SyncEvent>,
     /// Wakes the driver: it has to look at the schedule.
     pub poke: Notify,
@@ -74,7 +78,9 @@ impl Shared {
         let identity = Identity::new(device, environment)?;
         let (transports, served, steps) = (Arc::<Transports>::default(), Arc::<Served>::default(), Arc::<Steps>::default());
         let grants = Grants::new(engine.clone(), identity.device());
+        let book = Book::open(engine.clone(), identity.device(), BookLimits::default()).await?;
         let parts = Parts {
+            book: book.clone(),
             engine: engine.clone(),
             identity: identity.clone(),
             served: served.clone(),
@@ -85,6 +91,8 @@ impl Shared {
         };
         Ok(Shared {
             desk: Arc::new(Desk::new(parts, limits)),
+            book,
+            asked: AskedRequests::new(engine.clone(), identity.device()),
             peers: Peers::new(engine.clone(), PeerLimits::default()),
             frontiers: Frontiers::new(engine.clone()),
             engine,

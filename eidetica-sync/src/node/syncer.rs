@@ -15,7 +15,7 @@ use super::links::Link;
 use super::shared::{Host, Shared};
 use super::state::TransportRow;
 use super::{driver, talk};
-use crate::message::{Reply, Request};
+use crate::access::{self, Answer, Book};
 use crate::peers::{PeerName, PeerRecord, SyncPeerInfo};
 use crate::reconcile::Outcome;
 use crate::schedule::{Lane, ScheduleOptions};
@@ -232,6 +232,32 @@ impl Syncer {
         let link = self.contact(address).await?;
         let result = talk::discover(&self.shared, &link).await;
         result.inspect_err(|error| self.shared.note_broken(&link, error))
+    }
+
+    /// Sends a request for access, which was signed for this device and for the peer at this address
+    /// ([`connect_to_peer`](Syncer::connect_to_peer) tells its key), and gives the answer. While it is not decided it is sent
+    /// again with each sync, so that a later one completes by itself.
+    ///
+    /// Errors: `Unauthenticated` if another device answers at the address than the request is for; as for
+    /// [`connect_to_peer`](Syncer::connect_to_peer).
+    pub async fn request_access(&self, address: &Address, request: &access::Request) -> Result<Answer> {
+        self.open()?;
+        let link = self.contact(address).await?;
+        if *request.to() != link.peer {
+            let message = "another device answers at this address than the request for access was signed for";
+            let error = Error::new(ErrorKind::Unauthenticated, message);
+            return Err(error.with("signed_for", request.to()).with("answers", link.peer));
+        }
+        self.shared.asked.remember(request).await?;
+        let answer = talk::ask_access(&self.shared, &link, request).await;
+        let answer = answer.inspect_err(|error| self.shared.note_broken(&link, error))?;
+        self.shared.relate(link.peer, request.wanted().database).await?;
+        Ok(answer)
+    }
+
+    /// The requests of others for access to databases here.
+    pub fn access_book(&self) -> &Book {
+        &self.shared.book
     }
 
     /// Waits until everything that is here has reached all peers that can be reached, or says what has not.

@@ -8,7 +8,7 @@ use eidetica_core::{Database, Id};
 
 use super::links::{ANSWER, Link};
 use super::shared::Shared;
-use crate::access::{Claim, Scope, Shown, may_read};
+use crate::access::{self, Answer, Claim, Scope, Shown, may_read};
 use crate::message::{Introduction, MAX_DATABASES, Reply, Request};
 use crate::reconcile::{self, Ask, Options, Outcome, Progress};
 use crate::schedule::Lane;
@@ -31,6 +31,9 @@ pub(crate) async fn sync(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Outcome> {
     if link.served(&id).is_none() {
+        introduce(shared, link, &[id], Vec::new()).await?;
+    }
+    if link.served(&id).is_none() && ask_again(shared, link, id).await? {
         introduce(shared, link, &[id], Vec::new()).await?;
     }
     let Some(claims) = link.served(&id) else { return Err(not_served(link, id)) };
@@ -94,6 +97,33 @@ pub(crate) async fn introduce(shared: &Shared, link: &Link, wanted: &[Id], listi
     let served = theirs.databases.into_iter().filter_map(|(tag, claims)| Some((*by_tag.get(&tag)?, claims))).collect();
     link.note_served(&ids, served);
     shared.learn(link.peer, theirs.addresses).await
+}
+
+/// Sends what was asked of this peer for a database once more, if it is still to be decided. True if access is there now.
+///
+/// Errors: `Pending` while an admin has to decide, `PermissionDenied` if one has rejected it.
+async fn ask_again(shared: &Shared, link: &Link, id: Id) -> Result<bool> {
+    let mut refused = None;
+    for asked in shared.asked.of(&id).await? {
+        if *asked.request.to() != link.peer {
+            continue;
+        }
+        match ask_access(shared, link, &asked.request).await?.into_result(asked.request.wanted()) {
+            Ok(_) => return Ok(true),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    refused.map_or(Ok(false), Err)
+}
+
+/// Asks a peer for access to a database, and remembers what it answers.
+pub(crate) async fn ask_access(shared: &Shared, link: &Link, request: &access::Request) -> Result<Answer> {
+    let Reply::Access(body) = link.ask(&Request::Access(request.to_bytes()), ANSWER).await? else {
+        return Err(link.misspoken());
+    };
+    let answer = Answer::parse(&body).ok_or_else(|| link.misspoken())?;
+    shared.asked.note(request, &answer).await?;
+    Ok(answer)
 }
 
 /// The databases that the users of this device may read at a peer, and their names.

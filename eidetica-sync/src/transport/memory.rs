@@ -15,7 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use eidetica_contract::{
-    Address, CallOptions, Caller, Channel, Error, ErrorKind, PublicKey, Result, Service, Transport, TransportInfo,
+    Address, CallOptions, Caller, Channel, Error, ErrorKind, PublicKey, Result, Service, Transport, TransportBuilder,
+    TransportContext, TransportInfo,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -49,6 +50,11 @@ impl MemoryNetwork {
         let (closed, _) = watch::channel(false);
         let (network, name) = (self.clone(), name.into());
         MemoryTransport { network, name, max_message: 1 << 20, device: None, closed, listening: Mutex::new(None) }
+    }
+
+    /// What makes such a transport when it is registered.
+    pub fn builder(&self, name: impl Into<String>) -> MemoryTransportBuilder {
+        MemoryTransportBuilder(self.transport(name))
     }
 
     fn names(&self) -> MutexGuard<'_, BTreeMap<String, mpsc::Sender<Delivery>>> {
@@ -85,6 +91,17 @@ pub struct MemoryTransport {
     /// True once it is closed; channels watch it.
     closed: watch::Sender<bool>,
     listening: Mutex<Option<Listening>>,
+}
+
+/// Hands over a transport in memory when it is registered.
+#[derive(Debug)]
+pub struct MemoryTransportBuilder(MemoryTransport);
+
+#[async_trait]
+impl TransportBuilder for MemoryTransportBuilder {
+    async fn build(self: Box<Self>, _: TransportContext) -> Result<Box<dyn Transport>> {
+        Ok(Box::new(self.0))
+    }
 }
 
 struct Listening {

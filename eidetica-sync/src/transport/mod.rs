@@ -2,6 +2,6 @@
 
 mod memory;
 
-pub use memory::{MemoryNetwork, MemoryTransport};
+pub use memory::{MemoryNetwork, MemoryTransport, MemoryTransportBuilder};
 #[cfg(feature = "sim")]
 pub(crate) use memory::{too_large, unless_it_panics};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use eidetica_contract::{Address, Result, Transport, TransportBuilder, TransportContext};
+use eidetica_contract::{Address, Result};
 use eidetica_core::auth::{Right, Setting, Subject};
 use eidetica_core::crdt::Doc;
 use eidetica_core::store::DocStore;
@@ -30,16 +30,6 @@ impl Host for Wishes {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.bell.subscribe()
-    }
-}
-
-/// A builder of a transport that is there already.
-pub struct Ready(pub Box<dyn Transport>);
-
-#[async_trait]
-impl TransportBuilder for Ready {
-    async fn build(self: Box<Self>, _: TransportContext) -> Result<Box<dyn Transport>> {
-        Ok(self.0)
     }
 }
 
@@ -75,8 +65,7 @@ impl Node {
 
     /// Registers a transport.
     pub async fn join(&self, network: &MemoryNetwork) {
-        let transport = network.transport(self.name);
-        self.syncer.register_transport("memory", Ready(Box::new(transport))).await.unwrap();
+        self.syncer.register_transport("memory", network.builder(self.name)).await.unwrap();
     }
 
     pub fn address(&self) -> Address {

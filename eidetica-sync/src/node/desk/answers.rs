@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
+use eidetica_contract::{Caller, Error, ErrorKind, PublicKey, Result};
 use eidetica_core::{Database, Id};
 use tokio::time::{Instant, timeout_at};
 
@@ -40,7 +40,7 @@ struct Entered {
 }
 
 impl Desk {
-    pub(super) async fn answer(&self, peer: PublicKey, request: Request) -> Result<Answer> {
+    pub(super) async fn answer(&self, peer: PublicKey, caller: &Caller, request: Request) -> Result<Answer> {
         match request {
             Request::Introduce(introduction) => self.introduced(peer, introduction).await,
             Request::About { database, body } => self.about(peer, database, &body).await,
@@ -48,7 +48,7 @@ impl Desk {
                 let longest = Duration::from_millis(millis.into()).min(LONGEST_WATCH);
                 self.watch(peer, Instant::now() + longest, databases).await
             }
-            Request::Access(_) => Err(Error::new(ErrorKind::Unsupported, "TODO")),
+            Request::Access(body) => self.access(peer, caller, &body).await,
             Request::Discover => self.discover(peer).await,
         }
     }
@@ -164,6 +164,23 @@ impl Desk {
                 _ = &mut place.ended => return Ok(Reply::Changed(Vec::new()).into()),
             }
         }
+    }
+
+    /// Answers a request for access. Whether there is such a database shows neither in the answer nor in its time.
+    async fn access(&self, peer: PublicKey, caller: &Caller, body: &Bytes) -> Result<Answer> {
+        let message = "a request for access that was not signed for these two devices";
+        let request = access::Request::parse(body, &peer, &self.parts.identity.device())
+            .ok_or_else(|| Error::new(ErrorKind::InvalidInput, message))?;
+        let pass = self.parts.served.enter(&request.wanted().database);
+        let served = match &pass {
+            Some(_) => self.here(&request.wanted().database).await?,
+            None => None,
+        };
+        let (answer, filing) = self.parts.book.ask(&request, caller.origin.as_deref(), served.as_ref()).await?;
+        if let Some(filing) = filing {
+            self.hear(Heard::Asked(filing)).await;
+        }
+        Ok(Answer { reply: Reply::Access(answer.to_bytes()), passes: pass.into_iter().collect() })
     }
 
     async fn discover(&self, peer: PublicKey) -> Result<Answer> {

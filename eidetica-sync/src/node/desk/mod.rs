@@ -19,7 +19,7 @@ use super::links::VERSION;
 use super::served::Served;
 use super::steps::Steps;
 use super::transports::Transports;
-use crate::access::Grants;
+use crate::access::{Book, Filing, Grants};
 use crate::message::Request;
 use crate::reconcile::Limits;
 use crate::schedule::Lane;
@@ -49,6 +49,7 @@ pub(crate) struct Parts {
     pub transports: Arc<Transports>,
     pub steps: Arc<Steps>,
     pub grants: Grants,
+    pub book: Book,
     pub heard: mpsc::Sender<Heard>,
 }
 
@@ -71,12 +72,11 @@ struct State {
 }
 
 /// What the desk has learnt of a peer that has the right to something here.
-#[derive(Debug)]
 pub(crate) enum Heard {
     /// Where it can be reached, and which of the databases it shares.
     Introduced { peer: PublicKey, addresses: Vec<Address>, databases: Vec<Id> },
-    /// It asks for access to a database; the request waits for a decision.
-    Asked,
+    /// It has asked for access to a database, and was answered; this is to be put down.
+    Asked(Filing),
     /// It had the same heads of a database at the end of an exchange, or has them now.
     InStep { lane: Lane, digest: [u8; 32] },
     /// It waits for news of these databases, or no longer.
@@ -147,7 +147,7 @@ impl Desk {
                 Some(places.try_acquire().map_err(|_| ErrorKind::Busy)?)
             }
         };
-        self.answer(peer, request).await.map_err(|error| {
+        self.answer(peer, caller, request).await.map_err(|error| {
             tracing::debug!(%peer, %error, "a request came to nothing");
             error.kind()
         })
