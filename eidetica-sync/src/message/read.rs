@@ -53,13 +53,14 @@ impl Reply {
 
 impl Introduction {
     fn read(fields: &mut Fields<'_>) -> Option<Introduction> {
-        let addresses = some(fields, MAX_ADDRESSES, |fields| fields.byte().map(usize::from), |fields| {
-            Some(Address::new(text(fields, MAX_ADDRESS)?, text(fields, MAX_ADDRESS)?))
-        })?;
+        let addresses = some(
+            fields,
+            MAX_ADDRESSES,
+            |fields| fields.byte().map(usize::from),
+            |fields| Some(Address::new(text(fields, MAX_ADDRESS)?, text(fields, MAX_ADDRESS)?)),
+        )?;
         let count = |fields: &mut Fields<'_>| fields.u16().map(usize::from);
-        let databases = some(fields, MAX_DATABASES, count, |fields| {
-            Some((Tag(fields.array()?), claims(fields)?))
-        })?;
+        let databases = some(fields, MAX_DATABASES, count, |fields| Some((Tag(fields.array()?), claims(fields)?)))?;
         Some(Introduction { addresses, databases, listing: claims(fields)? })
     }
 }

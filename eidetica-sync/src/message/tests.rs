@@ -1,5 +1,5 @@
-use proptest::collection::vec;
 use eidetica_core::SecretKey;
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;

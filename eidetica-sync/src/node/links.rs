@@ -130,7 +130,14 @@ impl Caller<'_> {
         let channel = SessionChannel::new(channel, max_message, self.identity.clone(), offer, self.limits, pin)?;
         let (peer, agreed) = channel.connect(CallOptions::timeout(CONNECT)).await?;
         let tags = TagKey::new(&self.identity.device(), &peer);
-        Ok(Link { peer, address: address.clone(), channel, tags, max_request: agreed.max_whole, served: Mutex::default() })
+        Ok(Link {
+            peer,
+            address: address.clone(),
+            channel,
+            tags,
+            max_request: agreed.max_whole,
+            served: Mutex::default(),
+        })
     }
 }
 

@@ -76,7 +76,8 @@ impl Shared {
         let SyncOptions { sessions: limits, schedule } = options;
         let environment = engine.shared_environment();
         let identity = Identity::new(device, environment)?;
-        let (transports, served, steps) = (Arc::<Transports>::default(), Arc::<Served>::default(), Arc::<Steps>::default());
+        let (transports, served, steps) =
+            (Arc::<Transports>::default(), Arc::<Served>::default(), Arc::<Steps>::default());
         let grants = Grants::new(engine.clone(), identity.device());
         let book = Book::open(engine.clone(), identity.device(), BookLimits::default()).await?;
         let parts = Parts {

@@ -56,12 +56,7 @@ impl Syncer {
     /// Nothing listens yet, and nothing is dialled before a transport is registered.
     ///
     /// Errors: `Corrupted` for rows of peers that cannot be read; those of the store and of the host.
-    pub async fn start(
-        engine: Engine,
-        device: SecretKey,
-        host: Arc<dyn Host>,
-        options: SyncOptions,
-    ) -> Result<Syncer> {
+    pub async fn start(engine: Engine, device: SecretKey, host: Arc<dyn Host>, options: SyncOptions) -> Result<Syncer> {
         let (tell, heard) = mpsc::channel(1024);
         let shared = Arc::new(Shared::new(engine, device, host, options, tell).await?);
         let mut changed = shared.host.changed();

@@ -80,7 +80,8 @@ impl Transports {
             if info.scheme != address.transport_type {
                 continue;
             }
-            let dialled = tokio::time::timeout(timeout, registered.transport.dial(address, CallOptions::timeout(timeout)));
+            let dialled =
+                tokio::time::timeout(timeout, registered.transport.dial(address, CallOptions::timeout(timeout)));
             match dialled.await {
                 Ok(Ok(channel)) => return Ok((channel.into(), info.max_message)),
                 Ok(Err(error)) => failed = failed.or(Some(error)),
@@ -91,7 +92,8 @@ impl Transports {
             }
         }
         Err(failed.unwrap_or_else(|| {
-            let message = "no registered transport dials addresses of this scheme; register one with register_transport";
+            let message =
+                "no registered transport dials addresses of this scheme; register one with register_transport";
             Error::new(ErrorKind::Unsupported, message).with("scheme", &address.transport_type)
         }))
     }

@@ -80,13 +80,8 @@ fn grant_statement(vector: &GrantVector) -> Vec<u8> {
         Some(database) => [&[0], &unhex(database)[..]].concat(),
         None => vec![1],
     };
-    [
-        public(vector.user).as_bytes(),
-        &public(vector.device).as_bytes()[..],
-        &scope,
-        &vector.serial.to_be_bytes(),
-    ]
-    .concat()
+    [public(vector.user).as_bytes(), &public(vector.device).as_bytes()[..], &scope, &vector.serial.to_be_bytes()]
+        .concat()
 }
 
 fn grant_of(vector: &GrantVector) -> Grant {

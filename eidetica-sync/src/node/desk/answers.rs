@@ -134,7 +134,9 @@ impl Desk {
             let mut next = until;
             for (held, looked) in held.iter_mut().zip(looked) {
                 let Some((id, shown)) = looked else { continue };
-                let Some(digest) = self.parts.served.digest(&id).filter(|digest| *digest != held.digest) else { continue };
+                let Some(digest) = self.parts.served.digest(&id).filter(|digest| *digest != held.digest) else {
+                    continue;
+                };
                 if self.parts.steps.is_in_step(&peer, &id, &digest) {
                     held.digest = digest;
                     pushed.remove(&held.database);

@@ -23,7 +23,9 @@ use crate::access::{Book, Filing, Grants};
 use crate::message::Request;
 use crate::reconcile::Limits;
 use crate::schedule::Lane;
-use crate::session::{CloseReason, Identity, Offer, REFUSAL, Received, Request as Sealed, SessionLimits, Sessions, kind};
+use crate::session::{
+    CloseReason, Identity, Offer, REFUSAL, Received, Request as Sealed, SessionLimits, Sessions, kind,
+};
 use answers::Answer;
 use guests::Guests;
 use rate::{Rate, Strangers};
