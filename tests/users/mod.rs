@@ -1,7 +1,11 @@
 //! Users: accounts, passwords, keys, databases, and what of them lies on the disk.
 
+#[cfg(feature = "sync")]
+mod access;
 mod accounts;
 mod databases;
+#[cfg(feature = "sync")]
+mod grants;
 mod guide;
 mod keys;
 mod kit;

@@ -8,3 +8,4 @@ mod grants;
 mod kit;
 mod reading;
 mod requests;
+mod vectors;
