@@ -62,6 +62,16 @@ async fn a_row_under_the_name_of_another_one_is_damage() {
 }
 
 #[tokio::test]
+async fn what_follows_a_row_is_damage() {
+    let place = Place::new().await;
+    place.peers().declare(&info(1, 1)).await.unwrap();
+    let (row, before) = place.dump().await.remove(0);
+    let after: Bytes = before.iter().copied().chain([0]).collect();
+    place.engine.set_local(&row, Some(before), after).await.unwrap();
+    corrupted(place.peers().list().await, &row);
+}
+
+#[tokio::test]
 async fn a_row_of_a_newer_version_is_left_as_it_is() {
     let place = Place::new().await;
     let row = format!("sync/peer/{}", key(1));

@@ -348,3 +348,26 @@ fn a_new_peer_does_not_queue_behind_hundreds_that_have_been_away_for_long() {
     assert_eq!(added, Some(until), "the new one had its turn");
     assert_eq!(tried.len(), 400, "and so had every old one");
 }
+
+#[test]
+fn a_peer_that_was_away_for_long_has_its_turn_however_many_new_ones_come() {
+    let mut options = options();
+    options.probes = 1;
+    let mut world = World::with(options, 1, 1, Wish::live());
+    world.pass(seconds(3600), |_| unreachable());
+    world.starts.clear();
+    // One place, half a minute for each, and two new ones come in that time.
+    for nth in 0..100 {
+        for new in [1000 + 2 * nth, 1001 + 2 * nth] {
+            world.schedule.set_dialable(world.now, peer(new), true);
+            world.schedule.relate(world.now, peer(new), database(0));
+        }
+        for lane in world.poll() {
+            world.now += seconds(30);
+            world.end(lane, unreachable());
+        }
+    }
+    let turns = world.starts.get(&lane(0, 0)).map_or(0, Vec::len);
+    // Those that came first have been away for long, too, by then, and share the half of the turns with it.
+    assert!((5..=50).contains(&turns), "it had {turns} turns of a hundred");
+}

@@ -173,11 +173,14 @@ impl World {
     /// Lets time pass. Rounds that begin are ended at once, as `end` says.
     pub fn pass(&mut self, time: Duration, mut end: impl FnMut(Lane) -> End) {
         let until = self.now + time;
+        let (mut at, mut ended) = (self.now, 0);
         loop {
             self.poll();
             while let Some((round, lane)) = self.running.first_key_value().map(|(round, lane)| (*round, *lane)) {
                 self.end_round(round, end(lane));
                 self.poll();
+                (at, ended) = if at == self.now { (at, ended + 1) } else { (self.now, 1) };
+                assert!(ended < 10_000, "it is busy at {at:?}, and does not rest");
             }
             match self.schedule.next_wake() {
                 Some(wake) if wake <= until => self.now = wake,

@@ -140,6 +140,16 @@ fn a_peer_that_answers_rounds_and_never_a_watch_is_bothered_ever_more_rarely() {
     }
     assert!((60..160).contains(&failures), "{failures} watches in an hour");
     assert!(world.starts[&lane(0, 1)].len() <= failures);
+    // Not even a new address shortens that.
+    while !world.watched.contains_key(&peer(0)) {
+        world.pass(seconds(1), |_| done());
+    }
+    world.watch_fails(peer(0));
+    world.pass(seconds(1), |_| done());
+    world.schedule.set_dialable(world.now, peer(0), false);
+    world.schedule.set_dialable(world.now, peer(0), true);
+    world.pass(seconds(1), |_| done());
+    assert!(!world.watched.contains_key(&peer(0)));
     // One that is answered is as good as new.
     world.schedule.answered(world.now, peer(0));
     while !world.watched.contains_key(&peer(0)) {
@@ -217,4 +227,22 @@ fn what_comes_from_a_peer_that_watches_goes_to_the_others_alone() {
     world.starts.clear();
     world.pass(seconds(10), |_| done());
     assert_eq!(world.starts.keys().collect::<Vec<_>>(), [&lane(1, 0)]);
+}
+
+#[test]
+fn a_round_brings_what_was_left_to_a_watch() {
+    let mut world = world(1);
+    world.schedule.watched_by(world.now, peer(0), BTreeSet::from([database(0)]));
+    world.schedule.committed(world.now, database(0));
+    world.schedule.ask(world.now, peer(0), database(0)).unwrap();
+    world.starts.clear();
+    world.pass(seconds(60), |_| done());
+    assert_eq!(world.starts[&lane(0, 0)].len(), 1);
+    // One that fails has brought nothing.
+    world.schedule.committed(world.now, database(0));
+    world.schedule.ask(world.now, peer(0), database(0)).unwrap();
+    world.poll();
+    world.end(lane(0, 0), unreachable());
+    world.pass(seconds(60), |_| done());
+    assert_eq!(world.schedule.unsettled().count(), 0);
 }
