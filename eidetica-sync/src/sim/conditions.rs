@@ -57,10 +57,13 @@ pub struct Conditions {
     pub breaking: f64,
     /// The message is held back, while those behind it overtake it.
     pub reordering: f64,
-    /// How much longer a message is on its way that is held back, or that comes a second time.
+    /// How much longer a message is on its way that is held back, and how much later a copy comes.
     pub held_back: Delay,
-    /// A request comes twice, which no honest transport lets happen, but everybody on the way can do.
+    /// A request comes twice, which no honest transport lets happen, but everybody on the way can do. The caller gets
+    /// whichever answer comes first.
     pub duplication: f64,
+    /// Somebody sends a request once more, later, and keeps the answer to himself.
+    pub replaying: f64,
     /// One byte of the message is another one when it arrives, which again takes somebody on the way.
     pub tampering: f64,
     /// The service is dropped at an await when its caller does not wait any more.
@@ -78,6 +81,7 @@ impl Default for Conditions {
             reordering: 0.0,
             held_back: Delay::Between(Duration::from_millis(1), Duration::from_millis(200)),
             duplication: 0.0,
+            replaying: 0.0,
             tampering: 0.0,
             abandoning: 0.5,
         }
@@ -93,7 +97,7 @@ impl Conditions {
 
     /// A poor line on which somebody sends messages once more and changes them.
     pub fn hostile() -> Conditions {
-        Conditions { duplication: 0.1, tampering: 0.05, ..Conditions::poor() }
+        Conditions { duplication: 0.05, replaying: 0.1, tampering: 0.05, ..Conditions::poor() }
     }
 
     /// Sets how long a message is on its way.
@@ -139,6 +143,13 @@ impl Conditions {
         self
     }
 
+    /// Sets how likely somebody sends a request once more.
+    #[must_use]
+    pub fn replaying(mut self, probability: f64) -> Conditions {
+        self.replaying = probability;
+        self
+    }
+
     /// Sets how likely a message arrives changed.
     #[must_use]
     pub fn tampering(mut self, probability: f64) -> Conditions {
@@ -154,7 +165,20 @@ impl Conditions {
     }
 
     pub(super) fn roll(&self, numbers: [u64; Roll::NUMBERS]) -> Roll {
-        let [delay, loss, breaking, reordering, held, duplication, again, tampering, place, abandoning] = numbers;
+        let [
+            delay,
+            loss,
+            breaking,
+            reordering,
+            held,
+            duplication,
+            again,
+            tampering,
+            place,
+            abandoning,
+            replaying,
+            later,
+        ] = numbers;
         Roll {
             delay: self.delay.of(delay),
             lost: meets(loss, self.loss),
@@ -162,6 +186,7 @@ impl Conditions {
             broken: meets(breaking, self.breaking).then_some(breaking & 1 == 1),
             held_back: meets(reordering, self.reordering).then(|| self.held_back.of(held)),
             twice: meets(duplication, self.duplication).then(|| self.held_back.of(again)),
+            replayed: meets(replaying, self.replaying).then(|| self.held_back.of(later)),
             changed: meets(tampering, self.tampering).then_some(place),
             abandoned: meets(abandoning, self.abandoning),
         }
@@ -176,13 +201,14 @@ pub(super) struct Roll {
     pub broken: Option<bool>,
     pub held_back: Option<Duration>,
     pub twice: Option<Duration>,
+    pub replayed: Option<Duration>,
     /// Where and how it is changed.
     pub changed: Option<u64>,
     pub abandoned: bool,
 }
 
 impl Roll {
-    pub const NUMBERS: usize = 10;
+    pub const NUMBERS: usize = 12;
 }
 
 /// Whether messages come through a link at all.

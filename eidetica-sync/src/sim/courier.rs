@@ -117,10 +117,14 @@ impl Inner {
                     state.note(&label, &passage.payload, Fate::Changed);
                 }
                 let course = Course { broken_at_work: passage.broken_at_work, abandoned: passage.abandoned };
-                if let Some(at) = passage.again {
-                    state.note(&label, &passage.payload, Fate::Again(at - Instant::now()));
-                    let (label, payload, caller, slot) = (label.clone(), payload, caller.clone(), slot.clone());
-                    let course = Course::default();
+                let now = Instant::now();
+                let again = passage.again.map(|at| (at, Fate::Again(at - now), slot.clone()));
+                let replayed = passage.replayed.map(|at| (at, Fate::Replayed(at - now), Slot::begin().slot));
+                for (at, fate, slot) in [again, replayed].into_iter().flatten() {
+                    // As it was sent, whatever becomes of the first one.
+                    let (label, payload, caller, course) =
+                        (label.clone(), payload.clone(), caller.clone(), Course::default());
+                    state.note(&label, &payload, fate);
                     self.fly(state, at, Flight::There { label, payload, caller, slot, course });
                 }
                 let payload = passage.payload;

@@ -30,6 +30,8 @@ pub(super) struct Passage {
     pub payload: Bytes,
     /// When a second copy arrives.
     pub again: Option<Instant>,
+    /// When a copy arrives whose answer goes to somebody else.
+    pub replayed: Option<Instant>,
     pub changed: bool,
     /// How long the service is left at work before the connection breaks.
     pub broken_at_work: Option<Duration>,
@@ -77,6 +79,7 @@ impl Link {
             at,
             payload: changed.map_or(payload.clone(), |place| with_another_byte(&payload, place)),
             again: roll.twice.filter(|_| arrives && kind == Kind::Request).map(|later| at + later),
+            replayed: roll.replayed.filter(|_| arrives && kind == Kind::Request).map(|later| at + later),
             changed: changed.is_some(),
             broken_at_work: (roll.broken == Some(true) && kind == Kind::Request).then_some(roll.delay),
             abandoned: roll.abandoned,

@@ -55,6 +55,8 @@ pub enum Fate {
     HeldBack(Duration),
     /// A second copy of it is on its way, for so long.
     Again(Duration),
+    /// A copy of it is on its way, for so long, whose answer goes to somebody else.
+    Replayed(Duration),
     /// It will arrive with another byte in it.
     Changed,
     /// It has vanished.

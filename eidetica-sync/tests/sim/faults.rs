@@ -176,6 +176,17 @@ async fn a_request_comes_twice_and_is_answered_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn somebody_sends_a_request_once_more_and_keeps_the_answer() {
+    let scene = scene(Conditions::default().replaying(0.25), Conditions::default()).await;
+    assert_eq!(ways(&scene.ask(400).await), [400, 0, 0, 0]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let again = scene.seen().len() - 400;
+    assert!((70..130).contains(&again), "{again} came again");
+    assert_eq!(scene.fates(Kind::Request, |fate| matches!(fate, Fate::Replayed(_))), again);
+    assert_eq!(scene.fates(Kind::Reply, |fate| fate == Fate::Unwanted), again);
+}
+
+#[tokio::test(start_paused = true)]
 async fn bytes_are_changed_there_and_back() {
     let there = scene(Conditions::default().tampering(0.3), Conditions::default()).await;
     let [right, wrong, ..] = ways(&there.ask(400).await);
@@ -310,4 +321,21 @@ async fn a_crash_ends_what_runs_on_a_host_and_its_name_is_free() {
     };
     let (answer, ()) = tokio::join!(scene.channel.request("x".into(), soon()), crash);
     assert_eq!(answer.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trace_is_bounded_and_its_digest_covers_all() {
+    let (network, near, _far) = pair(1).await;
+    let channel = dial(&near).await;
+    let mut digests = std::collections::BTreeSet::new();
+    for number in 0..4_200u32 {
+        channel.request(number.to_be_bytes().to_vec().into(), soon()).await.unwrap();
+        digests.insert(network.trace_digest().1);
+    }
+    assert_eq!(network.trace().len(), 16_384);
+    assert_eq!((network.trace_digest().0, digests.len()), (4 + 4 * 4_200, 4_200));
+    let last = network.trace().pop().unwrap();
+    assert_eq!((last.kind, last.fate, &*last.from), (Kind::Reply, Fate::Arrived, "far"));
+    network.reset_traffic();
+    assert_eq!(network.total().messages, 0);
 }

@@ -5,5 +5,6 @@ mod crash;
 mod faults;
 mod in_place;
 mod repeat;
+mod session;
 mod transport;
 mod world;

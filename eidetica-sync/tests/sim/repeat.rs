@@ -78,7 +78,7 @@ async fn story(world: World) -> (u64, [u8; 32], Vec<String>) {
         transport.listen(Arc::new(Ingesting(database.clone()))).await.unwrap();
         peers.push((name, database, transport, engine));
     }
-    let writer = world.network.transport("writer");
+    let writer = Arc::new(world.network.transport("writer"));
     // Many at once, from several tasks, and more than are proven without a thought.
     for round in 0..6 {
         let mut tasks = tokio::task::JoinSet::new();
@@ -97,20 +97,20 @@ async fn story(world: World) -> (u64, [u8; 32], Vec<String>) {
         let ids = database.difference(&database.get_tips().await.unwrap(), &[*database.root_id()]).await.unwrap();
         let mut entries = database.get_entries(&ids).await.unwrap();
         dice.shuffle(&mut entries);
-        for (name, ..) in &peers {
-            let sends = entries.chunks(20).map(|chunk| {
-                let mut page = Vec::new();
-                chunk.iter().for_each(|entry| pack(&entry.to_raw(), &mut page));
-                let (writer, name) = (&writer, *name);
-                async move {
-                    let options = CallOptions::timeout(Duration::from_secs(5));
-                    let channel = writer.dial(&address(name), options).await.map_err(|error| error.kind())?;
-                    channel.request(page.into(), options).await.map_err(|error| error.kind())
-                }
+        // All pages to both at once, so that much is proven at the same time as other work is done.
+        let mut sends = tokio::task::JoinSet::new();
+        for (name, chunk) in peers.iter().flat_map(|peer| entries.chunks(20).map(move |chunk| (peer.0, chunk))) {
+            let mut page = Vec::new();
+            chunk.iter().for_each(|entry| pack(&entry.to_raw(), &mut page));
+            let writer = writer.clone();
+            sends.spawn(async move {
+                let options = CallOptions::timeout(Duration::from_secs(5));
+                let channel = writer.dial(&address(name), options).await.map_err(|error| error.kind())?;
+                channel.request(page.into(), options).await.map_err(|error| error.kind())
             });
-            for send in sends {
-                said.push(format!("{:?}", send.await));
-            }
+        }
+        while let Some(sent) = sends.join_next().await {
+            said.push(format!("{:?}", sent.unwrap()));
         }
     }
     for (_, database, ..) in &peers {
@@ -137,4 +137,85 @@ fn the_same_seed_gives_the_same_run_and_another_another() {
         assert_eq!(one, same, "seed {seed}");
         assert!(digests.insert(one.1), "another seed has given the same trace as {seed}");
     }
+}
+
+/// Asks 300 times over a hostile line, 3 ms apart; what the network has seen, as text.
+async fn asked(world: World, elsewhere: bool, conditions: Conditions) -> Vec<String> {
+    struct Echo;
+    #[async_trait]
+    impl Service for Echo {
+        async fn handle(&self, _: Caller, message: Bytes) -> Result<Bytes> {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            Ok(message)
+        }
+    }
+    let network = &world.network;
+    let (near, far) = (network.transport("near"), network.transport("far"));
+    far.listen(Arc::new(Echo)).await.unwrap();
+    let channel = near.dial(&address("far"), CallOptions::default()).await.unwrap();
+    let aside = network.transport("aside").dial(&address("far"), CallOptions::default()).await.unwrap();
+    network.both_ways("near", "far", conditions);
+    let mut calls = tokio::task::JoinSet::new();
+    let (channel, aside) =
+        (Arc::<dyn eidetica_contract::Channel>::from(channel), Arc::<dyn eidetica_contract::Channel>::from(aside));
+    for number in 0..300u32 {
+        for channel in [Some(&channel), elsewhere.then_some(&aside)].into_iter().flatten() {
+            let channel = channel.clone();
+            calls.spawn(async move {
+                let message = Bytes::from(number.to_be_bytes().to_vec());
+                drop(channel.request(message, CallOptions::timeout(Duration::from_secs(9))).await);
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    calls.join_all().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let events = network.trace();
+    let of_the_line = events.iter().filter(|event| [&*event.from, &*event.to].contains(&"near"));
+    // Numbers are given to the messages of all links.
+    of_the_line.map(|event| format!("{:?} {:?} {:016x} {:?}", event.at, event.kind, event.hash, event.fate)).collect()
+}
+
+fn lines(seed: u64, elsewhere: bool, conditions: Conditions) -> Vec<String> {
+    sim::run(seed, move |world| asked(world, elsewhere, conditions))
+}
+
+#[test]
+fn every_fault_follows_from_the_seed() {
+    let hostile = Conditions::hostile();
+    let (one, other) = (lines(1, false, hostile), lines(2, false, hostile));
+    assert_eq!(one, lines(1, false, hostile));
+    for fate in
+        ["Sent", "HeldBack", "Again", "Replayed", "Changed", "Lost", "Broken", "BrokenAtWork", "Arrived", "Unwanted"]
+    {
+        let of = |lines: &[String]| -> Vec<String> {
+            lines
+                .iter()
+                .filter(|line| line.rsplit(' ').next().unwrap().split('(').next() == Some(fate))
+                .cloned()
+                .collect()
+        };
+        assert!(of(&one).len() > 1, "{fate} has not happened");
+        assert_ne!(of(&one), of(&other), "{fate} does not depend on the seed");
+    }
+}
+
+/// What goes over a link does not change what becomes of messages on another one.
+#[test]
+fn links_do_not_disturb_each_other() {
+    // Nothing is at work on both here but the service, which does not care.
+    let poor = Conditions::poor();
+    assert_eq!(lines(1, false, poor), lines(1, true, poor));
+}
+
+/// One more kind of fault leaves all other messages what they were.
+#[test]
+fn one_chance_does_not_change_another() {
+    let lost = |lines: &[String]| {
+        lines.iter().filter(|line| line.contains("Request") && line.ends_with("Lost")).cloned().collect::<Vec<_>>()
+    };
+    let conditions = Conditions::default().loss(0.2);
+    let (plain, more) = (lines(1, false, conditions), lines(1, false, conditions.duplication(0.5).tampering(0.2)));
+    assert!(lost(&plain).len() > 20 && more.len() > plain.len());
+    assert_eq!(lost(&plain), lost(&more));
 }

@@ -3,8 +3,15 @@
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
-use eidetica_core::Environment;
-use eidetica_sync::sim;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use eidetica_contract::{CallOptions, Caller, ErrorKind, Result, Service, Transport};
+use eidetica_core::crdt::Doc;
+use eidetica_core::store::DocStore;
+use eidetica_core::{Durability, Environment, SecretKey};
+use eidetica_sync::sim::{self, Host, check};
 
 #[test]
 fn a_year_passes_in_a_moment_and_hosts_may_be_wrong_about_it() {
@@ -54,4 +61,59 @@ fn a_world_that_does_not_end_is_given_up_with_its_seed() {
     });
     let message = stuck.unwrap_err().downcast::<String>().unwrap();
     assert!(message.contains("EIDETICA_SEED=77"), "{message}");
+}
+
+#[test]
+fn a_host_comes_back_with_its_clock_and_what_was_flushed() {
+    struct Silent;
+    #[async_trait]
+    impl Service for Silent {
+        async fn handle(&self, _: Caller, message: Bytes) -> Result<Bytes> {
+            Ok(message)
+        }
+    }
+    let lost: usize = sim::seeds(8)
+        .map(|seed| {
+            sim::run(seed, async |world| {
+                let mut host = Host::start(&world, "anna").await.unwrap();
+                host.environment.set_skew(3_000);
+                let key = SecretKey::generate(&*host.environment).unwrap();
+                let mut database = host.engine.create_database(Doc::new(), &key).await.unwrap();
+                let mut lost = 0;
+                for round in 0..6 {
+                    let transport = host.transport();
+                    transport.listen(Arc::new(Silent)).await.unwrap();
+                    let old = database.clone();
+                    for number in 0..5 {
+                        let transaction = database.new_transaction().await.unwrap();
+                        transaction.get_store::<DocStore>("notes").await.unwrap().set("number", number).await.unwrap();
+                        let durability = if number == 0 { Durability::Flushed } else { Durability::Buffered };
+                        transaction.commit_with(durability).await.unwrap();
+                    }
+                    if round % 3 == 2 {
+                        host.restart().await.unwrap();
+                    } else {
+                        lost += host.crash().await.unwrap().lost;
+                    }
+                    assert!(transport.addresses().is_empty());
+                    let dialled = transport.dial(&transport.address(), CallOptions::default()).await;
+                    assert_eq!(dialled.map(drop).unwrap_err().kind(), ErrorKind::Closed);
+                    assert_eq!(
+                        old.flush().await.and(old.get_tips().await.map(drop)).unwrap_err().kind(),
+                        ErrorKind::Closed
+                    );
+                    assert_eq!(host.environment.now().millis() - world.clock.now().millis(), 3_000);
+                    database = host.engine.open_database(old.root_id(), Some(key.clone())).await.unwrap();
+                    let held = database.entry_count().await.unwrap() as usize;
+                    assert!(
+                        held + lost >= 1 + 5 * (round + 1) && held > 5 * (round / 3 * 3) / 3,
+                        "{held} held, {lost} lost"
+                    );
+                }
+                check::all(&database, &mut world.dice("check")).await.unwrap();
+                lost
+            })
+        })
+        .sum();
+    assert!(lost > 0 || std::env::var_os("EIDETICA_SEED").is_some());
 }
