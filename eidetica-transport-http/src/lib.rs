@@ -72,7 +72,7 @@ pub const PATH: &str = "/eidetica/v1";
 const SCHEME: &str = "http";
 /// The type of both messages. It is also one that no page of a browser can send to a strange server unasked.
 const MESSAGE_TYPE: &str = "application/octet-stream";
-/// What is read at once, and so the largest head of a request or an answer: 64 KiB.
+/// How much is read ahead on one connection, about: 64 KiB. A head that has not ended by then, or soon after, is refused.
 const BUFFER: usize = 64 << 10;
 /// The greatest number of header lines.
 const HEADERS: usize = 64;
