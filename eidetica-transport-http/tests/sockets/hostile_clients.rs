@@ -36,7 +36,7 @@ async fn what_is_no_request_is_refused() {
         (format!("POST /eidetica/v1 HTTP/1.1\r\n{typed}transfer-encoding: chunked\r\n\r\nZZ\r\n"), "400"),
         (format!("POST /eidetica/v1 HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(100)), "431"),
         (format!("POST /eidetica/v1 HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(200_000)), "431"),
-        (format!("POST /{} HTTP/1.1\r\n\r\n", "y".repeat(200_000)), "414"),
+        (format!("POST /{} HTTP/1.1\r\n\r\n", "y".repeat(200_000)), "431"),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), ""),
         ("\0\0\0\0garbage\r\n\r\n".to_owned(), "400"),
         ("\r\n".repeat(100), ""),
