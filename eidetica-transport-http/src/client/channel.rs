@@ -19,6 +19,9 @@ use crate::deadline::after;
 use crate::endpoint::Target;
 use crate::refusal::understood;
 
+/// A refusal with more text than this, in bytes, ends its connection.
+const REFUSAL: u64 = 4096;
+
 /// A way to one peer, over connections that are shared with other channels to the same `host:port`.
 pub(crate) struct HttpChannel {
     target: Target,
@@ -57,9 +60,9 @@ impl HttpChannel {
         let _place = self.line.place().await.ok_or_else(closed)?;
         let mut request = self.post(message)?;
         loop {
-            let (mut connection, used) = self.line.take().await?;
-            let response = match connection.send(request).await {
-                Ok(response) => response,
+            let (connection, used) = self.line.take().await?;
+            let (connection, response) = match connection.send(request).await {
+                Ok(answered) => answered,
                 Err(mut failed) => match failed.take_message() {
                     // The other side had closed it while it was idle. Nothing of the request was handed to it, so this is no
                     // repetition; and it ends, since it happens once for each idle connection at most.
@@ -71,7 +74,9 @@ impl HttpChannel {
                 },
             };
             let answer = self.read(response).await?;
-            self.line.give_back(connection);
+            if let Some(connection) = connection {
+                self.line.give_back(connection);
+            }
             return answer;
         }
     }
@@ -87,12 +92,18 @@ impl HttpChannel {
         Ok(request)
     }
 
-    /// The answer; outside of it an error after which the connection is of no more use.
+    /// The answer, which may be a refusal. After an error outside of it the connection is of no more use.
     async fn read(&self, response: Response<Incoming>) -> Result<Result<Bytes>> {
         let (head, mut body) = response.into_parts();
         let typed = head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes() == MESSAGE_TYPE.as_bytes());
         if head.status != StatusCode::OK || !typed {
-            return Err(understood(head.status, &head.headers).with("address", &self.line.endpoint));
+            let refused = understood(head.status, &head.headers).with("address", &self.line.endpoint);
+            if body.size_hint().exact().is_none_or(|len| len > REFUSAL) {
+                return Err(refused);
+            }
+            // Read to its end, so that being refused costs no connection.
+            while let Some(Ok(_)) = body.frame().await {}
+            return Ok(Err(refused));
         }
         let announced = body.size_hint().exact();
         if announced.is_some_and(|len| len > self.max_message as u64) {
@@ -113,10 +124,13 @@ impl HttpChannel {
             }
             read.extend_from_slice(&data);
         }
+        if announced.is_some_and(|len| len != read.len() as u64) {
+            return Err(self.lost("the answer has ended early"));
+        }
         Ok(Ok(read.freeze()))
     }
 
-    fn lost(&self, error: hyper::Error) -> Error {
+    fn lost(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         let message = "the connection to the peer was lost; it may have seen the request";
         Error::new(ErrorKind::Unreachable, message).with("address", &self.line.endpoint).caused_by(error)
     }

@@ -1,5 +1,6 @@
 //! The connections to one `host:port`.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -47,8 +48,15 @@ struct Idle {
 /// A connection. Dropping it closes it, whatever is under way on it.
 pub(crate) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: AbortHandle,
+    driver: Driver,
     idle_since: Arc<Mutex<Option<Instant>>>,
+}
+
+/// The task of a connection, which ends with this.
+struct Driver {
+    task: AbortHandle,
+    /// Says nothing, and breaks off when the task has ended.
+    ended: oneshot::Receiver<()>,
 }
 
 impl Line {
@@ -135,12 +143,14 @@ impl Line {
         let idle_since = Arc::new(Mutex::new(None));
         let (since, keep) = (idle_since.clone(), self.keep + MARGIN);
         // Ends with the connection, with its time, or with whoever owns the handle.
+        let (end, ended) = oneshot::channel();
         let driver = tokio::spawn(async move {
-            tokio::pin!(connection);
+            let _end: oneshot::Sender<()> = end;
+            let mut connection = pin!(connection);
             let mut look = after(keep);
             loop {
                 tokio::select! {
-                    _ = &mut connection => return,
+                    _ = connection.as_mut() => return,
                     () = sleep_until(look) => {}
                 }
                 let idle: Option<Instant> = *since.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,7 +161,7 @@ impl Line {
                 }
             }
         });
-        Ok(Connection { sender, driver: driver.abort_handle(), idle_since })
+        Ok(Connection { sender, driver: Driver { task: driver.abort_handle(), ended }, idle_since })
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -160,12 +170,23 @@ impl Line {
 }
 
 impl Connection {
-    /// Sends a request. An error that holds the request says that not a byte of it was sent.
+    /// Sends a request. An error that holds the request says that not a byte of it was sent; an answer comes without its
+    /// connection if that has ended.
     pub(crate) async fn send(
-        &mut self,
+        mut self,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
-        self.sender.try_send_request(request).await
+    ) -> Result<(Option<Connection>, Response<Incoming>), TrySendError<Request<Full<Bytes>>>> {
+        let mut sent = pin!(self.sender.try_send_request(request));
+        tokio::select! {
+            biased;
+            sent = &mut sent => return sent.map(|response| (Some(self), response)),
+            _ = &mut self.driver.ended => {}
+        }
+        // A request that was queued in the moment in which the task ended may lie in the queue for ever: the task has emptied
+        // it before, and the queue lives as long as its sender. Without that one the request comes back.
+        let Connection { sender, driver: _driver, .. } = self;
+        drop(sender);
+        sent.await.map(|response| (None, response))
     }
 
     fn is_usable(&self, keep: Duration) -> bool {
@@ -178,8 +199,8 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for Driver {
     fn drop(&mut self) {
-        self.driver.abort();
+        self.task.abort();
     }
 }

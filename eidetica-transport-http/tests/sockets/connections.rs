@@ -29,6 +29,17 @@ async fn connections_are_used_again() {
 }
 
 #[tokio::test]
+async fn a_refusal_keeps_its_connection() {
+    let refusal = b"HTTP/1.1 507 Full\r\neidetica-error: 10\r\ncontent-length: 2\r\n\r\nno".to_vec();
+    let parrot = parrot(Says::Then(refusal)).await;
+    let channel = dial(&parrot.address).await;
+    for _ in 0..5 {
+        assert_eq!(kind(channel.request("x".into(), soon()).await), Some(ErrorKind::Full));
+    }
+    assert_eq!(parrot.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_given_up() {
     let parrot = parrot(Says::Then(answer(b"yes"))).await;
     let mut limits = HttpLimits::default();
