@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use eidetica_contract::{Address, ErrorKind, Transport};
 use eidetica_transport_http::HttpTransport;
 use tokio::net::{TcpListener, TcpStream};
@@ -34,7 +36,8 @@ async fn proxy(to: SocketAddr) -> (u16, String) {
             });
         }
     });
-    (port, certified.cert.pem())
+    let certificate = STANDARD.encode(certified.cert.der());
+    (port, format!("-----BEGIN CERTIFICATE-----\n{certificate}\n-----END CERTIFICATE-----\n"))
 }
 
 #[tokio::test]
