@@ -70,6 +70,12 @@ use crate::wishes::all_wishes;
 
 /// The transports that are part of this program.
 pub mod transports {
+    /// HTTP: simple, for fixed addresses and behind proxies.
+    #[cfg(feature = "http")]
+    pub mod http {
+        pub use eidetica_transport_http::{HttpTransport, HttpTransportBuilder};
+    }
+
     /// The transport in memory, for tests.
     pub mod memory {
         pub use eidetica_sync::transport::{MemoryNetwork, MemoryTransport, MemoryTransportBuilder};

@@ -1,0 +1,3 @@
+//! The HTTP transport on real sockets.
+
+mod sockets;
