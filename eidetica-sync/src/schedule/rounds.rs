@@ -96,7 +96,7 @@ impl Schedule {
             End::Failed(failure) => self.failed(round, &data, failure, random),
             End::Aborted if data.aborting => {}
             End::Aborted => {
-                self.want_again(lane, data.reasons);
+                self.want_again(lane, data.reasons.with(Reason::Retry));
                 let at = self.after(self.options.first_backoff);
                 self.retry_lane(lane, at);
             }

@@ -165,6 +165,15 @@ fn a_round_that_the_driver_gives_up_is_begun_again_after_a_pause() {
     let rounds = world.starts[&lane(0, 0)].len();
     assert_eq!(rounds, 21, "one each half second, since it is nobody's failure");
     assert_eq!(world.schedule.lane(peer(0), database(0)).unwrap().failed, 0);
+    // Also one that somebody has asked for, if it was to bring what a watch had not fetched.
+    world.pass(seconds(1), |_| done());
+    world.schedule.watched_by(world.now, peer(0), [database(0)].into());
+    world.schedule.committed(world.now, database(0));
+    world.schedule.ask(world.now, peer(0), database(0)).unwrap();
+    world.poll();
+    world.end(lane(0, 0), End::Aborted);
+    world.pass(seconds(10), |_| done());
+    assert_eq!(world.schedule.unsettled().count(), 0);
 }
 
 #[test]
