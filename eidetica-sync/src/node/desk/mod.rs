@@ -137,7 +137,8 @@ impl Desk {
         let peer = sealed.peer;
         // What is none of version 1 may come from a newer program.
         let request = Request::parse(&sealed.payload).ok_or(ErrorKind::InvalidInput)?;
-        let _place = match self.state().sessions.is_known(&peer) {
+        let known = self.state().sessions.is_known(&peer);
+        let _place = match known {
             true => None,
             false => {
                 let now = self.start.elapsed();
