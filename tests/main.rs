@@ -6,4 +6,6 @@ mod local;
 mod oracle;
 mod sim;
 mod spec;
+#[cfg(feature = "http")]
+mod sync;
 mod users;

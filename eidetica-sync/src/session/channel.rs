@@ -161,9 +161,15 @@ impl SessionChannel {
         if let Some(session) = self.state().session(self.start.elapsed())? {
             return Ok(session);
         }
-        let greeting = self.state().greet()?;
-        let answer = self.send(greeting.message(), deadline).await?;
-        self.state().welcome(self.start.elapsed(), greeting, &answer)
+        loop {
+            let greeting = self.state().greet()?;
+            // All requests wait for this one answer: if it is lost, not for as long as a request may take.
+            let soon = deadline.min(Instant::now() + GREETING);
+            match self.send(greeting.message(), soon).await {
+                Err(error) if error.kind() == ErrorKind::Timeout && Instant::now() < deadline => {}
+                answer => return self.state().welcome(self.start.elapsed(), greeting, &answer?),
+            }
+        }
     }
 
     fn send(&self, message: Bytes, deadline: Instant) -> impl Future<Output = Result<Bytes>> + use<> {
@@ -181,6 +187,9 @@ impl fmt::Debug for SessionChannel {
         f.debug_struct("SessionChannel").field("state", &*self.state()).finish_non_exhaustive()
     }
 }
+
+/// How long the answer to a greeting is waited for before another one is sent.
+const GREETING: Duration = Duration::from_secs(3);
 
 /// One message there and one back, until the deadline also if the transport forgets it.
 async fn send(channel: Arc<dyn Channel>, message: Bytes, deadline: Instant) -> Result<Bytes> {

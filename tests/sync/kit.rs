@@ -1,0 +1,64 @@
+//! Instances with a user each, over HTTP on this machine.
+
+use std::time::Duration;
+
+use eidetica::backend::database::Memory;
+use eidetica::store::DocStore;
+use eidetica::sync::transports::http::HttpTransport;
+use eidetica::sync::{Address, Syncer};
+use eidetica::user::KeyId;
+use eidetica::{Database, Instance, Result, User};
+
+pub struct Device {
+    pub instance: Instance,
+    pub user: User,
+    pub key: KeyId,
+    pub sync: Syncer,
+}
+
+impl Device {
+    /// A device with a user without a password. It can call others.
+    pub async fn new(name: &str) -> Device {
+        let instance = Instance::open(Box::new(Memory::new())).await.unwrap();
+        instance.create_user(name, None).await.unwrap();
+        Device::of(instance, name, None).await
+    }
+
+    pub async fn of(instance: Instance, name: &str, password: Option<&str>) -> Device {
+        instance.enable_sync().await.unwrap();
+        let user = instance.login_user(name, password).await.unwrap();
+        let key = user.get_default_key().unwrap();
+        let sync = instance.sync().unwrap();
+        sync.register_transport("http", HttpTransport::builder().bind("127.0.0.1:0")).await.unwrap();
+        Device { instance, user, key, sync }
+    }
+
+    /// Listens, and says where.
+    pub async fn listen(&self) -> Address {
+        self.sync.accept_connections().await.unwrap();
+        self.sync.get_server_address_async().await.unwrap()
+    }
+}
+
+pub async fn set(database: &Database, key: &str, value: &str) -> Result<()> {
+    let transaction = database.new_transaction().await?;
+    transaction.get_store::<DocStore>("notes").await?.set(key, value).await?;
+    transaction.commit().await.map(|_| ())
+}
+
+pub async fn get(database: &Database, key: &str) -> Option<String> {
+    let notes = database.get_store_viewer::<DocStore>("notes").await.ok()?;
+    notes.get_string(key).await.ok()
+}
+
+/// Waits until this is so.
+pub async fn until<F: Future<Output = bool>>(what: &str, so: impl Fn() -> F) {
+    let wait = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(30), wait).await.is_err() {
+        panic!("after half a minute still not: {what}");
+    }
+}

@@ -1,0 +1,6 @@
+//! Sync as an application sees it, over real sockets.
+
+mod access;
+mod guide;
+mod kit;
+mod live;
