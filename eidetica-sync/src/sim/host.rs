@@ -64,7 +64,8 @@ impl Host {
     }
 
     /// Crashes, on the network as well, and starts anew on what has survived. Handles from before answer
-    /// [`Closed`](eidetica_contract::ErrorKind::Closed); those who hold them let go of them, and of their tasks.
+    /// [`Closed`](eidetica_contract::ErrorKind::Closed) to whatever needs the disk; those who hold them let go of them, and of their
+    /// tasks.
     ///
     /// Errors: those of [`Engine::open`]. Cancellation: it has crashed, and does not run.
     pub async fn crash(&mut self) -> Result<Survived> {

@@ -68,7 +68,10 @@ impl Node {
         }
         if dice.chance(0.4) {
             let committed = transaction.commit_with(Durability::Flushed).await?;
-            self.ledger.note(committed.id);
+            // Where nothing was to be written, the id is that of a head that may not be flushed.
+            if committed.written {
+                self.ledger.note(committed.id);
+            }
         } else {
             transaction.commit_with(Durability::Buffered).await?;
         }

