@@ -114,7 +114,7 @@ async fn a_flood_from_one_origin_writes_at_a_pace_and_is_answered_all_the_same()
     assert!(filing.is_some());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn two_processes_that_put_down_at_once_keep_the_bound_and_lose_nothing() {
     let store = Store::new();
     let engines = [store.open().await, store.open().await];

@@ -106,8 +106,9 @@ impl Backend for Store {
     }
 
     async fn commit(&self, batch: WriteBatch) -> Result<()> {
+        self.inner.commit(batch).await?;
         self.commits.fetch_add(1, Ordering::SeqCst);
-        self.inner.commit(batch).await
+        Ok(())
     }
 
     async fn flush(&self) -> Result<()> {
@@ -119,7 +120,8 @@ impl Backend for Store {
     }
 
     async fn changed(&self) -> Result<u64> {
-        self.inner.changed().await
+        // What one engine commits, another one has to notice.
+        Ok(self.commits() as u64)
     }
 
     async fn close(&self) -> Result<()> {
