@@ -106,6 +106,8 @@ impl Backend for Store {
     }
 
     async fn commit(&self, batch: WriteBatch) -> Result<()> {
+        // As on a disk, others come in between what was read and what is written.
+        tokio::task::yield_now().await;
         self.inner.commit(batch).await?;
         self.commits.fetch_add(1, Ordering::SeqCst);
         Ok(())
