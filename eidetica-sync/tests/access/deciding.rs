@@ -185,10 +185,16 @@ async fn of_many_who_decide_at_once_one_does() {
         let has = database.now().right_of(user.public()).await.unwrap();
         let grown = database.entry_count().await.unwrap() - entries;
         let state = books[1].0.get(&request).await.unwrap().state;
-        match approved {
-            true => assert!(has == Right::WRITE && grown == 1 && matches!(state, RequestState::Approved { .. })),
-            false => assert!(has == Right::NONE && grown == 0 && matches!(state, RequestState::Rejected { .. })),
-        }
+        let expected = match approved {
+            true => (Right::WRITE, 1, "approved"),
+            false => (Right::NONE, 0, "rejected"),
+        };
+        let state = match state {
+            RequestState::Approved { .. } => "approved",
+            RequestState::Rejected { .. } => "rejected",
+            _ => "pending",
+        };
+        assert_eq!((has, grown, state), expected, "round {round}");
     }
 }
 

@@ -114,7 +114,7 @@ async fn a_flood_from_one_origin_writes_at_a_pace_and_is_answered_all_the_same()
     assert!(filing.is_some());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn two_processes_that_put_down_at_once_keep_the_bound_and_lose_nothing() {
     let store = Store::new();
     let engines = [store.open().await, store.open().await];
@@ -125,7 +125,7 @@ async fn two_processes_that_put_down_at_once_keep_the_bound_and_lose_nothing() {
         books.push((small(engine).await, engine.open_database(&id, None).await.unwrap()));
     }
     let mut tasks = Vec::new();
-    for n in 0..6 {
+    for n in 0..7 {
         let (book, database) = books[n as usize % 2].clone();
         tasks.push(tokio::spawn(async move { ask_pending(&book, &nth(id, n, n), &database).await }));
     }
@@ -133,7 +133,7 @@ async fn two_processes_that_put_down_at_once_keep_the_bound_and_lose_nothing() {
     for task in tasks {
         ids.push(task.await.unwrap());
     }
-    assert_eq!(books[0].0.requests().await.unwrap().len(), 6, "nothing is lost");
+    assert_eq!(books[0].0.requests().await.unwrap().len(), 7, "nothing is lost");
     let listed: Vec<_> = books[1].0.requests().await.unwrap().into_iter().map(|(id, _)| id).collect();
     assert!(ids.iter().all(|id| listed.contains(id)), "and both call them the same");
     let mut tasks = Vec::new();
