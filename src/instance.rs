@@ -16,6 +16,8 @@ use crate::sync::Wishing;
 use crate::user::Attempts;
 
 // Linking a backend is what registers it; a crate that nothing names is dropped by the linker.
+#[cfg(feature = "redb")]
+use eidetica_backend_redb as _;
 #[cfg(feature = "sqlite")]
 use eidetica_backend_sqlite as _;
 

@@ -56,6 +56,8 @@ pub mod backend {
 
     /// The backends that are part of this program.
     pub mod database {
+        #[cfg(feature = "redb")]
+        pub use eidetica_backend_redb::Redb;
         #[cfg(feature = "sqlite")]
         pub use eidetica_backend_sqlite::Sqlite;
         pub use eidetica_core::Memory;

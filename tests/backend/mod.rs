@@ -1,11 +1,12 @@
-//! Backends: one model for all of them, and what only SQLite can get wrong.
+//! Backends: one model for all of them, and what each of them can get wrong.
 
 pub(crate) mod children;
 mod crash;
 pub(crate) mod durability;
 mod model;
 mod modes;
-mod redb_sketch;
+mod redb_errors;
+mod redb_flush;
 pub(crate) mod sqlite_errors;
 mod steps;
 mod subject;

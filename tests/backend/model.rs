@@ -86,8 +86,8 @@ fn sqlite_in_memory_keeps_the_contract() {
 }
 
 #[test]
-fn redb_sketch_keeps_the_contract() {
-    check(Subject::RedbSketch, 100);
+fn redb_keeps_the_contract() {
+    check(Subject::Redb, 100);
 }
 
 fn check(subject: Subject, cases: u32) {
@@ -313,7 +313,7 @@ async fn check_page(view: &dyn Snapshot, model: &Model, scan: &Scan) -> Option<B
 /// A scan for no rows is refused, not answered with nothing.
 #[tokio::test]
 async fn a_scan_for_no_rows_is_refused() {
-    for subject in [Subject::Memory, Subject::SqliteFile, Subject::SqliteInMemory, Subject::RedbSketch] {
+    for subject in [Subject::Memory, Subject::SqliteFile, Subject::SqliteInMemory, Subject::Redb] {
         let directory = tempfile::tempdir().unwrap();
         let store = subject.open(Path::new(directory.path())).await;
         let view = store.snapshot().await.unwrap();

@@ -3,18 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use eidetica_backend_redb::Redb;
 use eidetica_backend_sqlite::Sqlite;
 use eidetica_contract::Backend;
 use eidetica_core::Memory;
-
-use super::redb_sketch::Redb;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Subject {
     Memory,
     SqliteFile,
     SqliteInMemory,
-    RedbSketch,
+    Redb,
 }
 
 impl Subject {
@@ -25,7 +24,7 @@ impl Subject {
             Subject::Memory => Arc::new(Memory::new()),
             Subject::SqliteFile => Arc::new(Sqlite::builder().path(&path).page_cache(2 << 20).open().await.unwrap()),
             Subject::SqliteInMemory => Arc::new(Sqlite::in_memory().await.unwrap()),
-            Subject::RedbSketch => Arc::new(Redb::open(&path).unwrap()),
+            Subject::Redb => Arc::new(Redb::builder(&path).page_cache(2 << 20).open().await.unwrap()),
         }
     }
 }
