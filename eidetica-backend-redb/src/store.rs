@@ -27,7 +27,10 @@ inventory::submit! {
             Ok(Box::new(Redb::open(rest).await?) as Box<dyn Backend>)
         })
     })
+    .with_capabilities(CAPABILITIES)
 }
+
+const CAPABILITIES: Capabilities = Capabilities::none().durable().compact().check();
 
 /// A store in a redb file.
 ///
@@ -107,7 +110,7 @@ impl Builder {
         };
         let engine = writing.run(opening).instrument(span).await?;
         let mut info = BackendInfo::new("redb", engine.path.display().to_string());
-        info.capabilities = Capabilities::default().durable().compact().check();
+        info.capabilities = CAPABILITIES;
         Ok(Redb {
             writing,
             syncing: Arc::new(Worker::start("redb-sync")?),

@@ -31,7 +31,12 @@ inventory::submit! {
             Ok(Box::new(store) as Box<dyn Backend>)
         })
     })
+    .with_capabilities(IN_A_FILE)
 }
+
+/// In memory there is nothing that lasts, and nobody to share it with.
+const IN_MEMORY: Capabilities = Capabilities::none().compact().check();
+const IN_A_FILE: Capabilities = IN_MEMORY.durable().shared();
 
 /// A store in a SQLite file.
 ///
@@ -169,8 +174,7 @@ impl Builder {
             true => BackendInfo::new("sqlite", "memory"),
             false => BackendInfo::new("sqlite", site.path.display().to_string()),
         };
-        let capabilities = Capabilities::default().compact().check();
-        let capabilities = if volatile { capabilities } else { capabilities.durable().shared() };
+        let capabilities = if volatile { IN_MEMORY } else { IN_A_FILE };
         Ok(Opened {
             writer,
             flusher: Arc::new(flusher),

@@ -110,6 +110,19 @@ pub enum Command {
         /// A file that does not exist yet.
         file: PathBuf,
     },
+    /// Copy a store with everything in it into a new one, of this or another backend, and check the copy.
+    Copy {
+        /// The store to copy, such as `sqlite:notes.db`.
+        #[arg(value_name = "URL", value_parser = crate::store_url::form)]
+        from: String,
+        /// A store that does not exist yet, such as `redb:notes.redb`.
+        #[arg(value_name = "NEW_URL", value_parser = crate::store_url::form)]
+        to: String,
+    },
+    /// List the kinds of stores that are part of this program.
+    Backends,
+    /// List the ways to other devices that are part of this program.
+    Transports,
     /// Check every signature, every right and every record, of one database or of all.
     Verify { database: Option<String> },
     /// Rebuild what follows from the entries, for one database or for all.

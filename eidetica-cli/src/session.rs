@@ -178,7 +178,7 @@ impl Session {
 }
 
 /// The file that a URL names; `None` for stores that are gone with the process.
-fn file_of(url: &str) -> Option<PathBuf> {
+pub fn file_of(url: &str) -> Option<PathBuf> {
     let (_, rest) = url.split_once(':')?;
     let volatile = rest.is_empty() || rest == ":memory:";
     (!volatile).then(|| Path::new(rest).to_owned())

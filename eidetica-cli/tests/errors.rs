@@ -115,7 +115,7 @@ fn a_scheme_that_is_unknown_is_named_with_those_there_are() {
         if arguments[0] != "restore" {
             assert_eq!((code, &error["kind"]), (3, &json!("NotFound")), "{error}");
             assert_eq!(error["context"]["scheme"], "nosuch", "{error}");
-            assert_eq!(error["context"]["known"], "memory, sqlite", "{error}");
+            assert_eq!(error["context"]["known"], "memory, redb, sqlite", "{error}");
         }
     }
 }

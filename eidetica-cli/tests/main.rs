@@ -1,6 +1,7 @@
 //! The command as its users run it: as a process, on the table of airports.
 
 mod care;
+mod copy;
 mod errors;
 mod history;
 mod import;

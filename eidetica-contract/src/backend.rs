@@ -246,30 +246,35 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
+    /// None at all.
+    pub const fn none() -> Capabilities {
+        Capabilities { durable: false, shared: false, compact: false, check: false }
+    }
+
     /// Declares that what was flushed survives.
     #[must_use]
-    pub fn durable(mut self) -> Capabilities {
+    pub const fn durable(mut self) -> Capabilities {
         self.durable = true;
         self
     }
 
     /// Declares that several processes may share the store.
     #[must_use]
-    pub fn shared(mut self) -> Capabilities {
+    pub const fn shared(mut self) -> Capabilities {
         self.shared = true;
         self
     }
 
     /// Declares [`Maintenance::Compact`].
     #[must_use]
-    pub fn compact(mut self) -> Capabilities {
+    pub const fn compact(mut self) -> Capabilities {
         self.compact = true;
         self
     }
 
     /// Declares [`Maintenance::Check`].
     #[must_use]
-    pub fn check(mut self) -> Capabilities {
+    pub const fn check(mut self) -> Capabilities {
         self.check = true;
         self
     }

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::{Backend, Error, ErrorKind, Result, TransportBuilder};
+use crate::{Backend, Capabilities, Error, ErrorKind, Result, TransportBuilder};
 
 /// What opening a backend returns.
 pub type OpenFuture = Pin<Box<dyn Future<Output = Result<Box<dyn Backend>>> + Send>>;
@@ -46,12 +46,22 @@ pub struct BackendEntry {
     /// untouched; [`ErrorKind::Corrupted`]; [`ErrorKind::Locked`]; [`ErrorKind::PermissionDenied`], [`ErrorKind::ReadOnly`],
     /// [`ErrorKind::Full`], [`ErrorKind::Io`]. Cancellation: the store may or may not have been created.
     pub open: fn(rest: &str) -> OpenFuture,
+    /// What its stores can do as a rule, for those who choose one. [`BackendInfo`](crate::BackendInfo) says it of a store
+    /// that is open.
+    pub capabilities: Capabilities,
 }
 
 impl BackendEntry {
     /// An entry.
     pub const fn new(scheme: &'static str, origin: &'static str, open: fn(&str) -> OpenFuture) -> BackendEntry {
-        BackendEntry { scheme, origin, open }
+        BackendEntry { scheme, origin, open, capabilities: Capabilities::none() }
+    }
+
+    /// Says what its stores can do.
+    #[must_use]
+    pub const fn with_capabilities(mut self, capabilities: Capabilities) -> BackendEntry {
+        self.capabilities = capabilities;
+        self
     }
 }
 
@@ -86,6 +96,7 @@ inventory::collect!(TransportEntry);
 pub struct RegisteredBackend {
     scheme: Cow<'static, str>,
     origin: Cow<'static, str>,
+    capabilities: Capabilities,
     open: Arc<dyn Fn(&str) -> OpenFuture + Send + Sync>,
 }
 
@@ -106,7 +117,20 @@ impl RegisteredBackend {
         origin: impl Into<Cow<'static, str>>,
         open: impl Fn(&str) -> OpenFuture + Send + Sync + 'static,
     ) -> RegisteredBackend {
-        RegisteredBackend { scheme: scheme.into(), origin: origin.into(), open: Arc::new(open) }
+        let capabilities = Capabilities::none();
+        RegisteredBackend { scheme: scheme.into(), origin: origin.into(), capabilities, open: Arc::new(open) }
+    }
+
+    /// Says what its stores can do.
+    #[must_use]
+    pub fn with_capabilities(mut self, capabilities: Capabilities) -> RegisteredBackend {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// What its stores can do as a rule.
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
     /// What stands before the first colon of its URLs.
@@ -148,7 +172,7 @@ impl RegisteredTransport {
 
 impl From<BackendEntry> for RegisteredBackend {
     fn from(entry: BackendEntry) -> RegisteredBackend {
-        RegisteredBackend::new(entry.scheme, entry.origin, entry.open)
+        RegisteredBackend::new(entry.scheme, entry.origin, entry.open).with_capabilities(entry.capabilities)
     }
 }
 

@@ -312,7 +312,7 @@ impl Disk {
         self.0.path()
     }
 
-    fn remount(&self, mode: &str) {
+    pub(crate) fn remount(&self, mode: &str) {
         let status = Command::new("mount").arg("-o").arg(format!("remount,{mode}")).arg(self.path()).status().unwrap();
         assert!(status.success(), "cannot remount {mode}: a file is still open for writing");
     }

@@ -18,6 +18,7 @@ mod lists;
 mod memory;
 mod odd;
 mod rebuild;
+mod redb_disk;
 mod shapes;
 mod share;
 mod smoke;

@@ -2,7 +2,9 @@
 
 mod about;
 mod care;
+mod copy;
 mod history;
+mod linked;
 mod row;
 mod rows;
 mod transfer;
@@ -30,6 +32,15 @@ pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrup
         import::run(store, &arguments.who, import, output, interrupt).await?;
         return Ok(ExitCode::SUCCESS);
     }
+    match &arguments.command {
+        Command::Copy { from, to } => {
+            copy::run(from, to, &arguments.who, output, interrupt).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Backends => return linked::backends(output).map(|()| ExitCode::SUCCESS),
+        Command::Transports => return linked::transports(output).map(|()| ExitCode::SUCCESS),
+        _ => {}
+    }
     if let Command::Restore { file, .. } = &arguments.command {
         // What is wrong with the file shows before a store is touched.
         interrupt.guard(transfer::check(file)).await?;
@@ -54,8 +65,8 @@ pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrup
 async fn on(session: &Session, arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {
     let mut code = ExitCode::SUCCESS;
     match &arguments.command {
-        Command::Import(_) => {
-            return Err(Error::new(ErrorKind::Internal, "an import runs on its own").into());
+        Command::Import(_) | Command::Copy { .. } | Command::Backends | Command::Transports => {
+            return Err(Error::new(ErrorKind::Internal, "a command that opens no store itself").into());
         }
         Command::Get(get) => {
             let database = database(session, &get.database).await?;
