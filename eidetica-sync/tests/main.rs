@@ -1,4 +1,5 @@
-//! The tests of sessions and of the transport in memory, in one binary.
+//! The tests of sessions, of reconciliation and of the transport in memory, in one binary.
 
+mod reconcile;
 mod session;
 mod transport;

@@ -34,7 +34,6 @@ impl Numbers {
     }
 
     /// How many numbers it holds.
-    #[cfg(test)]
     pub fn len(&self) -> u64 {
         self.0.iter().map(|(start, end)| end - start).sum()
     }
@@ -53,6 +52,17 @@ impl Numbers {
     /// The greatest number.
     pub fn last(&self) -> Option<u64> {
         self.0.last().map(|(_, end)| end - 1)
+    }
+
+    /// The number that has so many smaller ones in the set.
+    pub fn nth(&self, mut before: u64) -> Option<u64> {
+        for (start, end) in self.0.iter() {
+            match before.checked_sub(end - start) {
+                None => return Some(start + before),
+                Some(rest) => before = rest,
+            }
+        }
+        None
     }
 
     /// All numbers, ascending.
@@ -192,6 +202,7 @@ mod tests {
             prop_assert_eq!(back(&x.below(n)), a.range(..n).copied().collect::<BTreeSet<_>>());
             prop_assert_eq!(x.contains(n), a.contains(&n));
             prop_assert_eq!(x.len(), a.len() as u64);
+            prop_assert_eq!((0..45).map_while(|at| x.nth(at)).collect::<Vec<_>>(), a.iter().copied().collect::<Vec<_>>());
             let mut out = Writer::new();
             x.write(&mut out);
             prop_assert_eq!(Numbers::read(&mut Reader::new(&out.finish())), Ok(x));
