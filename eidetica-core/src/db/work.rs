@@ -172,8 +172,28 @@ impl<'a> Work<'a> {
     }
 
     /// True if the entry is here.
-    pub async fn knows(&self, id: &Id) -> Result<bool> {
-        Ok(places(&self.rows, self.core.number, &[*id]).await?[0].is_some())
+    pub async fn knows(&self, entry: &VerifiedEntry) -> Result<bool> {
+        Ok(self.place_of(entry).await?.is_some())
+    }
+
+    /// Where the entry is, if it is here. One that is later than all that are here cannot be, so most that are new need no
+    /// look.
+    async fn place_of(&self, entry: &VerifiedEntry) -> Result<Option<Place>> {
+        if entry.header().time > self.state.meta.latest {
+            return Ok(None);
+        }
+        Ok(places(&self.rows, self.core.number, &[entry.id()]).await?.pop().flatten())
+    }
+
+    /// Where these entries are, each `None` if it is not here. Of heads that is known, and most parents are heads.
+    async fn places(&self, ids: &[Id]) -> Result<Vec<Option<Place>>> {
+        let mut found: Vec<Option<Place>> = ids.iter().map(|id| self.state.meta.tip(id).map(Place::from)).collect();
+        let others: Vec<Id> = ids.iter().zip(&found).filter(|(_, place)| place.is_none()).map(|(id, _)| *id).collect();
+        if !others.is_empty() {
+            let mut looked_up = places(&self.rows, self.core.number, &others).await?.into_iter();
+            found.iter_mut().filter(|place| place.is_none()).for_each(|place| *place = looked_up.next().flatten());
+        }
+        Ok(found)
     }
 
     async fn judge(&mut self, entry: VerifiedEntry, local: bool, deltas: &[NewDelta]) -> Result<Verdict> {
@@ -181,13 +201,13 @@ impl<'a> Work<'a> {
         if entry.database() != self.core.id {
             return Ok(Verdict::Refused(Refused::ForeignDatabase));
         }
-        if let [Some(place)] = places(&self.rows, self.core.number, &[entry.id()]).await?[..] {
+        if let Some(place) = self.place_of(&entry).await? {
             return self.complete(place, &entry).await;
         }
         if header.parents.is_empty() && self.state.meta.next > 0 {
             return Ok(Verdict::Refused(Refused::ForeignDatabase));
         }
-        let parents = places(&self.rows, self.core.number, &header.parents).await?;
+        let parents = self.places(&header.parents).await?;
         let missing: Vec<Id> =
             header.parents.iter().zip(&parents).filter(|(_, place)| place.is_none()).map(|(id, _)| *id).collect();
         if !missing.is_empty() {
