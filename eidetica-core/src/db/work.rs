@@ -308,9 +308,15 @@ impl<'a> Work<'a> {
         let read = if new.is_none() { algebra.delta_of(&stored.entry, &info.name, &info.kind) } else { None };
         let Some(delta) = new.or(read.as_ref()) else { return Ok(()) };
         let stamp = Stamp { number: stored.number, time: stored.entry.header().time, id: stored.entry.id() };
-        let store = info.at(self.core.number);
-        let mut applier = Applier { rows: &mut self.rows, store, stamp, seen: below, touched };
-        delta.apply(&mut applier, &mut IndexWriter { indexes: &info.indexes }).await
+        let mut applier =
+            Applier { rows: &mut self.rows, info, store: info.at(self.core.number), stamp, seen: below, touched };
+        delta.apply(&mut applier, &mut IndexWriter { indexes: &info.indexes }).await?;
+        // Not before: what the delta itself puts below a path comes behind what it does at the path.
+        let deepest = u32::try_from(delta.deepest()).unwrap_or(StoreInfo::UNKNOWN);
+        if deepest > info.deepest {
+            self.change_store(StoreInfo { deepest, ..info.clone() });
+        }
+        Ok(())
     }
 
     /// The store of this name and kind, made known if it is new. A store whose kind is unknown here falls behind from this
@@ -327,6 +333,7 @@ impl<'a> Work<'a> {
                 applied_below: (!knows).then_some(number),
                 stale: false,
                 partial: false,
+                deepest: 0,
                 indexes: Vec::new(),
             }),
         }
@@ -342,7 +349,7 @@ impl<'a> Work<'a> {
 
     /// Applies what a store has missed, at most `most` entries. True when it is up to date.
     pub async fn catch_up(&mut self, name: &str, kind: &str, most: usize) -> Result<bool> {
-        let Some(info) = self.state.catalog.get(name, kind).cloned() else { return Ok(true) };
+        let Some(mut info) = self.state.catalog.get(name, kind).cloned() else { return Ok(true) };
         let Some(from) = info.applied_below else { return Ok(true) };
         if self.core.algebra(kind).is_none() {
             return Ok(true);
@@ -365,6 +372,8 @@ impl<'a> Work<'a> {
             let below = self.below(&stored.entry).await?;
             partial |= stored.entry.deltas().any(|(d, body)| d.name == name && d.kind == kind && body.is_none());
             self.apply_delta(&info, &stored, &below, &mut Vec::new(), None).await?;
+            // It may be deeper now.
+            info = self.state.catalog.get(name, kind).cloned().unwrap_or(info);
         }
         let last = page.rows.last().map_or(from, |(key, _)| trailing_number(key) + 1);
         self.change_store(StoreInfo { applied_below: page.more.then_some(last), partial, ..(*info).clone() });

@@ -38,14 +38,49 @@ pub(crate) struct Actor<'a> {
     pub seen: &'a Seen,
 }
 
+/// How many cells are looked up at once.
+const LOOK_AHEAD: usize = 256;
+
 /// Applies the delta of an entry to the rows of a store.
+///
+/// Below a path that is as long as any in the store nothing lives. What such paths hold is looked up many at a time: an
+/// action at one of them changes records there and above it, and whatever else the delta does above it has been done by then.
 pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &DocOperations) -> Result<()> {
     let mut above = Above::default();
-    for (path, action) in delta.iter() {
-        above.move_to(applier, path).await?;
-        apply_one(applier, &mut above, &action).await?;
+    let mut operations = delta.iter().peekable();
+    let this = applier.stamp.id;
+    loop {
+        let (mut run, mut cells) = (Vec::new(), Vec::new());
+        while run.len() < LOOK_AHEAD
+            && let Some((path, action)) = operations.next_if(|(path, _)| applier.info.ends_at(path.0.len()))
+        {
+            cells.push(path.cell(this));
+            run.push((path, action));
+        }
+        let records = applier.record_of_each(&cells).await?;
+        for (((path, action), cell), record) in run.into_iter().zip(cells).zip(records) {
+            above.move_to(applier, path).await?;
+            let here = record.map(|record| (cell.clone(), record)).into_iter().collect();
+            apply_one(applier, &mut above, cell, here, &action).await?;
+        }
+        match operations.next() {
+            None => return Ok(()),
+            Some((path, action)) => {
+                above.move_to(applier, path).await?;
+                let cell = above.path.cell(this);
+                let here = at_and_below(applier, &cell, &action).await?;
+                apply_one(applier, &mut above, cell, here, &action).await?;
+            }
+        }
     }
-    Ok(())
+}
+
+/// The live records that an action at a cell may change there and below it, in the order of their cells.
+async fn at_and_below(applier: &Applier<'_>, cell: &Cell, action: &Action<Bytes>) -> Result<Vec<(Cell, Bytes)>> {
+    if action.covers_below() {
+        return applier.records_below(&prefix_of(cell)).await;
+    }
+    Ok(applier.record(cell).await?.map(|record| (cell.clone(), record)).into_iter().collect())
 }
 
 /// The live records above a path, as they are now. The operations of a delta are in the order of their paths, so most of
@@ -112,16 +147,17 @@ impl Above {
     }
 }
 
-async fn apply_one(applier: &mut Applier<'_>, above: &mut Above, action: &Action<Bytes>) -> Result<()> {
-    let this = applier.stamp.id;
-    let cell = above.path.cell(this);
+/// Lets one action happen. `here` are the live records that it may change at its cell and below.
+async fn apply_one(
+    applier: &mut Applier<'_>,
+    above: &mut Above,
+    cell: Cell,
+    here: Vec<(Cell, Bytes)>,
+    action: &Action<Bytes>,
+) -> Result<()> {
     // In the order of their cells: a path sorts before what is below it.
     let mut before: Vec<(Cell, Bytes)> = above.records.iter().flatten().cloned().collect();
-    if action.covers_below() {
-        before.extend(applier.records_below(&prefix_of(&cell)).await?);
-    } else if let Some(record) = applier.record(&cell).await? {
-        before.push((cell.clone(), record));
-    }
+    before.extend(here);
     if let Some(payload) = action.value()
         && before.iter().all(|(other, _)| *other == cell)
     {
