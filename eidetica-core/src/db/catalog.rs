@@ -125,3 +125,24 @@ impl StoreInfo {
         Ok(StoreInfo { number, name, kind, applied_below, stale, partial, deepest, indexes })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_the_first_layout_may_be_of_any_depth() {
+        let indexes = vec![IndexDefinition { number: 3, field: "f".into() }];
+        let (name, kind) = ("s".to_owned(), "k".to_owned());
+        let info =
+            StoreInfo { number: 7, name, kind, applied_below: None, stale: false, partial: true, deepest: 2, indexes };
+        assert_eq!(StoreInfo::parse(7, &info.to_bytes()).unwrap(), info);
+        assert!(info.ends_at(2) && !info.ends_at(1));
+        let mut first = info.to_bytes();
+        first.pop();
+        first[0] -= 1;
+        let first = StoreInfo::parse(7, &first).unwrap();
+        assert_eq!(first, StoreInfo { deepest: StoreInfo::UNKNOWN, ..info });
+        assert!(!first.ends_at(usize::MAX));
+    }
+}

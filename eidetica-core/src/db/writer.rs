@@ -195,14 +195,7 @@ async fn run(mut queue: mpsc::Receiver<Order>, writer: Arc<Mutex<Writer>>) {
     let mut busy = false;
     let mut due = None;
     while busy || !closing {
-        if busy {
-            while orders.len() < GROUP_COMMITS {
-                match queue.try_recv() {
-                    Ok(order) => orders.push(order),
-                    Err(_) => break,
-                }
-            }
-        } else {
+        if !busy {
             let received = queue.recv_many(&mut orders, GROUP_COMMITS);
             let received = match due {
                 None => received.await,
@@ -211,8 +204,15 @@ async fn run(mut queue: mpsc::Receiver<Order>, writer: Arc<Mutex<Writer>>) {
             if received == 0 {
                 return;
             }
+            // Whoever is about to order something, too, does so first: a group of many costs little more than one of few.
+            tokio::task::yield_now().await;
         }
         let mut writer = writer.lock().await;
+        while orders.len() < GROUP_COMMITS
+            && let Ok(order) = queue.try_recv()
+        {
+            orders.push(order);
+        }
         if writer.serve(&mut orders, !queue.is_empty()).await {
             closing = true;
             queue.close();

@@ -7,7 +7,7 @@ use super::path::{Path, Step};
 use super::position::is_position;
 use crate::cbor::{Malformed, Read, Reader, Writer};
 use crate::id::Id;
-use crate::limits::MAX_DEPTH;
+use crate::limits::{MAX_CELL, MAX_DEPTH};
 use crate::value::Value;
 
 /// What one entry does to a document: one action for each path, ordered by path.
@@ -122,7 +122,8 @@ impl DocOperations {
             at.push(u32::try_from(input.position()).map_err(|_| Malformed)?);
             let (path, action) = read_operation(input, Value::read_encoded)?;
             let order = path.order();
-            let fits = path.is_valid() && action.fits(&path) && last.is_none_or(|last| last < order);
+            let fits = path.has_form() && order.len() <= MAX_CELL && action.fits(&path);
+            let fits = fits && last.is_none_or(|last| last < order);
             if !fits {
                 return Err(Malformed);
             }

@@ -7,7 +7,7 @@ use eidetica_contract::Result;
 
 use super::delta::{Action, DocOperations, Plain};
 use super::path::{Path, prefix_of};
-use super::record::{Payload, Record, ValueCell};
+use super::record::{Payload, Record, ValueCell, Written};
 use crate::dag::Seen;
 use crate::error::damaged;
 use crate::id::Id;
@@ -60,6 +60,13 @@ pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &DocOperations) -> R
         let records = applier.record_of_each(&cells).await?;
         for (((path, action), cell), record) in run.into_iter().zip(cells).zip(records) {
             above.move_to(applier, path).await?;
+            let action = match (above.is_bare(), action) {
+                (true, Action::Set(plain)) => {
+                    set_alone(applier, cell, record, plain.into())?;
+                    continue;
+                }
+                (_, action) => action,
+            };
             let here = record.map(|record| (cell.clone(), record)).into_iter().collect();
             apply_one(applier, &mut above, cell, here, &action).await?;
         }
@@ -138,6 +145,11 @@ impl Above {
         cell.into()
     }
 
+    /// True if nothing lives above.
+    fn is_bare(&self) -> bool {
+        self.records.iter().all(Option::is_none)
+    }
+
     /// A record has changed.
     fn put(&mut self, cell: &Cell, record: Option<&Bytes>) {
         let known = self.records.iter_mut().find(|known| known.as_ref().is_some_and(|(at, _)| at == cell));
@@ -190,14 +202,18 @@ async fn apply_one(
 /// A value is set at a path that has nothing above or below it: what most actions are, without the means for the others.
 fn set_alone(applier: &mut Applier<'_>, cell: Cell, before: Option<Bytes>, payload: Payload) -> Result<()> {
     let mut values = match &before {
-        Some(record) => ValueCell::parse(record).map_err(|_| damaged("a live record"))?,
-        None => ValueCell::default(),
+        Some(record) => Written::all(record).map_err(|_| damaged("a live record"))?,
+        None => Vec::new(),
     };
-    for (number, past) in values.overtake(applier.seen, |_| true) {
-        applier.put_past(&cell, number, past);
-    }
-    values.push(applier.stamp, payload);
-    applier.put_record(&cell, before.as_ref(), Some(values.to_bytes()));
+    values.retain(|live| {
+        let goes = applier.seen.contains(live.stamp.number);
+        if goes {
+            applier.put_past(&cell, live.stamp.number, live.past);
+        }
+        !goes
+    });
+    let after = Written::with(&values, applier.stamp, &payload);
+    applier.put_record(&cell, before.as_ref(), Some(after));
     applier.touch(cell);
     Ok(())
 }
@@ -239,7 +255,7 @@ impl<V> Action<V> {
     /// The value that the action sets by itself, whatever was there.
     fn value(&self) -> Option<Payload> {
         match self {
-            Action::Set(plain) => Some(plain.into()),
+            Action::Set(plain) => Some(plain.clone().into()),
             Action::Create(base) => Some(Payload::Counter { base: Some(*base), sum: 0 }),
             _ => None,
         }
@@ -387,10 +403,10 @@ impl Ended {
     }
 }
 
-impl From<&Plain> for Payload {
-    fn from(plain: &Plain) -> Payload {
+impl From<Plain> for Payload {
+    fn from(plain: Plain) -> Payload {
         match plain {
-            Plain::Scalar(value) => Payload::Scalar(value.clone()),
+            Plain::Scalar(value) => Payload::Scalar(value),
             Plain::Map => Payload::Map,
             Plain::List => Payload::List,
         }
