@@ -66,6 +66,11 @@ impl Storage {
         self.durable.flush(&*self.backend).await
     }
 
+    /// True while somebody flushes, for whom others may be waiting.
+    pub fn is_flushing(&self) -> bool {
+        self.durable.busy.load(Ordering::Acquire)
+    }
+
     /// Flushes, ends the flusher, and closes the backend.
     pub async fn close(&self) -> Result<()> {
         let last = self.flush().await;
@@ -215,7 +220,8 @@ struct Turn<'a>(&'a Durable);
 impl<'a> Turn<'a> {
     fn take(durable: &'a Durable) -> Option<Turn<'a>> {
         let taken = durable.busy.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire);
-        taken.is_ok().then_some(Turn(durable))
+        // Not `then_some`: a turn that was never had must not be given back.
+        taken.is_ok().then(|| Turn(durable))
     }
 }
 

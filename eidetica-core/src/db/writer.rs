@@ -26,6 +26,7 @@ use super::work::{Ready, Work};
 use crate::clock::Time;
 use crate::entry::VerifiedEntry;
 use crate::error::closed;
+use crate::storage::Storage;
 
 /// How many orders may wait; more wait for a place.
 const QUEUE: usize = 1024;
@@ -43,6 +44,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct WriterHandle {
     orders: mpsc::Sender<Order>,
     writer: Arc<Mutex<Writer>>,
+    storage: Arc<Storage>,
 }
 
 pub(super) type CommitReply = oneshot::Sender<Result<Committed>>;
@@ -82,11 +84,12 @@ impl WriterHandle {
     pub fn start(core: Arc<Core>) -> (WriterHandle, tokio::task::JoinHandle<()>) {
         let (orders, queue) = mpsc::channel(QUEUE);
         let span = tracing::info_span!("database", id = %core.id);
+        let storage = core.storage.clone();
         let (parking, pages, recent) = Default::default();
         let writer = Writer { core, parking, pages, page_number: 0, recent, under_way: None, looked: 0 };
         let writer = Arc::new(Mutex::new(writer));
         let task = tokio::spawn(run(queue, writer.clone()).instrument(span));
-        (WriterHandle { orders, writer }, task)
+        (WriterHandle { orders, writer, storage }, task)
     }
 
     /// Commits. On return it is visible, not yet durable.
@@ -96,7 +99,9 @@ impl WriterHandle {
     pub async fn commit(&self, intent: Intent) -> Result<Committed> {
         let (reply, answer) = oneshot::channel();
         let intent = Box::new(intent);
-        match self.idle_writer() {
+        // During a flush many may be committing, each of whom then waits for the next one: together they are cheaper.
+        let writer = if self.storage.is_flushing() { None } else { self.idle_writer() };
+        match writer {
             Some(mut writer) => {
                 work_here(async move { writer.advance(Unit::Commits(vec![(intent, reply)]), false).await }).await;
             }
