@@ -17,7 +17,11 @@ pub(crate) struct Writer(Encoder<Vec<u8>>);
 
 impl Writer {
     pub(crate) fn new() -> Writer {
-        Writer(Encoder::new(Vec::with_capacity(128)))
+        Writer::with_capacity(128)
+    }
+
+    pub(crate) fn with_capacity(bytes: usize) -> Writer {
+        Writer(Encoder::new(Vec::with_capacity(bytes)))
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {
@@ -171,6 +175,11 @@ impl<'b> Reader<'b> {
 
     pub(crate) fn position(&self) -> usize {
         self.0.position()
+    }
+
+    /// Goes on reading at this position.
+    pub(crate) fn move_to(&mut self, position: usize) {
+        self.0.set_position(position);
     }
 
     /// Skips one value and returns its bytes.
