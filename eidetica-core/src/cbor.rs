@@ -177,11 +177,6 @@ impl<'b> Reader<'b> {
         self.0.position()
     }
 
-    /// Goes on reading at this position.
-    pub(crate) fn move_to(&mut self, position: usize) {
-        self.0.set_position(position);
-    }
-
     /// Skips one value and returns its bytes.
     pub(crate) fn skip(&mut self) -> Read<&'b [u8]> {
         let start = self.position();

@@ -46,6 +46,8 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
+    /// Writes a list whose length tells what it is: that of a counter says four, though three follow, since there are three in
+    /// that of a scalar. So these rows are read as they are here alone, and never skipped as CBOR.
     fn write(&self, stamp: Stamp, out: &mut Writer) {
         let parts = match self {
             Payload::Map | Payload::List => 2,
@@ -143,11 +145,18 @@ impl<'a> Written<'a> {
             let stamp = Stamp::read(&mut input)?;
             let past = match parts {
                 4 if input.is_null()? => Past::First,
-                4 => Past::Create,
-                _ => Past::Set,
+                4 => {
+                    input.int()?;
+                    Past::Create
+                }
+                2 => Past::Set,
+                _ => {
+                    input.uint()?;
+                    Past::Set
+                }
             };
-            input.move_to(start);
-            all.push(Written { stamp, past, bytes: input.skip()? });
+            input.skip()?;
+            all.push(Written { stamp, past, bytes: &record[start..input.position()] });
         }
         input.end()?;
         Ok(all)
