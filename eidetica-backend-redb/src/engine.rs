@@ -215,6 +215,9 @@ impl Engine {
 
     /// Closes the database, which flushes it.
     pub(crate) fn close(&self) -> Result<()> {
+        if self.read().is_none() {
+            return Ok(());
+        }
         let flushed = if self.is_up_to_date() { Ok(()) } else { self.flush() };
         let _flushing = self.flushing();
         let kind = self.write().take();

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,13 +38,29 @@ impl Place {
     pub(crate) fn open(&self) -> Result<(Kind, Arc<Disk>)> {
         self.check_directory()?;
         let held = self.hold()?;
-        let new = held.new;
+        let made = if held.new { held.file.try_clone().ok() } else { None };
         let opened = sheltered(&self.path, || self.open_held(held));
-        if opened.is_err() && new {
-            // A file that never became a store, such as on a full disk. Nobody else can have got in.
-            let _ = std::fs::remove_file(&self.path);
+        if let (Err(_), Some(file)) = (&opened, made) {
+            self.remove_unfinished(&file);
         }
         opened
+    }
+
+    /// Removes a file that never became a store, such as on a full disk, unless somebody else has made one of it meanwhile.
+    fn remove_unfinished(&self, file: &File) {
+        let unfinished = || matches!(mark::look(file), Ok(Found::Nothing | Found::Unfinished));
+        if file.try_lock().is_ok() && self.is_at_path(file) && unfinished() {
+            // It may stay: whoever opens it next makes it anew.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
+    /// False if the file has been removed, or replaced by another one.
+    fn is_at_path(&self, file: &File) -> bool {
+        match (file.metadata(), std::fs::metadata(&self.path)) {
+            (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+            _ => false,
+        }
     }
 
     fn check_directory(&self) -> Result<()> {
@@ -69,7 +85,9 @@ impl Place {
         let held = self.open_file().map_err(|error| self.not_opened(error))?;
         let lock = if held.writable { held.file.try_lock() } else { held.file.try_lock_shared() };
         match lock {
-            Ok(()) => Ok(held),
+            Ok(()) if self.is_at_path(&held.file) => Ok(held),
+            // Somebody has removed it between our opening it and our locking it.
+            Ok(()) => Err(locked(&self.path)),
             Err(TryLockError::WouldBlock) => Err(locked(&self.path)),
             Err(TryLockError::Error(error)) => {
                 let message = "this file system cannot lock files, which a redb store needs; use a local one";
