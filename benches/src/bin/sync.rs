@@ -58,12 +58,8 @@ impl Side {
     async fn track(&mut self, id: Id, live: bool) -> Result<()> {
         let key_id = self.user.get_default_key()?;
         let interval_seconds = (!live).then_some(86_400);
-        let sync_settings = SyncSettings {
-            sync_enabled: true,
-            sync_on_commit: live,
-            interval_seconds,
-            properties: BTreeMap::new(),
-        };
+        let sync_settings =
+            SyncSettings { sync_enabled: true, sync_on_commit: live, interval_seconds, properties: BTreeMap::new() };
         Ok(self.user.track_database(TrackedDatabase { database_id: id, key_id, sync_settings }).await?)
     }
 
@@ -189,7 +185,8 @@ async fn live(bases: &Bases, n: u64) -> Result<()> {
     ben.track(id, true).await?;
     ben.sync.sync_with_peer(&address, Some(&id)).await?;
     let here = ben.database(&id).await?;
-    for (from, to, how) in [(&here, &there, "ben calls anna: pushed"), (&there, &here, "anna cannot call ben: watched")] {
+    for (from, to, how) in [(&here, &there, "ben calls anna: pushed"), (&there, &here, "anna cannot call ben: watched")]
+    {
         let mut times = Vec::new();
         for turn in 0..500 {
             let mut watch = to.watch().await?;

@@ -85,7 +85,7 @@ impl Shared {
             engine: engine.clone(),
             identity: identity.clone(),
             served: served.clone(),
-            transports: transports.clone(),
+            transports: Arc::downgrade(&transports),
             steps: steps.clone(),
             grants: grants.clone(),
             heard: tell,

@@ -43,11 +43,18 @@ pub struct Syncer {
     tasks: Arc<Mutex<Option<Tasks>>>,
 }
 
-/// What runs for all clones.
+/// What runs for all clones, and ends with the last of them.
 struct Tasks {
-    stop: oneshot::Sender<()>,
+    /// The driver ends when this is dropped.
+    stop: Option<oneshot::Sender<()>>,
     driver: JoinHandle<()>,
     wishes: JoinHandle<()>,
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.wishes.abort();
+    }
 }
 
 impl Syncer {
@@ -72,7 +79,7 @@ impl Syncer {
                 }
             }
         });
-        let tasks = Arc::new(Mutex::new(Some(Tasks { stop, driver, wishes })));
+        let tasks = Arc::new(Mutex::new(Some(Tasks { stop: Some(stop), driver, wishes })));
         Ok(Syncer { shared, tasks })
     }
 
@@ -105,6 +112,7 @@ impl Syncer {
 
     /// Stops listening on all transports. Outgoing sync goes on. Does nothing if nothing listens.
     pub async fn stop_server(&self) -> Result<()> {
+        self.shared.desk.end_waits();
         self.shared.transports.stop_listening().await
     }
 
@@ -290,17 +298,17 @@ impl Syncer {
     /// does nothing.
     pub async fn close(&self) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Tasks { stop, driver, wishes }) = tasks else { return };
+        let Some(mut tasks) = tasks else { return };
+        self.shared.desk.close();
         if let Err(error) = self.shared.transports.stop_listening().await {
             tracing::debug!(%error, "a server could not be stopped");
         }
-        wishes.abort();
-        // It ends by itself if it has no receiver any longer.
-        let _ = stop.send(());
-        let _ = driver.await;
-        let _ = wishes.await;
+        tasks.wishes.abort();
+        // Dropped, it says so, too.
+        drop(tasks.stop.take());
+        let _ = (&mut tasks.driver).await;
+        let _ = (&mut tasks.wishes).await;
         self.shared.end_waits();
-        self.shared.desk.close();
         self.shared.links.close(Duration::from_millis(500)).await;
         self.shared.transports.close().await;
         if let Err(error) = self.shared.frontiers.save().await {

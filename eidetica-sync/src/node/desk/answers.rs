@@ -78,7 +78,8 @@ impl Desk {
             read.push(*id);
         }
         if !read.is_empty() {
-            reply.addresses = self.parts.transports.own_addresses();
+            reply.addresses =
+                self.parts.transports.upgrade().map(|transports| transports.own_addresses()).unwrap_or_default();
             self.set_known(peer, true);
             self.hear(Heard::Introduced { peer, addresses, databases: read }).await;
         }
