@@ -112,6 +112,10 @@ impl Desk {
     /// Ends the sessions of all callers: each hears it with its next request.
     pub fn close(&self) {
         self.state().sessions.close_all(CloseReason::Done);
+    }
+
+    /// Answers all who wait for news. From now on nobody may wait.
+    pub fn end_waits(&self) {
         self.waiting.end_all();
     }
 

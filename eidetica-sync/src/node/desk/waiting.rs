@@ -16,6 +16,7 @@ pub(crate) struct Waiting(Mutex<Waits>);
 #[derive(Default)]
 struct Waits {
     next: u64,
+    over: bool,
     by_peer: BTreeMap<PublicKey, (u64, oneshot::Sender<()>)>,
 }
 
@@ -29,10 +30,10 @@ pub(crate) struct Place<'w> {
 }
 
 impl Waiting {
-    /// A place for a caller; a wait of the same caller ends. `None` if too many wait.
+    /// A place for a caller; a wait of the same caller ends. `None` if too many wait, or nobody may any longer.
     pub fn enter(&self, peer: PublicKey) -> Option<Place<'_>> {
         let mut waits = self.waits();
-        if waits.by_peer.len() >= MOST && !waits.by_peer.contains_key(&peer) {
+        if waits.over || waits.by_peer.len() >= MOST && !waits.by_peer.contains_key(&peer) {
             return None;
         }
         waits.next += 1;
@@ -43,9 +44,11 @@ impl Waiting {
         Some(Place { waiting: self, peer, number, ended })
     }
 
-    /// Ends all waits.
+    /// Ends all waits. From now on nobody may wait.
     pub fn end_all(&self) {
-        self.waits().by_peer.clear();
+        let mut waits = self.waits();
+        waits.over = true;
+        waits.by_peer.clear();
     }
 
     fn waits(&self) -> MutexGuard<'_, Waits> {
@@ -76,6 +79,7 @@ mod tests {
         drop(first);
         assert!(second.ended.try_recv() == Err(oneshot::error::TryRecvError::Empty));
         waiting.end_all();
+        assert!(waiting.enter(peer).is_none());
         assert!(second.ended.try_recv() == Err(oneshot::error::TryRecvError::Closed));
     }
 
