@@ -164,6 +164,8 @@ impl Desk {
                 return Ok(changed);
             }
             tokio::select! {
+                // In a fixed order, so that a run can be repeated.
+                biased;
                 _ = timeout_at(next, news.changed()) => {}
                 _ = &mut place.ended => return Ok(Reply::Changed(Vec::new()).into()),
             }
