@@ -334,6 +334,7 @@ impl Driver {
                     tracing::warn!(%peer, %error, "what a peer has told cannot be stored");
                 }
             }
+            Heard::Begun => self.followed = None,
             Heard::Asked(filing) => {
                 let shared = self.shared.clone();
                 self.filings.spawn(async move {

@@ -76,6 +76,8 @@ struct State {
 pub(crate) enum Heard {
     /// Where it can be reached, and which of the databases it shares.
     Introduced { peer: PublicKey, addresses: Vec<Address>, databases: Vec<Id> },
+    /// It has brought the root of a database that was not here.
+    Begun,
     /// It has asked for access to a database, and was answered; this is to be put down.
     Asked(Filing),
     /// It had the same heads of a database at the end of an exchange, or has them now.
