@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
 use eidetica_core::Id;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
@@ -19,6 +19,8 @@ use crate::schedule::{Behind, Done, Effect, End, Failure, Lane, Progress as Told
 
 /// A peer that asks anew within this time has never ceased to watch.
 const BETWEEN_WATCHES: Duration = Duration::from_secs(2);
+/// How long peers are told at the end that there is nobody here any longer.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Everything that runs, each task owned by the set that it lies in: all of it ends with the driver.
 struct Driver {
@@ -47,8 +49,16 @@ struct Driver {
     leaving: BTreeMap<PublicKey, Instant>,
 }
 
-/// Runs until it is told to stop. Everything that it began has ended when it returns.
-pub(crate) async fn run(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, mut stop: oneshot::Receiver<()>) {
+/// Runs until it is told to stop, or nobody is left who could. Everything that it began has ended when it returns, and
+/// all servers and transports are closed.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    changed: watch::Receiver<u64>,
+    mut heard: mpsc::Receiver<Heard>,
+    mut stop: oneshot::Receiver<()>,
+) {
+    let mut wishes = JoinSet::new();
+    wishes.spawn(follow_wishes(shared.clone(), changed));
     let (beats, mut beat) = mpsc::channel(256);
     let mut driver = Driver {
         shared: shared.clone(),
@@ -88,12 +98,35 @@ pub(crate) async fn run(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, m
             () = maybe(wake) => driver.let_go(),
         }
     }
+    // Whoever tells something of a peer does not wait for anybody to hear it any longer.
+    heard.close();
+    // Those who wait for news would be waited for.
+    shared.desk.close();
+    if let Err(error) = shared.transports.stop_listening().await {
+        tracing::debug!(%error, "a server could not be stopped");
+    }
+    wishes.shutdown().await;
     driver.rounds.shutdown().await;
     driver.watches.shutdown().await;
     driver.pulses.shutdown().await;
     // These end by themselves; none is cut off.
     while driver.saves.join_next().await.is_some() {}
     while driver.filings.join_next().await.is_some() {}
+    shared.end_waits();
+    shared.links.close(GOODBYE).await;
+    shared.transports.close().await;
+    if let Err(error) = shared.frontiers.save().await {
+        tracing::debug!(%error, "what peers have is not remembered; they will be asked anew");
+    }
+}
+
+/// Goes by what is wished, whenever that may have changed.
+async fn follow_wishes(shared: Arc<Shared>, mut changed: watch::Receiver<u64>) {
+    while changed.changed().await.is_ok() {
+        if let Err(error) = shared.reload_wishes().await {
+            tracing::warn!(%error, "what is wished for databases cannot be read");
+        }
+    }
 }
 
 /// Sleeps until then; without a time, for ever.
@@ -301,6 +334,7 @@ impl Driver {
                     tracing::warn!(%peer, %error, "what a peer has told cannot be stored");
                 }
             }
+            Heard::Begun => self.followed = None,
             Heard::Asked(filing) => {
                 let shared = self.shared.clone();
                 self.filings.spawn(async move {

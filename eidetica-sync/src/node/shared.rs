@@ -54,7 +54,8 @@ pub(crate) struct Shared {
     /// Wakes the driver: it has to look at the schedule.
     pub poke: Notify,
     schedule: Mutex<Schedule>,
-    waiting: Mutex<BTreeMap<Lane, Vec<Waiter>>>,
+    /// `None` once nothing runs any longer that could answer.
+    waiting: Mutex<Option<BTreeMap<Lane, Vec<Waiter>>>>,
     /// Counts rounds that have ended.
     rounds: watch::Sender<u64>,
     start: Instant,
@@ -85,7 +86,7 @@ impl Shared {
             engine: engine.clone(),
             identity: identity.clone(),
             served: served.clone(),
-            transports: transports.clone(),
+            transports: Arc::downgrade(&transports),
             steps: steps.clone(),
             grants: grants.clone(),
             heard: tell,
@@ -108,7 +109,7 @@ impl Shared {
             events: broadcast::Sender::new(1024),
             poke: Notify::new(),
             schedule: Mutex::new(Schedule::new(schedule)),
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Some(BTreeMap::new())),
             rounds: watch::Sender::new(0),
             start: Instant::now(),
             reloading: tokio::sync::Mutex::default(),
@@ -260,9 +261,11 @@ impl Shared {
             // Under the lock of the schedule, so that the round cannot end before somebody waits for it.
             let mut schedule = self.schedule();
             let asked = schedule.ask(self.now(), lane.peer, lane.database);
+            let mut waiting = self.waiting();
+            let Some(waiting) = waiting.as_mut() else { return Err(closed()) };
             asked.map(|round| {
                 let (sender, receiver) = oneshot::channel();
-                self.waiting().entry(lane).or_default().push((round, sender));
+                waiting.entry(lane).or_default().push((round, sender));
                 receiver
             })
         };
@@ -297,6 +300,7 @@ impl Shared {
     pub fn round_ended(&self, lane: Lane, round: RoundId, outcome: &Result<Outcome>) {
         self.rounds.send_modify(|count| *count = count.wrapping_add(1));
         let mut waiting = self.waiting();
+        let Some(waiting) = waiting.as_mut() else { return };
         let Some(waiters) = waiting.get_mut(&lane) else { return };
         let (done, still): (Vec<Waiter>, Vec<Waiter>) =
             std::mem::take(waiters).into_iter().partition(|(least, _)| *least <= round);
@@ -313,12 +317,12 @@ impl Shared {
         }
     }
 
-    /// Ends all waits.
+    /// Ends all waits. From now on nobody waits.
     pub fn end_waits(&self) {
-        self.waiting().clear();
+        *self.waiting() = None;
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<Lane, Vec<Waiter>>> {
+    fn waiting(&self) -> MutexGuard<'_, Option<BTreeMap<Lane, Vec<Waiter>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

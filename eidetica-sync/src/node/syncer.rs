@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use eidetica_contract::{Address, Error, ErrorKind, PublicKey, Result, TransportBuilder};
 use eidetica_core::{Engine, Id, SecretKey};
@@ -31,7 +30,8 @@ pub struct SyncOptions {
     pub schedule: ScheduleOptions,
 }
 
-/// Keeps databases in step with those of peers. Cheap to clone; all clones are the same node.
+/// Keeps databases in step with those of peers. Cheap to clone; all clones are the same node. When the last one is dropped
+/// it ends as with [`close`](Syncer::close), in the background.
 ///
 /// # Errors and cancellation
 ///
@@ -45,9 +45,9 @@ pub struct Syncer {
 
 /// What runs for all clones.
 struct Tasks {
+    /// When it is used, or dropped with the last clone, the driver closes everything and ends.
     stop: oneshot::Sender<()>,
     driver: JoinHandle<()>,
-    wishes: JoinHandle<()>,
 }
 
 impl Syncer {
@@ -59,20 +59,12 @@ impl Syncer {
     pub async fn start(engine: Engine, device: SecretKey, host: Arc<dyn Host>, options: SyncOptions) -> Result<Syncer> {
         let (tell, heard) = mpsc::channel(1024);
         let shared = Arc::new(Shared::new(engine, device, host, options, tell).await?);
-        let mut changed = shared.host.changed();
+        let changed = shared.host.changed();
         shared.reload_wishes().await?;
         shared.remember_peers().await?;
         let (stop, stopped) = oneshot::channel();
-        let driver = tokio::spawn(driver::run(shared.clone(), heard, stopped));
-        let follower = shared.clone();
-        let wishes = tokio::spawn(async move {
-            while changed.changed().await.is_ok() {
-                if let Err(error) = follower.reload_wishes().await {
-                    tracing::warn!(%error, "what is wished for databases cannot be read");
-                }
-            }
-        });
-        let tasks = Arc::new(Mutex::new(Some(Tasks { stop, driver, wishes })));
+        let driver = tokio::spawn(driver::run(shared.clone(), changed, heard, stopped));
+        let tasks = Arc::new(Mutex::new(Some(Tasks { stop, driver })));
         Ok(Syncer { shared, tasks })
     }
 
@@ -105,6 +97,7 @@ impl Syncer {
 
     /// Stops listening on all transports. Outgoing sync goes on. Does nothing if nothing listens.
     pub async fn stop_server(&self) -> Result<()> {
+        self.shared.desk.end_waits();
         self.shared.transports.stop_listening().await
     }
 
@@ -290,22 +283,10 @@ impl Syncer {
     /// does nothing.
     pub async fn close(&self) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Tasks { stop, driver, wishes }) = tasks else { return };
-        if let Err(error) = self.shared.transports.stop_listening().await {
-            tracing::debug!(%error, "a server could not be stopped");
-        }
-        wishes.abort();
+        let Some(Tasks { stop, driver }) = tasks else { return };
         // It ends by itself if it has no receiver any longer.
         let _ = stop.send(());
         let _ = driver.await;
-        let _ = wishes.await;
-        self.shared.end_waits();
-        self.shared.desk.close();
-        self.shared.links.close(Duration::from_millis(500)).await;
-        self.shared.transports.close().await;
-        if let Err(error) = self.shared.frontiers.save().await {
-            tracing::debug!(%error, "what peers have is not remembered; they will be asked anew");
-        }
     }
 
     /// Reaches whoever answers at an address, and remembers it.

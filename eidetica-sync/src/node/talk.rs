@@ -10,7 +10,7 @@ use super::links::{ANSWER, Link};
 use super::shared::Shared;
 use crate::access::{self, Answer, Claim, Scope, Shown, may_read};
 use crate::message::{Introduction, MAX_DATABASES, Reply, Request};
-use crate::reconcile::{self, Ask, Options, Outcome, Progress};
+use crate::reconcile::{self, Ask, Limits, Options, Outcome, Progress};
 use crate::schedule::Lane;
 
 /// A talk with a peer about one database.
@@ -18,6 +18,8 @@ struct Talk<'t> {
     shared: &'t Shared,
     link: &'t Link,
     database: Id,
+    /// Whether the peer may read the database, as far as its settings are known here.
+    readable: bool,
 }
 
 /// Brings this node and a peer to the same state of a database, as far as each may read it.
@@ -37,7 +39,7 @@ pub(crate) async fn sync(
         introduce(shared, link, &[id], Vec::new()).await?;
     }
     let Some(claims) = link.served(&id) else { return Err(not_served(link, id)) };
-    let talk = Talk { shared, link, database: id };
+    let mut talk = Talk { shared, link, database: id, readable: false };
     let database = match shared.here(&id).await? {
         Some(database) => database,
         None => {
@@ -54,6 +56,7 @@ pub(crate) async fn sync(
                        told nothing of it";
         return Err(Error::new(ErrorKind::PermissionDenied, message).with("peer", link.peer).with("database", id));
     }
+    talk.readable = readable;
     let lane = Lane { peer: link.peer, database: id };
     let options = Options {
         push: readable,
@@ -144,6 +147,20 @@ fn not_served(link: &Link, database: Id) -> Error {
     error.with("reason", "not_served").with("peer", link.peer).with("database", database)
 }
 
+impl Talk<'_> {
+    /// Brings the peer the root of the database, which it wants and lacks. False if nothing of it is here, either.
+    async fn offer(&self) -> Result<bool> {
+        let Some(database) = self.shared.here(&self.database).await? else { return Ok(false) };
+        let root = reconcile::answer(&database, reconcile::Request::Root, &Limits::default(), "").await?;
+        let (database, root) = (self.link.tag(&self.database), root.to_bytes());
+        match self.link.ask(&Request::Offer { database, root }, ANSWER).await? {
+            Reply::Taken => Ok(true),
+            Reply::NotServed => Ok(false),
+            _ => Err(self.link.misspoken()),
+        }
+    }
+}
+
 #[async_trait]
 impl Ask for Talk<'_> {
     async fn ask(&self, request: reconcile::Request) -> Result<reconcile::Reply> {
@@ -154,9 +171,12 @@ impl Ask for Talk<'_> {
             introduce(self.shared, self.link, &[self.database], Vec::new()).await?;
             reply = self.link.ask(&request, ANSWER).await?;
         }
+        if reply == Reply::Lacking && self.readable && self.offer().await? {
+            reply = self.link.ask(&request, ANSWER).await?;
+        }
         match reply {
             Reply::About(body) => reconcile::Reply::parse(&body).ok_or_else(|| self.link.misspoken()),
-            Reply::NotServed | Reply::Introduce => {
+            Reply::NotServed | Reply::Introduce | Reply::Lacking => {
                 self.link.note_served(&[self.database], BTreeMap::new());
                 Err(not_served(self.link, self.database))
             }

@@ -96,7 +96,14 @@ pub async fn exchange(
 ///
 /// Errors: those of [`Ask::ask`]; [`ErrorKind::InvalidInput`] with the pair `broken` if something else comes.
 pub async fn fetch_root(database: &Id, remote: &dyn Ask) -> Result<RawEntry> {
-    let Reply::Root(page) = remote.ask(Request::Root).await? else {
+    root_in(database, remote.ask(Request::Root).await?)
+}
+
+/// The root entry of a database out of a reply that holds it.
+///
+/// Errors: [`ErrorKind::InvalidInput`] with the pair `broken` if it holds something else.
+pub fn root_in(database: &Id, reply: Reply) -> Result<RawEntry> {
+    let Reply::Root(page) = reply else {
         return Err(broken("the answer is to something else"));
     };
     let mut entries = page.unpack().unwrap_or_default();

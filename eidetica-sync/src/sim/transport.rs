@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use eidetica_contract::{
-    Address, CallOptions, Caller, Channel, Error, ErrorKind, PublicKey, Result, Service, Transport, TransportInfo,
+    Address, CallOptions, Caller, Channel, Error, ErrorKind, PublicKey, Result, Service, Transport, TransportBuilder,
+    TransportContext, TransportInfo,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -150,6 +151,14 @@ impl Transport for SimTransport {
     async fn close(&self) -> Result<()> {
         self.closed.send_replace(true);
         self.stop_listening(Duration::ZERO).await
+    }
+}
+
+/// A node is given the transport itself, which needs nothing of it.
+#[async_trait]
+impl TransportBuilder for SimTransport {
+    async fn build(self: Box<Self>, _: TransportContext) -> Result<Box<dyn Transport>> {
+        Ok(self)
     }
 }
 

@@ -51,6 +51,7 @@ impl Desk {
             }
             Request::Access(body) => self.access(peer, caller, &body).await,
             Request::Discover => self.discover(peer).await,
+            Request::Offer { database, root } => self.offered(peer, database, root).await,
         }
     }
 
@@ -71,14 +72,21 @@ impl Desk {
 
         let (mut reply, mut passes, mut read) = (Introduction::default(), Vec::new(), Vec::new());
         for (id, shown) in &shown {
-            let Some(entered) = self.enter(id, shown).await? else { continue };
+            let Some(entered) = self.enter(id, shown).await? else {
+                if let Some(pass) = self.lacks(id, shown).await? {
+                    reply.databases.push((tag_key.tag(id), self.parts.grants.to_show(id, None, None).await?));
+                    passes.push(pass);
+                }
+                continue;
+            };
             let claims = self.parts.grants.to_show(id, Some(&entered.database), None).await?;
             reply.databases.push((tag_key.tag(id), claims));
             passes.push(entered.pass);
             read.push(*id);
         }
         if !read.is_empty() {
-            reply.addresses = self.parts.transports.own_addresses();
+            reply.addresses =
+                self.parts.transports.upgrade().map(|transports| transports.own_addresses()).unwrap_or_default();
             self.set_known(peer, true);
             self.hear(Heard::Introduced { peer, addresses, databases: read }).await;
         }
@@ -88,7 +96,12 @@ impl Desk {
     async fn about(&self, peer: PublicKey, tag: Tag, body: &Bytes) -> Result<Answer> {
         let Some(looked) = self.look(&peer, &[tag]) else { return Ok(Reply::Introduce.into()) };
         let Some((id, shown)) = looked.into_iter().next().flatten() else { return Ok(Reply::NotServed.into()) };
-        let Some(entered) = self.enter(&id, &shown).await? else { return Ok(Reply::NotServed.into()) };
+        let Some(entered) = self.enter(&id, &shown).await? else {
+            let lacking = self.lacks(&id, &shown).await?;
+            return Ok(
+                lacking.map_or(Reply::NotServed.into(), |pass| Answer { reply: Reply::Lacking, passes: vec![pass] })
+            );
+        };
         let message = "a message about a database that is none of version 1; the other program may be newer";
         let request = reconcile::Request::parse(body).ok_or_else(|| Error::new(ErrorKind::InvalidInput, message))?;
         let lane = Lane { peer, database: id };
@@ -107,6 +120,28 @@ impl Desk {
             return Ok(Reply::NotServed.into());
         }
         Ok(Answer { reply: Reply::About(reply.to_bytes()), passes: vec![entered.pass] })
+    }
+
+    /// Takes the root of a database that is wanted here, and of which nothing is here yet. Whose root it is, its id proves.
+    async fn offered(&self, peer: PublicKey, tag: Tag, root: Bytes) -> Result<Answer> {
+        let looked = self.look(&peer, &[tag]).unwrap_or_default().into_iter().next().flatten();
+        let Some((id, shown)) = looked else { return Ok(Reply::NotServed.into()) };
+        let Some(pass) = self.lacks(&id, &shown).await? else { return Ok(Reply::NotServed.into()) };
+        let message = "an offer that holds no root entry";
+        let reply = reconcile::Reply::parse(&root).ok_or_else(|| Error::new(ErrorKind::InvalidInput, message))?;
+        self.parts.engine.adopt_database(reconcile::root_in(&id, reply)?, None).await?;
+        self.hear(Heard::Begun).await;
+        Ok(Answer { reply: Reply::Taken, passes: vec![pass] })
+    }
+
+    /// A pass to a database that is wanted here and of which nothing is here, if the caller knows it and acts for a user.
+    /// Whether that user may read it cannot be judged, since there are no settings; but what is told is only that it is wanted.
+    async fn lacks(&self, id: &Id, shown: &Shown) -> Result<Option<Pass>> {
+        let pass = self.parts.served.enter(id).filter(|_| shown.users().next().is_some());
+        match pass {
+            Some(pass) if self.here(id).await?.is_none() => Ok(Some(pass)),
+            _ => Ok(None),
+        }
     }
 
     /// Waits until one of these databases has other heads than the caller said, or the time is up.
@@ -163,6 +198,8 @@ impl Desk {
                 return Ok(changed);
             }
             tokio::select! {
+                // In a fixed order, so that a run can be repeated.
+                biased;
                 _ = timeout_at(next, news.changed()) => {}
                 _ = &mut place.ended => return Ok(Reply::Changed(Vec::new()).into()),
             }

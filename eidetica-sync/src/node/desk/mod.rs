@@ -5,7 +5,7 @@ mod guests;
 mod rate;
 mod waiting;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,9 +23,7 @@ use crate::access::{Book, Filing, Grants};
 use crate::message::Request;
 use crate::reconcile::Limits;
 use crate::schedule::Lane;
-use crate::session::{
-    CloseReason, Identity, Offer, REFUSAL, Received, Request as Sealed, SessionLimits, Sessions, kind,
-};
+use crate::session::{Identity, Offer, REFUSAL, Received, Request as Sealed, SessionLimits, Sessions, kind};
 use answers::Answer;
 use guests::Guests;
 use rate::{Rate, Strangers};
@@ -48,7 +46,8 @@ pub(crate) struct Parts {
     pub engine: Engine,
     pub identity: Identity,
     pub served: Arc<Served>,
-    pub transports: Arc<Transports>,
+    /// A transport holds the desk as its service, so the desk does not hold the transport.
+    pub transports: Weak<Transports>,
     pub steps: Arc<Steps>,
     pub grants: Grants,
     pub book: Book,
@@ -77,6 +76,8 @@ struct State {
 pub(crate) enum Heard {
     /// Where it can be reached, and which of the databases it shares.
     Introduced { peer: PublicKey, addresses: Vec<Address>, databases: Vec<Id> },
+    /// It has brought the root of a database that was not here.
+    Begun,
     /// It has asked for access to a database, and was answered; this is to be put down.
     Asked(Filing),
     /// It had the same heads of a database at the end of an exchange, or has them now.
@@ -109,10 +110,14 @@ impl Desk {
         Arc::new(Counter { desk: self.clone(), max_message })
     }
 
-    /// Ends the sessions of all callers: each hears it with its next request.
-    pub fn close(&self) {
-        self.state().sessions.close_all(CloseReason::Done);
+    /// Answers all who wait for news, so that nobody has to be waited for when a server stops.
+    pub fn end_waits(&self) {
         self.waiting.end_all();
+    }
+
+    /// Answers all who wait for news, and lets nobody wait any longer.
+    pub fn close(&self) {
+        self.waiting.close();
     }
 
     /// Says whether a peer is known here, and may thus send more than a stranger.

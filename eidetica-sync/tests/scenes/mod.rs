@@ -1,0 +1,4 @@
+//! Whole nodes on a simulated network.
+
+mod kit;
+mod random;
