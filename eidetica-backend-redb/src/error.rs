@@ -16,11 +16,11 @@ const DAMAGED: &str = "the redb file is damaged; restore it from a backup, or st
 const NOT_ALLOWED: &str =
     "this program may not open the redb store; give it the right to read and write the file and its directory";
 const REFUSED: &str = "the operating system refused an operation on the redb store; see the cause";
-const PREVIOUS: &str = "an earlier operation on the redb store has failed; close the store, check the disk, and open it again";
+const PREVIOUS: &str =
+    "an earlier operation on the redb store has failed; close the store, check the disk, and open it again";
 const LOCKED: &str = "the redb store is open already, in this process or another; a redb store is open once at a time";
 const DEFECT: &str = "the redb backend made a mistake; this is a defect, please report it";
-const NOT_CLOSED: &str =
-    "the redb store was not closed when it was last used, and what may only be read cannot be set right; open it once for writing";
+const NOT_CLOSED: &str = "the redb store was not closed when it was last used, and what may only be read cannot be set right; open it once for writing";
 const NO_DIRECTORY: &str = "the directory of the redb store does not exist; create it first";
 
 /// An error of redb on the store at `path`, in the terms of the contract.
@@ -33,7 +33,9 @@ pub(crate) fn translate(path: &Path, error: impl Into<redb::Error>) -> Error {
         Corrupted(_) | TableTypeMismatch { .. } | TableIsMultimap(_) | TypeDefinitionChanged { .. } => {
             (ErrorKind::Corrupted, DAMAGED)
         }
-        TableDoesNotExist(_) => (ErrorKind::Corrupted, "tables of the redb store are missing; restore it from a backup"),
+        TableDoesNotExist(_) => {
+            (ErrorKind::Corrupted, "tables of the redb store are missing; restore it from a backup")
+        }
         // A panic inside redb leaves these, and what makes redb panic is a file that it did not write so.
         LockPoisoned(_) | TransactionPoisoned => (ErrorKind::Corrupted, DAMAGED),
         UpgradeRequired(_) => (ErrorKind::Corrupted, DAMAGED),

@@ -5,7 +5,9 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eidetica_contract::Result;
-use redb::{BackendError, CompactionError, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend};
+use redb::{
+    BackendError, CompactionError, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
+};
 
 use crate::disk::{Disk, Handle};
 use crate::engine::{Engine, Kind};
@@ -70,7 +72,8 @@ impl Engine {
             _ => None,
         };
         sheltered(&self.path, || {
-            let twin = Twin { disk: self.disk.clone(), length: Mutex::new(self.disk.length()), written: Mutex::default() };
+            let twin =
+                Twin { disk: self.disk.clone(), length: Mutex::new(self.disk.length()), written: Mutex::default() };
             let mut redb = Database::builder();
             let opened = redb.set_cache_size(CHECK_CACHE).set_check_integrity_on_open(true).create_with_backend(twin);
             let twin = opened.map_err(|error| self.translate(error))?;

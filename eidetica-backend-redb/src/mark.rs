@@ -23,7 +23,9 @@ pub(crate) enum Found {
     Nothing,
     /// The store was being made, and nobody has ever had it.
     Unfinished,
-    Ours { closed: bool },
+    Ours {
+        closed: bool,
+    },
     Newer(u32),
     Redb,
     Foreign,

@@ -11,7 +11,8 @@ fn a_store_moves_to_another_backend_and_back() {
     let place = Place::with_airports();
     place.run(&["set", "travel", "airports", "SEA", "city=SeaTac"]).ok();
     let (rows, log) = (place.lines(&["rows", "travel", "airports"]), place.lines(&["log", "travel"]));
-    let (sqlite, redb, back) = (url(&place, "sqlite", "store.db"), url(&place, "redb", "b.redb"), url(&place, "sqlite", "c.db"));
+    let (sqlite, redb, back) =
+        (url(&place, "sqlite", "store.db"), url(&place, "redb", "b.redb"), url(&place, "sqlite", "c.db"));
     for (from, to) in [(&sqlite, &redb), (&redb, &back)] {
         let copied = place.json(&["copy", from, to]).remove(0);
         assert_eq!((&copied["databases"], &copied["store"]), (&json!(1), &json!(to)), "{copied}");

@@ -8,8 +8,8 @@ use std::process::{Child, ChildStdout};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use eidetica::backend::database::{Redb, Sqlite};
 use eidetica::backend::Backend;
+use eidetica::backend::database::{Redb, Sqlite};
 use eidetica::entry::VerifiedEntry;
 use eidetica::store::{DocStore, Table};
 use eidetica::{Cursor, Database, Durability, Id, Instance, Outcome};

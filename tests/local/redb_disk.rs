@@ -40,7 +40,10 @@ async fn a_full_disk_loses_nothing_of_a_database() {
     };
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Full, true), "{error:?}");
     let entries = database.entry_count().await.unwrap();
-    assert!((committed as u64 + 2..=committed as u64 + 3).contains(&entries), "{entries} entries, {committed} committed");
+    assert!(
+        (committed as u64 + 2..=committed as u64 + 3).contains(&entries),
+        "{entries} entries, {committed} committed"
+    );
     let error = count(&database, 0, Durability::Buffered).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Full, "{error:?}");
     let error = database.ingest(vec![chain[1].to_raw()], "peer").await.unwrap_err();

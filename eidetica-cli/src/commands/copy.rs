@@ -34,16 +34,19 @@ pub async fn run(from: &str, to: &str, who: &Who, output: &mut Output, interrupt
     closed?;
     if let Some(key) = session.key_file().filter(|key| key.path().exists()) {
         let key = key.path().display();
-        remark(&format!("{key} is left where it is: an older version has kept its key there; keep it, or move it along"));
+        remark(&format!(
+            "{key} is left where it is: an older version has kept its key there; keep it, or move it along"
+        ));
     }
     let Copied { records, databases, entries } = copied;
     let text = format!(
         "copied {records} records, keys included, and checked {databases} databases of {entries} entries; \
          keep it as carefully as the store"
     );
-    output.say(&text, || {
-        serde_json::json!({ "records": records, "databases": databases, "entries": entries, "store": to })
-    })?;
+    output.say(
+        &text,
+        || serde_json::json!({ "records": records, "databases": databases, "entries": entries, "store": to }),
+    )?;
     output.flush()
 }
 
