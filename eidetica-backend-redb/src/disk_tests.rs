@@ -235,6 +235,36 @@ fn what_is_owed_keeps_the_order() {
     assert!(fake.state().syncs >= syncs + 60);
 }
 
+/// A header that speaks of a longer file must not reach the disk before the file is longer.
+#[test]
+fn a_file_that_grows_is_never_shorter_than_its_header_says() {
+    let mut random = 11;
+    let fake = Fake::default();
+    let cache = 4 << 20;
+    let engine = open(&fake, cache);
+    let (mut grown, mut length) = (0, engine.disk.length());
+    for number in 1..=24u64 {
+        let mut rows = batch(number, &mut random);
+        for row in 0..40u64 {
+            let key = (1000 + number * 100 + row).to_be_bytes().to_vec();
+            rows.put(SPACE, key, vec![1; 3000]);
+        }
+        engine.commit(&rows).unwrap();
+        engine.disk.owe();
+        let guard = engine.read();
+        engine.write_durably(engine.database(&guard).unwrap()).unwrap();
+        drop(guard);
+        grown += usize::from(engine.disk.length() > length);
+        length = engine.disk.length();
+        for _ in 0..4 {
+            let found = last(&open(&fake.crashed(&mut random), cache));
+            assert!((number - 1..=number).contains(&found), "{found} is found after {number}");
+        }
+        engine.settle().unwrap();
+    }
+    assert!(grown > 2, "the file has hardly grown");
+}
+
 /// Nothing that was visible goes away, nothing that was refused is visible, and with room it all goes on.
 #[test]
 fn a_full_disk_hides_nothing() {

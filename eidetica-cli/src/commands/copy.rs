@@ -25,6 +25,7 @@ pub async fn run(from: &str, to: &str, who: &Who, output: &mut Output, interrupt
     }
     let session = interrupt.guard(async { Ok(Session::open(Some(from), who, Intent::Use).await?) }).await?;
     let copied = interrupt.guard(async { Ok(copy(&session, to).await?) }).await;
+    let old_key = session.key_file().filter(|key| key.path().exists());
     let closed = session.instance.close().await;
     if copied.is_err() {
         // A part of a store is none, and would only be in the way.
@@ -32,7 +33,7 @@ pub async fn run(from: &str, to: &str, who: &Who, output: &mut Output, interrupt
     }
     let copied = copied?;
     closed?;
-    if let Some(key) = session.key_file().filter(|key| key.path().exists()) {
+    if let Some(key) = old_key {
         let key = key.path().display();
         remark(&format!(
             "{key} is left where it is: an older version has kept its key there; keep it, or move it along"
@@ -72,7 +73,8 @@ async fn copy(session: &Session, to: &str) -> Result<Copied, Error> {
 
 /// Checks each database of the copy, record by record; how many entries they have.
 async fn check(copy: &Instance, before: &[(eidetica::Id, Vec<eidetica::Id>)]) -> Result<u64, Error> {
-    let wrong = |message: &str, id: &eidetica::Id| Error::new(ErrorKind::Corrupted, message).with("database", id);
+    let wrong =
+        |message: &'static str, id: &eidetica::Id| Error::new(ErrorKind::Corrupted, message).with("database", id);
     let mut entries = 0;
     for (id, tips) in before {
         let database = copy.open_database_with_key(id, None).await?;
