@@ -9,10 +9,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use eidetica::backend::Backend;
-use eidetica::backend::database::{Redb, Sqlite};
+use eidetica::backend::database::Sqlite;
 use eidetica::entry::VerifiedEntry;
 use eidetica::store::{DocStore, Table};
 use eidetica::{Cursor, Database, Durability, Id, Instance, Outcome};
+use eidetica_backend_redb::Redb;
 
 use super::kit::{Forge, check, raw, seed, splitmix};
 use crate::backend::children;

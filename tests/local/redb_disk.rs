@@ -1,9 +1,10 @@
 //! A database over redb on a disk that fills up, and moving to redb and back.
 
-use eidetica::backend::database::{Memory, Redb, Sqlite};
+use eidetica::backend::database::{Memory, Sqlite};
 use eidetica::crdt::Value;
 use eidetica::store::DocStore;
 use eidetica::{Database, Durability, ErrorKind, Instance, Outcome, Parked};
+use eidetica_backend_redb::Redb;
 
 use super::kit::{Forge, check, hand_in};
 use crate::backend::sqlite_errors::Disk;
