@@ -117,12 +117,12 @@ impl Desk {
         let Some(mut place) = self.waiting.enter(peer) else {
             return Err(Error::new(ErrorKind::Busy, "too many peers wait for news here"));
         };
-        let mut news = self.parts.served.news();
+        let news = self.parts.served.news();
         // Databases whose news this node sends by itself, and since when they are due.
         let mut pushed: BTreeMap<Tag, Instant> = BTreeMap::new();
         let mut told: Option<Vec<Id>> = None;
         loop {
-            news.mark_unchanged();
+            let seen = news.rings();
             let looked = self.look(&peer, &tags).unwrap_or_default();
             let named: Vec<Id> = looked.iter().flatten().map(|(id, _)| *id).collect();
             if told.as_ref() != Some(&named) {
@@ -164,7 +164,7 @@ impl Desk {
             tokio::select! {
                 // In a fixed order, so that a run can be repeated.
                 biased;
-                _ = timeout_at(next, news.changed()) => {}
+                _ = timeout_at(next, news.after(seen)) => {}
                 _ = &mut place.ended => return Ok(Reply::Changed(Vec::new()).into()),
             }
         }
