@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use eidetica_core::Id;
-use tokio::sync::{OwnedRwLockReadGuard, watch};
+use tokio::sync::OwnedRwLockReadGuard;
 
+use crate::bell::Bell;
 use crate::message::{Tag, TagKey};
 use crate::schedule::Wish;
 
 /// The databases that are served, and how each stands.
+#[derive(Default)]
 pub(crate) struct Served {
     open: RwLock<Open>,
     /// Counts whatever may interest those who wait: other heads of a database, a database more or less.
-    news: watch::Sender<u64>,
+    news: Bell,
 }
 
 #[derive(Default)]
@@ -36,12 +38,6 @@ struct Gate {
 /// Shows that a database is served. Its end is waited for before the database is shut.
 pub(crate) struct Pass {
     _held: OwnedRwLockReadGuard<()>,
-}
-
-impl Default for Served {
-    fn default() -> Served {
-        Served { open: RwLock::default(), news: watch::Sender::new(0) }
-    }
 }
 
 impl Served {
@@ -122,14 +118,14 @@ impl Served {
         self.gate(database).and_then(|gate| *gate.digest())
     }
 
-    /// Changes when a pulse was noted, or a database is served that was not, or no longer.
-    pub fn news(&self) -> watch::Receiver<u64> {
-        self.news.subscribe()
+    /// Rings when a pulse was noted, or a database is served that was not, or no longer.
+    pub fn news(&self) -> &Bell {
+        &self.news
     }
 
     /// Has all who wait look again.
     pub fn tell(&self) {
-        self.news.send_modify(|count| *count = count.wrapping_add(1));
+        self.news.ring();
     }
 
     fn gate(&self, database: &Id) -> Option<Arc<Gate>> {

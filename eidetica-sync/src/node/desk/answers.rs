@@ -173,12 +173,12 @@ impl Desk {
         let Some(mut place) = self.waiting.enter(peer) else {
             return Err(Error::new(ErrorKind::Busy, "too many peers wait for news here"));
         };
-        let mut news = self.parts.served.news();
+        let news = self.parts.served.news();
         // Databases whose news this node sends by itself, and since when they are due.
         let mut pushed: BTreeMap<Tag, Instant> = BTreeMap::new();
         let mut told: Option<Vec<Id>> = None;
         loop {
-            news.mark_unchanged();
+            let seen = news.rings();
             let Some(looked) = self.look(&peer, &tags) else { return Ok(Reply::Introduce.into()) };
             let named: Vec<Id> = looked.iter().flatten().map(|(id, _)| *id).collect();
             if told.as_ref() != Some(&named) {
@@ -220,7 +220,7 @@ impl Desk {
             tokio::select! {
                 // In a fixed order, so that a run can be repeated.
                 biased;
-                _ = timeout_at(next, news.changed()) => {}
+                _ = timeout_at(next, news.after(seen)) => {}
                 _ = &mut place.ended => return Ok(Reply::Changed(Vec::new()).into()),
             }
         }
