@@ -204,7 +204,8 @@ impl Story {
         use eidetica_contract::Transport as _;
         let Ok(channel) = transport.dial(&address(&name), options).await else { return };
         let _ = channel.request(bytes.clone().into(), options).await;
-        let identity = Identity::new(self.stranger.node.device.clone(), self.stranger.node.environment.clone()).unwrap();
+        let identity =
+            Identity::new(self.stranger.node.device.clone(), self.stranger.node.environment.clone()).unwrap();
         let (offer, limits) = (Offer::versions(1, 1), SessionLimits::default());
         let session = SessionChannel::new(channel.into(), 1 << 20, identity, offer, limits, None).unwrap();
         for _ in 0..3 {

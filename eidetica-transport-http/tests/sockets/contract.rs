@@ -159,8 +159,19 @@ async fn a_wildcard_and_an_advertised_address() {
     let server = serve_at("0.0.0.0:0", |_| {}).await;
     let channel = dial(&server.address).await;
     assert_eq!(channel.request("x".into(), soon()).await.unwrap(), "x");
-    for address in server.transport.addresses() {
-        assert!(!address.address.starts_with("0.0.0.0"), "{address}");
+    let mut addresses = server.transport.addresses();
+    // Not every machine has IPv6.
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        for bind in ["[::1]:0", "[::]:0"] {
+            let server = serve_at(bind, |_| {}).await;
+            for address in server.transport.addresses() {
+                assert_eq!(dial(&address).await.request("x".into(), soon()).await.unwrap(), "x", "{address}");
+            }
+            addresses.extend(server.transport.addresses());
+        }
+    }
+    for address in addresses {
+        assert!(!address.address.starts_with("0.0.0.0") && !address.address.starts_with("[::]"), "{address}");
     }
     let builder = HttpTransport::builder().bind("127.0.0.1:0");
     let builder = builder.advertise("https://peer.example.com/notes").advertise("peer.example.com:8080");

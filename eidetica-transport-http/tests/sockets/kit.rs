@@ -18,6 +18,8 @@ use tokio::time::{Instant, sleep, timeout};
 pub struct Obedient {
     pub seen: AtomicUsize,
     pub working: AtomicUsize,
+    /// How many were under way at once, at most.
+    pub peak: AtomicUsize,
 }
 
 struct Working<'a>(&'a AtomicUsize);
@@ -32,7 +34,8 @@ impl Drop for Working<'_> {
 impl Service for Obedient {
     async fn handle(&self, caller: Caller, message: Bytes) -> Result<Bytes> {
         self.seen.fetch_add(1, Ordering::SeqCst);
-        self.working.fetch_add(1, Ordering::SeqCst);
+        let working = self.working.fetch_add(1, Ordering::SeqCst) + 1;
+        self.peak.fetch_max(working, Ordering::SeqCst);
         let _working = Working(&self.working);
         match &message[..] {
             b"panic" => panic!("as it was told"),

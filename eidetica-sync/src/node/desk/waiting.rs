@@ -15,8 +15,8 @@ pub(crate) struct Waiting(Mutex<Waits>);
 
 #[derive(Default)]
 struct Waits {
+    closed: bool,
     next: u64,
-    over: bool,
     by_peer: BTreeMap<PublicKey, (u64, oneshot::Sender<()>)>,
 }
 
@@ -30,10 +30,11 @@ pub(crate) struct Place<'w> {
 }
 
 impl Waiting {
-    /// A place for a caller; a wait of the same caller ends. `None` if too many wait, or nobody may any longer.
+    /// A place for a caller; a wait of the same caller ends. `None` if too many wait, or nobody
+    /// may any longer.
     pub fn enter(&self, peer: PublicKey) -> Option<Place<'_>> {
         let mut waits = self.waits();
-        if waits.over || waits.by_peer.len() >= MOST && !waits.by_peer.contains_key(&peer) {
+        if waits.closed || waits.by_peer.len() >= MOST && !waits.by_peer.contains_key(&peer) {
             return None;
         }
         waits.next += 1;
@@ -44,10 +45,15 @@ impl Waiting {
         Some(Place { waiting: self, peer, number, ended })
     }
 
-    /// Ends all waits. From now on nobody may wait.
+    /// Ends all waits.
     pub fn end_all(&self) {
+        self.waits().by_peer.clear();
+    }
+
+    /// Ends all waits, and lets nobody wait any longer.
+    pub fn close(&self) {
         let mut waits = self.waits();
-        waits.over = true;
+        waits.closed = true;
         waits.by_peer.clear();
     }
 
@@ -79,7 +85,6 @@ mod tests {
         drop(first);
         assert!(second.ended.try_recv() == Err(oneshot::error::TryRecvError::Empty));
         waiting.end_all();
-        assert!(waiting.enter(peer).is_none());
         assert!(second.ended.try_recv() == Err(oneshot::error::TryRecvError::Closed));
     }
 
@@ -96,5 +101,7 @@ mod tests {
         assert!(waiting.enter(peer(0)).is_some());
         drop(places);
         assert!(waiting.enter(peer(9999)).is_some());
+        waiting.close();
+        assert!(waiting.enter(peer(9999)).is_none());
     }
 }
