@@ -388,7 +388,12 @@ fn whatever_goes_wrong_all_come_in_step() {
         }
     });
     let (failed, ended) = (failed.into_inner().unwrap(), ended.into_inner().unwrap());
-    println!("{} seeds, {events:?} events, in {:?}; slowest: {:?}", seeds.len(), begun.elapsed(), ended.iter().rev().take(5).collect::<Vec<_>>());
+    println!(
+        "{} seeds, {events:?} events, in {:?}; slowest: {:?}",
+        seeds.len(),
+        begun.elapsed(),
+        ended.iter().rev().take(5).collect::<Vec<_>>()
+    );
     assert!(failed.is_empty(), "these seeds have failed: {failed:?}");
 }
 
