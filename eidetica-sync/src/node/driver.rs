@@ -281,6 +281,10 @@ impl Driver {
             let reached = schedule.peer(lane.peer).is_some_and(|peer| peer.dialable && peer.answering);
             shared.steps.note_reached(lane.peer, reached);
             if reached {
+                // Its watch here leaves to this side what this side can send; both must not leave it to each other.
+                schedule.watched_by(now, lane.peer, BTreeSet::new());
+            }
+            if reached {
                 // It is sent what is new, and its watches need not be waited for.
                 schedule.watched_by(now, lane.peer, BTreeSet::new());
             }
@@ -403,9 +407,8 @@ impl Driver {
             Heard::Waits { peer, databases } => {
                 self.leaving.remove(&peer);
                 // Whom this node reaches it sends what is new by itself.
-                if !self.shared.steps.reaches(&peer) {
-                    self.shared.tell(|schedule, now| schedule.watched_by(now, peer, databases.into_iter().collect()));
-                }
+                let databases = if self.shared.steps.reaches(&peer) { Vec::new() } else { databases };
+                self.shared.tell(|schedule, now| schedule.watched_by(now, peer, databases.into_iter().collect()));
             }
         }
     }
