@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::desk::{Desk, Heard, Parts};
 use super::events::SyncEvent;
 use super::links::{Caller, Link, Links};
+use super::others::Seen;
 use super::served::Served;
 use super::steps::Steps;
 use super::syncer::SyncOptions;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     start: Instant,
     /// One at a time, so that an older reading of the wishes does not replace a newer one.
     reloading: tokio::sync::Mutex<()>,
+    /// What was last seen of what other processes may change.
+    pub seen: tokio::sync::Mutex<Seen>,
 }
 
 /// Somebody who waits for the end of a round with this number or a later one.
@@ -112,6 +115,7 @@ impl Shared {
             rounds: watch::Sender::new(0),
             start: Instant::now(),
             reloading: tokio::sync::Mutex::default(),
+            seen: tokio::sync::Mutex::default(),
         })
     }
 

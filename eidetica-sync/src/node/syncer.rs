@@ -14,7 +14,7 @@ use super::handle::{SyncHandle, SyncReport, SyncedDatabase};
 use super::links::Link;
 use super::shared::{Host, Shared};
 use super::state::TransportRow;
-use super::{driver, talk};
+use super::{driver, others, talk};
 use crate::access::{self, Answer, Book};
 use crate::peers::{PeerName, PeerRecord, SyncPeerInfo};
 use crate::reconcile::Outcome;
@@ -48,6 +48,7 @@ struct Tasks {
     stop: oneshot::Sender<()>,
     driver: JoinHandle<()>,
     wishes: JoinHandle<()>,
+    others: JoinHandle<()>,
 }
 
 impl Syncer {
@@ -62,6 +63,7 @@ impl Syncer {
         let mut changed = shared.host.changed();
         shared.reload_wishes().await?;
         shared.remember_peers().await?;
+        shared.look_around().await?;
         let (stop, stopped) = oneshot::channel();
         let driver = tokio::spawn(driver::run(shared.clone(), heard, stopped));
         let follower = shared.clone();
@@ -72,7 +74,8 @@ impl Syncer {
                 }
             }
         });
-        let tasks = Arc::new(Mutex::new(Some(Tasks { stop, driver, wishes })));
+        let others = tokio::spawn(others::follow(shared.clone()));
+        let tasks = Arc::new(Mutex::new(Some(Tasks { stop, driver, wishes, others })));
         Ok(Syncer { shared, tasks })
     }
 
@@ -281,6 +284,15 @@ impl Syncer {
         self.shared.reload_wishes().await
     }
 
+    /// Makes what other processes have changed in the same store count at once: wishes, databases, peers and relationships.
+    /// Where a store is shared this happens by itself, four times in a second.
+    ///
+    /// Errors: those of the store and of the host. Cancellation: a part of it may count; calling it again does the rest.
+    pub async fn catch_up(&self) -> Result<()> {
+        self.open()?;
+        self.shared.catch_up().await
+    }
+
     /// What happens, from now on.
     pub fn events(&self) -> broadcast::Receiver<SyncEvent> {
         self.shared.events.subscribe()
@@ -290,15 +302,17 @@ impl Syncer {
     /// does nothing.
     pub async fn close(&self) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Tasks { stop, driver, wishes }) = tasks else { return };
+        let Some(Tasks { stop, driver, wishes, others }) = tasks else { return };
         if let Err(error) = self.shared.transports.stop_listening().await {
             tracing::debug!(%error, "a server could not be stopped");
         }
         wishes.abort();
+        others.abort();
         // It ends by itself if it has no receiver any longer.
         let _ = stop.send(());
         let _ = driver.await;
         let _ = wishes.await;
+        let _ = others.await;
         self.shared.end_waits();
         self.shared.desk.close();
         self.shared.links.close(Duration::from_millis(500)).await;
