@@ -9,6 +9,7 @@ pub mod workloads;
 
 pub mod base;
 pub mod clock;
+pub mod counted;
 pub mod limits;
 pub mod raw;
 pub mod recorder;

@@ -7,9 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use eidetica_contract::{Error, ErrorKind, Expectation, Operation, Result, WriteBatch};
+use eidetica_contract::{Error, ErrorKind, Expectation, Keyspace, Operation, Result, WriteBatch};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{CachedStatement, Connection, ErrorCode};
 
 use crate::error::translate_io;
 use crate::open::Site;
@@ -105,7 +105,21 @@ impl Writer {
                 return Err(expectation.failed());
             }
         }
+        // What is written lies keyspace by keyspace, so that one statement mostly serves the next operation, too.
+        let mut put: Option<(Keyspace, CachedStatement<'_>)> = None;
         for operation in &batch.operations {
+            if let Operation::Put { keyspace, key, value } = operation {
+                let again = put
+                    .take()
+                    .filter(|(of, _)| of == keyspace)
+                    .map_or_else(|| Ok((*keyspace, connection.prepare_cached(&statements::of(*keyspace).put)?)), Ok);
+                let done = again.and_then(|(of, mut statement)| {
+                    statement.execute([&key[..], &value[..]])?;
+                    Ok((of, statement))
+                });
+                put = Some(done.map_err(|error| self.site.translate(error))?);
+                continue;
+            }
             if !perform(connection, operation).map_err(|error| self.site.translate(error))? {
                 let message = "this backend is older than the operation; update it";
                 return Err(Error::new(ErrorKind::Unsupported, message).with("operation", format!("{operation:?}")));
@@ -232,13 +246,9 @@ fn holds(connection: &Connection, expectation: &Expectation) -> rusqlite::Result
     })
 }
 
-/// Performs one operation; false if it is not known here.
+/// Performs an operation that puts nothing; false if it is not known here.
 fn perform(connection: &Connection, operation: &Operation) -> rusqlite::Result<bool> {
     match operation {
-        Operation::Put { keyspace, key, value } => {
-            let sql = &statements::of(*keyspace).put;
-            connection.prepare_cached(sql)?.execute([&key[..], &value[..]])?;
-        }
         Operation::Delete { keyspace, key } => {
             connection.prepare_cached(&statements::of(*keyspace).delete)?.execute([&key[..]])?;
         }

@@ -17,7 +17,11 @@ pub(crate) struct Writer(Encoder<Vec<u8>>);
 
 impl Writer {
     pub(crate) fn new() -> Writer {
-        Writer(Encoder::new(Vec::with_capacity(128)))
+        Writer::with_capacity(128)
+    }
+
+    pub(crate) fn with_capacity(bytes: usize) -> Writer {
+        Writer(Encoder::new(Vec::with_capacity(bytes)))
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {

@@ -11,7 +11,7 @@
 //! | 1 entries | database, arrival number | what is hidden from it, header, bodies |
 //! | 2 ids | database, id | arrival number, height, time |
 //! | 3 heights | database, height, id | arrival number |
-//! | 4 catalog | database, store | name, kind, how far it is applied, indexes |
+//! | 4 catalog | database, store | name, kind, how far it is applied, indexes, how deep it is |
 //! | 5 touched | database, store, arrival number | nothing |
 //! | 6 state | database, store, cell | the live record |
 //! | 7 past | database, store, cell, arrival number | [`Past`](crate::store) |
@@ -39,8 +39,8 @@ pub(crate) const LONG: Keyspace = Keyspace::new(9);
 pub(crate) const BLOCKS: Keyspace = Keyspace::new(10);
 pub(crate) const LOCAL: Keyspace = Keyspace::new(15);
 
-/// The version of this layout; a store with a greater one is not touched.
-pub(crate) const VERSION: u64 = 1;
+/// The version of this layout; a store with a greater one is not touched. Since 2 the catalog says how deep a store is.
+pub(crate) const VERSION: u64 = 2;
 
 /// The local number of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

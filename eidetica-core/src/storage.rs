@@ -1,7 +1,8 @@
 //! A backend with what all databases in it share: the epoch, the flusher, the environment.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -63,6 +64,11 @@ impl Storage {
     /// Returns when everything that was committed before this call is durable.
     pub async fn flush(&self) -> Result<()> {
         self.durable.flush(&*self.backend).await
+    }
+
+    /// True while somebody flushes, for whom others may be waiting.
+    pub fn is_flushing(&self) -> bool {
+        self.durable.busy.load(Ordering::Acquire)
     }
 
     /// Flushes, ends the flusher, and closes the backend.
@@ -166,8 +172,12 @@ fn parse_epoch(row: &Bytes) -> Result<u64> {
 struct Durable {
     /// How many commits there have been.
     committed: AtomicU64,
-    /// How many of them are durable; held while a flush is under way.
-    flushed: tokio::sync::Mutex<u64>,
+    /// How many of them are durable.
+    flushed: AtomicU64,
+    /// True while somebody flushes.
+    busy: AtomicBool,
+    /// Told when a flush has ended, well or not.
+    ended: tokio::sync::Notify,
     bytes: AtomicUsize,
     full: tokio::sync::Notify,
 }
@@ -182,17 +192,43 @@ impl Durable {
 
     async fn flush(&self, backend: &dyn Backend) -> Result<()> {
         let wanted = self.committed.load(Ordering::Acquire);
-        // Everybody waits here; the first one flushes for all who have committed by then, and they find it done. If it is
-        // dropped meanwhile, the next one flushes again.
-        let mut flushed = self.flushed.lock().await;
-        if *flushed >= wanted {
+        loop {
+            // Before looking, so that no end is missed.
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.flushed.load(Ordering::Acquire) >= wanted {
+                return Ok(());
+            }
+            // One flushes for all who have committed by then. The others are woken together, so that what they commit next
+            // comes together, too. If it fails or is dropped, another one flushes.
+            let Some(_turn) = Turn::take(self) else {
+                ended.await;
+                continue;
+            };
+            let now = self.committed.load(Ordering::Acquire);
+            self.bytes.store(0, Ordering::Release);
+            backend.flush().await?;
+            self.flushed.fetch_max(now, Ordering::AcqRel);
             return Ok(());
         }
-        let now = self.committed.load(Ordering::Acquire);
-        self.bytes.store(0, Ordering::Release);
-        backend.flush().await?;
-        *flushed = now;
-        Ok(())
+    }
+}
+
+/// The right to flush.
+struct Turn<'a>(&'a Durable);
+
+impl<'a> Turn<'a> {
+    fn take(durable: &'a Durable) -> Option<Turn<'a>> {
+        let taken = durable.busy.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire);
+        // Not `then_some`: a turn that was never had must not be given back.
+        taken.is_ok().then(|| Turn(durable))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+        self.0.ended.notify_waiters();
     }
 }
 

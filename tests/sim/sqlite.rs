@@ -33,7 +33,7 @@ impl Service for Counts {
             let transaction = database.new_transaction().await?;
             let counts = transaction.get_store::<DocStore>("counts").await?;
             counts.increment(&String::from_utf8_lossy(&message), 1).await?;
-            let durability = if message[0] % 2 == 0 { Durability::Flushed } else { Durability::Buffered };
+            let durability = if message[0].is_multiple_of(2) { Durability::Flushed } else { Durability::Buffered };
             transaction.commit_with(durability).await.map(|committed| format!("{committed:?}"))
         };
         tokio::spawn(count).await.unwrap().map(Bytes::from)

@@ -23,8 +23,10 @@ async fn an_approved_request_completes_by_itself() {
     assert_eq!((first.kind(), again.kind()), (ErrorKind::Pending, ErrorKind::Pending));
     assert_eq!(first.context("request_id"), again.context("request_id"));
     assert_eq!(ben.user.open_database(&id).await.unwrap_err().kind(), ErrorKind::Pending);
-    until("the request is there", || async { anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap().len() == 1 })
-        .await;
+    until("the request is there", || async {
+        anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap().len() == 1
+    })
+    .await;
     let (request, asked) = anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap().remove(0);
     assert_eq!((asked.database, asked.key, asked.permission), (id, ben.key, Permission::Write));
     anna.user.approve_bootstrap_request(&anna.sync, &request, &anna.key).await.unwrap();
@@ -56,7 +58,8 @@ async fn a_rejected_request_and_less_than_was_asked_for() {
         let pending = device.user.request_database_access(&device.sync, &address, &id, &device.key, Permission::Admin);
         assert_eq!(pending.await.unwrap_err().kind(), ErrorKind::Pending);
     }
-    until("both are there", || async { anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap().len() == 2 }).await;
+    until("both are there", || async { anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap().len() == 2 })
+        .await;
     for (request, asked) in anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap() {
         if asked.key == ben.key {
             let less = Right::READ;
@@ -87,7 +90,8 @@ async fn what_is_asked_for_a_database_that_is_not_there_is_answered_alike() {
     }
     assert_eq!(errors[0].message(), errors[1].message());
     assert_eq!(errors[0].context("request_id").unwrap().len(), errors[1].context("request_id").unwrap().len());
-    until("the one is there", || async { anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap().len() == 1 }).await;
+    until("the one is there", || async { anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap().len() == 1 })
+        .await;
     assert!(eve.sync.discover_peer_trees(&address).await.unwrap().is_empty());
     let own = anna.user.create_database(Doc::new(), &anna.key).await.unwrap();
     assert_ne!(own.root_id(), database.root_id());
@@ -102,8 +106,10 @@ async fn an_untracked_database_is_not_served_any_more() {
     let id = *database.root_id();
     let ask = ben.user.request_database_access(&ben.sync, &address, &id, &ben.key, Permission::Write);
     assert_eq!(ask.await.unwrap_err().kind(), ErrorKind::Pending);
-    until("the request is there", || async { anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap().len() == 1 })
-        .await;
+    until("the request is there", || async {
+        anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap().len() == 1
+    })
+    .await;
     let (request, _) = anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap().remove(0);
     anna.user.approve_bootstrap_request(&anna.sync, &request, &anna.key).await.unwrap();
     ben.sync.sync_with_peer(&address, Some(&id)).await.unwrap();

@@ -169,3 +169,24 @@ async fn two_sessions_of_a_user_see_what_the_other_stores() {
     two.untrack_database(&id).await.unwrap();
     assert!(one.databases().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_key_without_a_right_of_its_own_can_be_shut_out_of_what_everybody_may() {
+    let (instance, mut alice) = alice().await;
+    let key = alice.get_default_key().unwrap();
+    let stranger = instance.generate_key().unwrap().public();
+    let database = alice.create_database(named("notes"), &key).await.unwrap();
+    let transaction = database.new_transaction().await.unwrap();
+    let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
+    settings.set_global_permission(Some(Permission::Read)).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(database.now().right_of(stranger).await.unwrap(), eidetica::auth::Right::READ);
+    for written in [true, false] {
+        let transaction = database.new_transaction().await.unwrap();
+        let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
+        settings.revoke_auth_key(&stranger).await.unwrap();
+        // The second time there is nothing left to take, which is no error.
+        assert_eq!(transaction.commit_with(eidetica::Durability::Buffered).await.unwrap().written, written);
+        assert_eq!(database.now().right_of(stranger).await.unwrap(), eidetica::auth::Right::REMOVED);
+    }
+}

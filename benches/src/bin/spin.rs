@@ -1,6 +1,7 @@
 //! Does one piece of work again and again, and nothing beside it, for a profiler to look at.
 //!
-//! `spin commit|crowd|read|ingest|import|merge|merge-100 N SECONDS`; all but `crowd` with `-memory`, too.
+//! `spin commit|crowd|read|ingest|single|import|set|merge|merge-100|branches N SECONDS`; all but `crowd` with `-memory`,
+//! too. `single` takes entries in one by one; `set` imports row by row.
 
 use std::time::{Duration, Instant};
 
@@ -20,41 +21,77 @@ fn main() -> Result<()> {
 }
 
 async fn spin(work: &str, n: u64, time: Duration) -> Result<()> {
-    let bases = Bases::build(&[n]).await?;
-    let entries = bases.entries(n).await?;
-    let text = import::text(n as usize);
     let engine = if work.ends_with("memory") { Engine::Memory } else { Engine::Sqlite };
-    let mut commits = match engine {
-        Engine::Memory => commit::Commits::on_memory(&bases, n).await?,
-        Engine::Sqlite => commit::Commits::on_sqlite(&bases, n, Durability::Buffered).await?,
-    };
-    let mut reads = match engine {
-        Engine::Memory => read::Reads::on_memory(&bases, n).await?,
-        Engine::Sqlite => read::Reads::on_sqlite(&bases, n).await?,
-    };
-    let changes = if work.contains("100") { 100 } else { 1 };
-    let sides = Sides::build(Work::MergeSides { changes }, n.min(10_000)).await?;
-    eprintln!("ready");
-    let start = Instant::now();
+    let work = work.trim_end_matches("-memory");
     let mut took = clock::Rounds::default();
-    while start.elapsed() < time {
-        match work.trim_end_matches("-memory") {
-            "commit" => {
+    let mut start = Instant::now();
+    // Only what the work needs is made beforehand, so that little else shows in a profile.
+    let bases = Bases::build(&[if work.starts_with("merge") || work == "branches" { 1 } else { n }]).await?;
+    match work {
+        "commit" => {
+            let mut commits = match engine {
+                Engine::Memory => commit::Commits::on_memory(&bases, n).await?,
+                Engine::Sqlite => commit::Commits::on_sqlite(&bases, n, Durability::Buffered).await?,
+            };
+            ready(&mut start);
+            while start.elapsed() < time {
                 took.add(commits.commit(200).await?, 200);
                 commits.written();
             }
-            "read" => took.add(reads.read(10_000).await?, 10_000),
-            "ingest" => took.add(ingest::only(&bases, engine, &entries, 1024, 3).await?, n),
-            "crowd" => took.add(commit::crowd(&bases, n, 64, 100).await?.took, 6_400),
-            "merge" | "merge-100" => {
+            commits.close().await?;
+        }
+        "read" => {
+            let mut reads = match engine {
+                Engine::Memory => read::Reads::on_memory(&bases, n).await?,
+                Engine::Sqlite => read::Reads::on_sqlite(&bases, n).await?,
+            };
+            ready(&mut start);
+            while start.elapsed() < time {
+                took.add(reads.read(10_000).await?, 10_000);
+            }
+            reads.close().await?;
+        }
+        "ingest" | "single" => {
+            let entries = bases.entries(n).await?;
+            let (page, at_once) = if work == "single" { (1, 1) } else { (1024, 2) };
+            ready(&mut start);
+            while start.elapsed() < time {
+                took.add(ingest::only(&bases, engine, &entries, page, at_once).await?, n);
+            }
+        }
+        "crowd" => {
+            ready(&mut start);
+            while start.elapsed() < time {
+                took.add(commit::crowd(&bases, n, 64, 100).await?.took, 6_400);
+            }
+        }
+        "import" | "set" => {
+            let text = import::text(n as usize);
+            ready(&mut start);
+            while start.elapsed() < time {
+                took.add(import::only(&bases, engine, &text, 1_000, work == "import").await?, n);
+            }
+        }
+        "merge" | "merge-100" | "branches" => {
+            let shape = match work {
+                "branches" => Work::MergeBranches,
+                "merge-100" => Work::MergeSides { changes: 100 },
+                _ => Work::MergeSides { changes: 1 },
+            };
+            let sides = Sides::build(shape, n).await?;
+            ready(&mut start);
+            while start.elapsed() < time {
                 took.add(merge::merge(&sides, engine).await?.0, sides.keys());
                 sides.sweep()?;
             }
-            "import" => took.add(import::only(&bases, engine, &text, 1_000, true).await?, n),
-            other => return Err(format!("no work is called {other}").into()),
         }
+        other => return Err(format!("no work is called {other}").into()),
     }
-    println!("{work}: {} each", clock::human(took.median()));
-    commits.close().await?;
-    reads.close().await
+    println!("{work}: {} each, {} on the processors", clock::human(took.median()), clock::human(took.cpu()));
+    Ok(())
+}
+
+fn ready(start: &mut Instant) {
+    eprintln!("ready");
+    *start = Instant::now();
 }

@@ -1,7 +1,7 @@
 //! Entries that arrive: proven on all cores (or in line, where that is asked for), and handed to the writer while the next ones are being proven.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use eidetica_contract::{Error, ErrorKind, Result};
 use tokio::sync::oneshot;
@@ -121,6 +121,9 @@ impl Proving {
     }
 }
 
+/// How many threads may run at once. Looked up once: it takes several files to read, which is as long as proving an entry.
 fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    *CORES
 }

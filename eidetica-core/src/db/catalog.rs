@@ -30,6 +30,9 @@ pub(crate) struct StoreInfo {
     pub stale: bool,
     /// True if bodies are missing here, so that the state is not all there is.
     pub partial: bool,
+    /// How many steps the longest path has at which anything was ever applied: below one of this length nothing lives, so
+    /// that one look tells what is there. [`UNKNOWN`](StoreInfo::UNKNOWN) where an earlier layout has not kept it.
+    pub deepest: u32,
     pub indexes: Vec<IndexDefinition>,
 }
 
@@ -76,13 +79,21 @@ impl Catalog {
 }
 
 impl StoreInfo {
+    /// Anything may lie below any path.
+    pub const UNKNOWN: u32 = u32::MAX;
+
+    /// True if nothing can lie below a path of so many steps.
+    pub fn ends_at(&self, steps: usize) -> bool {
+        self.deepest != StoreInfo::UNKNOWN && steps >= self.deepest as usize
+    }
+
     pub fn at(&self, database: DatabaseNumber) -> StoreNumber {
         database.store(self.number)
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::new();
-        out.list(6).text(&self.name).text(&self.kind);
+        out.list(7).text(&self.name).text(&self.kind);
         match self.applied_below {
             Some(number) => out.uint(number),
             None => out.null(),
@@ -91,12 +102,13 @@ impl StoreInfo {
         for index in &self.indexes {
             out.uint(index.number.into()).text(&index.field);
         }
+        out.uint(self.deepest.into());
         out.finish()
     }
 
     fn parse(number: u32, bytes: &[u8]) -> Read<StoreInfo> {
         let mut input = Reader::new(bytes);
-        input.list_of(6)?;
+        let parts = input.list(7)?;
         let (name, kind) = (input.text()?.to_owned(), input.text()?.to_owned());
         let applied_below = if input.is_null()? { None } else { Some(input.uint()?) };
         let (partial, stale) = (input.bool()?, input.bool()?);
@@ -105,7 +117,32 @@ impl StoreInfo {
             let number = u32::try_from(input.uint()?).map_err(|_| Malformed)?;
             indexes.push(IndexDefinition { number, field: input.text()?.to_owned() });
         }
+        let deepest = match parts {
+            6 => StoreInfo::UNKNOWN,
+            _ => u32::try_from(input.uint()?).map_err(|_| Malformed)?,
+        };
         input.end()?;
-        Ok(StoreInfo { number, name, kind, applied_below, stale, partial, indexes })
+        Ok(StoreInfo { number, name, kind, applied_below, stale, partial, deepest, indexes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_the_first_layout_may_be_of_any_depth() {
+        let indexes = vec![IndexDefinition { number: 3, field: "f".into() }];
+        let (name, kind) = ("s".to_owned(), "k".to_owned());
+        let info =
+            StoreInfo { number: 7, name, kind, applied_below: None, stale: false, partial: true, deepest: 2, indexes };
+        assert_eq!(StoreInfo::parse(7, &info.to_bytes()).unwrap(), info);
+        assert!(info.ends_at(2) && !info.ends_at(1));
+        let mut first = info.to_bytes();
+        first.pop();
+        first[0] -= 1;
+        let first = StoreInfo::parse(7, &first).unwrap();
+        assert_eq!(first, StoreInfo { deepest: StoreInfo::UNKNOWN, ..info });
+        assert!(!first.ends_at(usize::MAX));
     }
 }

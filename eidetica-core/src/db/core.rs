@@ -108,9 +108,14 @@ impl Core {
         });
     }
 
+    /// True if everything that snapshots taken before this call show of commits of this process is published.
+    pub fn is_published(&self) -> bool {
+        self.unpublished.load(Ordering::Acquire) == 0
+    }
+
     /// What is known, if it is certain that a snapshot shows no more than that.
     async fn known_to_cover_a_snapshot(&self) -> Result<Option<Arc<State>>> {
-        if self.unpublished.load(Ordering::Acquire) > 0 {
+        if !self.is_published() {
             return Ok(None);
         }
         let known_of = {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use eidetica_contract::{Error, ErrorKind, Result, Snapshot};
 
+use super::meta::Tip;
 use crate::cbor::{Read, Reader, Writer};
 use crate::clock::Time;
 use crate::dag::Numbers;
@@ -117,6 +118,12 @@ impl Place {
             Ok(place)
         };
         read().map_err(|_| damaged("the row of an id"))
+    }
+}
+
+impl From<&Tip> for Place {
+    fn from(tip: &Tip) -> Place {
+        Place { number: tip.number, height: tip.height, time: tip.time }
     }
 }
 

@@ -343,15 +343,14 @@ impl Writer {
             return Ok(Outcome::Refused(Refused::AboveRefused(*refused)));
         }
         let future = entry.header().time > self.allowed_time();
-        if future && !work.knows(&entry.id()).await? {
+        if future && !work.knows(entry).await? {
             return Ok(match self.parking.keep_until(entry.clone(), source, entry.header().time, now) {
                 true => Outcome::Parked(Parked::Future),
                 false => Outcome::Deferred,
             });
         }
-        let adds_a_head =
-            entry.header().parents.iter().all(|id| work.state.meta.tips.binary_search_by_key(id, |t| t.id).is_err());
-        if work.state.meta.tips.len() >= MAX_HEADS && adds_a_head && !work.knows(&entry.id()).await? {
+        let adds_a_head = entry.header().parents.iter().all(|id| work.state.meta.tip(id).is_none());
+        if work.state.meta.tips.len() >= MAX_HEADS && adds_a_head && !work.knows(entry).await? {
             return Ok(Outcome::Parked(Parked::Heads));
         }
         Ok(match work.admit(entry.clone(), false).await? {

@@ -77,6 +77,11 @@ impl Meta {
         self.latest = self.latest.max(tip.time);
     }
 
+    /// The head with this id.
+    pub fn tip(&self, id: &Id) -> Option<&Tip> {
+        self.tips.binary_search_by_key(id, |tip| tip.id).ok().map(|at| &self.tips[at])
+    }
+
     /// The greatest height of an entry here: it is that of a head.
     pub fn top(&self) -> Option<u64> {
         self.tips.iter().map(|tip| tip.height).max()

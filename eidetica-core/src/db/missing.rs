@@ -254,3 +254,179 @@ impl Database {
 fn length(entry: &VerifiedEntry) -> usize {
     entry.header_bytes().len() + entry.bodies().iter().flatten().map(Bytes::len).sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use eidetica_contract::{Backend, BackendInfo, ErrorKind, Keyspace, Page, WriteBatch};
+
+    use super::*;
+    use crate::store::DocStore;
+    use crate::{Durability, Engine, Memory, SecretKey};
+
+    /// A backend that counts the rows it is asked for.
+    struct Counting(Memory, Arc<AtomicUsize>);
+    struct CountingSnapshot(Box<dyn Snapshot>, Arc<AtomicUsize>);
+
+    #[async_trait]
+    impl Backend for Counting {
+        fn info(&self) -> BackendInfo {
+            self.0.info()
+        }
+
+        async fn commit(&self, batch: WriteBatch) -> Result<()> {
+            self.0.commit(batch).await
+        }
+
+        async fn flush(&self) -> Result<()> {
+            self.0.flush().await
+        }
+
+        async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+            Ok(Box::new(CountingSnapshot(self.0.snapshot().await?, self.1.clone())))
+        }
+
+        async fn close(&self) -> Result<()> {
+            self.0.close().await
+        }
+    }
+
+    #[async_trait]
+    impl Snapshot for CountingSnapshot {
+        async fn get_many(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
+            self.1.fetch_add(keys.len(), Ordering::Relaxed);
+            self.0.get_many(keyspace, keys).await
+        }
+
+        async fn scan(&self, scan: Scan) -> Result<Page> {
+            let page = self.0.scan(scan).await?;
+            self.1.fetch_add(page.rows.len(), Ordering::Relaxed);
+            Ok(page)
+        }
+    }
+
+    async fn commit(db: &Database, tips: &[Id]) -> Id {
+        let transaction = db.new_transaction_with_tips(tips).await.unwrap();
+        transaction.get_store::<DocStore>("notes").await.unwrap().set("key", "value").await.unwrap();
+        transaction.commit_with(Durability::Buffered).await.unwrap().id
+    }
+
+    async fn database() -> (Engine, Database, Arc<AtomicUsize>) {
+        let rows = Arc::new(AtomicUsize::new(0));
+        let backend = Counting(Memory::new(), rows.clone());
+        let engine = Engine::open(Box::new(backend), Default::default()).await.unwrap();
+        let database = engine.create_database(Default::default(), &SecretKey::from_seed(&[1; 32])).await.unwrap();
+        (engine, database, rows)
+    }
+
+    /// Two branches, their entries by turns, and a head above both.
+    async fn branches(db: &Database, length: usize) -> (Vec<Id>, Vec<Id>, Id) {
+        let (mut left, mut right) = (vec![*db.root_id()], vec![*db.root_id()]);
+        for _ in 0..length {
+            left.push(commit(db, &left[left.len() - 1..]).await);
+            right.push(commit(db, &right[right.len() - 1..]).await);
+        }
+        let both = commit(db, &[left[length], right[length]]).await;
+        (left, right, both)
+    }
+
+    fn beyond(known: &[Id]) -> Beyond<'_> {
+        Beyond { known, from: 0, until: u64::MAX }
+    }
+
+    #[tokio::test]
+    async fn pages_are_the_difference() {
+        let (_engine, db, _) = database().await;
+        let (left, right, both) = branches(&db, 40).await;
+        for known in [vec![], vec![left[40]], vec![left[7], right[30]], vec![right[3], right[2]], vec![both]] {
+            let whole = db.difference(&[both], &known).await.unwrap();
+            let count = db.count_beyond(&beyond(&known)).await.unwrap();
+            assert_eq!(count, whole.len() as u64);
+            for (bytes, most) in [(1, 100), (1000, 3), (2000, 100), (1 << 20, 7), (1 << 20, 1000)] {
+                let (mut pages, mut from) = (Vec::new(), Some(0));
+                while let Some(start) = from {
+                    let page = db.page_beyond(&Beyond { from: start, ..beyond(&known) }, bytes, most).await.unwrap();
+                    assert!(page.entries.len() <= most && (page.next.is_none() || !page.entries.is_empty()));
+                    let length: usize = page.entries.iter().map(|arrived| length(&arrived.entry)).sum();
+                    assert!(page.entries.len() <= 1 || length < bytes + 1000, "{length} bytes of {bytes}");
+                    assert!(page.entries.iter().all(|arrived| arrived.local));
+                    pages.extend(page.entries.iter().map(|arrived| arrived.entry.id()));
+                    from = page.next;
+                }
+                assert_eq!(pages, whole, "{bytes} {most}");
+            }
+            assert_eq!(db.ids_beyond(&beyond(&known), whole.len()).await.unwrap().as_ref(), Some(&whole));
+            if let Some(fewer) = whole.len().checked_sub(1) {
+                assert_eq!(db.ids_beyond(&beyond(&known), fewer).await.unwrap(), None);
+            }
+            let samples = db.samples_beyond(&beyond(&known), 100).await.unwrap();
+            let backwards: Vec<Id> = whole.iter().rev().copied().collect();
+            let expected = (0..).map(|power| 1usize << power).take_while(|back| *back <= whole.len());
+            assert_eq!(samples, expected.map(|back| backwards[back - 1]).collect::<Vec<_>>());
+        }
+        let some = Beyond { known: &[left[40]], from: 4, until: 9 };
+        let page = db.page_beyond(&some, 1 << 20, 100).await.unwrap();
+        assert_eq!(page.entries.iter().map(|arrived| arrived.number).collect::<Vec<_>>(), [4, 6, 8]);
+        let unknown = db.page_beyond(&beyond(&[Id::of(b"x")]), 1, 1).await.unwrap_err();
+        assert_eq!(unknown.kind(), ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_page_costs_what_is_on_it() {
+        let (_engine, db, rows) = database().await;
+        let (left, _, _) = branches(&db, 600).await;
+        let total = db.entry_count().await.unwrap();
+        for from in [0, total / 2, total - 20] {
+            rows.store(0, Ordering::Relaxed);
+            let known = [left[5]];
+            let page = db.page_beyond(&Beyond { from, ..beyond(&known) }, 1 << 20, 10).await.unwrap();
+            assert_eq!(page.entries.len(), 10);
+            let read = rows.load(Ordering::Relaxed);
+            assert!(read <= 10 + 24, "{read} rows from {from}");
+        }
+    }
+
+    #[tokio::test]
+    async fn which_are_here() {
+        let (_engine, db, _) = database().await;
+        let (left, right, both) = branches(&db, 10).await;
+        let stand = db.stand().await.unwrap();
+        assert_eq!((stand.heads, stand.entries, stand.top), (vec![both], 22, 11));
+        let x = Id::of(b"x");
+        assert_eq!(db.known(&[left[3], x, both]).await.unwrap(), [true, false, true]);
+        let beginnings: Vec<&[u8]> = vec![&left[3].as_bytes()[..8], x.as_bytes(), right[1].as_bytes(), b""];
+        let found = db.starting_with(&beginnings, 5).await.unwrap();
+        assert_eq!(found[..3], [vec![left[3]], vec![], vec![right[1]]]);
+        assert_eq!(found[3].len(), 5);
+        let mut highest = db.highest_of(&[left[3], right[2], left[9], left[3], *db.root_id()]).await.unwrap();
+        highest.sort_unstable();
+        let mut expected = vec![left[9], right[2]];
+        expected.sort_unstable();
+        assert_eq!(highest, expected);
+        let page = db.page_of(&[right[2], x, left[1]], 1 << 20).await.unwrap();
+        assert_eq!(page.iter().map(VerifiedEntry::id).collect::<Vec<_>>(), [right[2], left[1]]);
+        assert_eq!(db.page_of(&[right[2], left[1]], 1).await.unwrap().len(), 1);
+        assert!(db.page_of(&[], 1).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_could_only_wait_is_left_out() {
+        let (_engine, db, _) = database().await;
+        let (left, right, both) = branches(&db, 5).await;
+        let raw = |ids: Vec<Id>| {
+            let db = db.clone();
+            async move { db.get_entries(&ids).await.unwrap().iter().map(VerifiedEntry::to_raw).collect::<Vec<_>>() }
+        };
+        let (engine, _, _) = database().await;
+        let root = raw(vec![left[0]]).await.remove(0);
+        let other = engine.adopt_database(root, None).await.unwrap();
+        let all = raw(vec![left[1], left[2], right[2], both, left[4], right[1]]).await;
+        let (standing, left_out) = other.standing(all.clone()).await.unwrap();
+        assert_eq!((standing, left_out), ([&all[..2], &all[5..]].concat(), 3));
+        let odd = RawEntry { header: Bytes::from_static(b"no header"), bodies: vec![] };
+        assert_eq!(other.standing(vec![odd.clone()]).await.unwrap(), (vec![odd], 0));
+    }
+}

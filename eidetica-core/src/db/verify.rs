@@ -265,6 +265,9 @@ impl Check<'_> {
             self.report.unreadable.push((id, info.name.clone()));
             return Ok(());
         };
+        if delta.deepest() > info.deepest as usize {
+            self.problem(format!("the store {} is deeper than is said of it", info.name), Some(id), true);
+        }
         for cell in effective_cells(&delta, id) {
             let past = self.rows.get(PAST, &store.past_key(&cell, stored.number)).await?;
             let live = live::get(self.rows, store, &cell).await?;

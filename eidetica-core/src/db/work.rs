@@ -172,8 +172,28 @@ impl<'a> Work<'a> {
     }
 
     /// True if the entry is here.
-    pub async fn knows(&self, id: &Id) -> Result<bool> {
-        Ok(places(&self.rows, self.core.number, &[*id]).await?[0].is_some())
+    pub async fn knows(&self, entry: &VerifiedEntry) -> Result<bool> {
+        Ok(self.place_of(entry).await?.is_some())
+    }
+
+    /// Where the entry is, if it is here. One that is later than all that are here cannot be, so most that are new need no
+    /// look.
+    async fn place_of(&self, entry: &VerifiedEntry) -> Result<Option<Place>> {
+        if entry.header().time > self.state.meta.latest {
+            return Ok(None);
+        }
+        Ok(places(&self.rows, self.core.number, &[entry.id()]).await?.pop().flatten())
+    }
+
+    /// Where these entries are, each `None` if it is not here. Of heads that is known, and most parents are heads.
+    async fn places(&self, ids: &[Id]) -> Result<Vec<Option<Place>>> {
+        let mut found: Vec<Option<Place>> = ids.iter().map(|id| self.state.meta.tip(id).map(Place::from)).collect();
+        let others: Vec<Id> = ids.iter().zip(&found).filter(|(_, place)| place.is_none()).map(|(id, _)| *id).collect();
+        if !others.is_empty() {
+            let mut looked_up = places(&self.rows, self.core.number, &others).await?.into_iter();
+            found.iter_mut().filter(|place| place.is_none()).for_each(|place| *place = looked_up.next().flatten());
+        }
+        Ok(found)
     }
 
     async fn judge(&mut self, entry: VerifiedEntry, local: bool, deltas: &[NewDelta]) -> Result<Verdict> {
@@ -181,13 +201,13 @@ impl<'a> Work<'a> {
         if entry.database() != self.core.id {
             return Ok(Verdict::Refused(Refused::ForeignDatabase));
         }
-        if let [Some(place)] = places(&self.rows, self.core.number, &[entry.id()]).await?[..] {
+        if let Some(place) = self.place_of(&entry).await? {
             return self.complete(place, &entry).await;
         }
         if header.parents.is_empty() && self.state.meta.next > 0 {
             return Ok(Verdict::Refused(Refused::ForeignDatabase));
         }
-        let parents = places(&self.rows, self.core.number, &header.parents).await?;
+        let parents = self.places(&header.parents).await?;
         let missing: Vec<Id> =
             header.parents.iter().zip(&parents).filter(|(_, place)| place.is_none()).map(|(id, _)| *id).collect();
         if !missing.is_empty() {
@@ -288,9 +308,15 @@ impl<'a> Work<'a> {
         let read = if new.is_none() { algebra.delta_of(&stored.entry, &info.name, &info.kind) } else { None };
         let Some(delta) = new.or(read.as_ref()) else { return Ok(()) };
         let stamp = Stamp { number: stored.number, time: stored.entry.header().time, id: stored.entry.id() };
-        let store = info.at(self.core.number);
-        let mut applier = Applier { rows: &mut self.rows, store, stamp, seen: below, touched };
-        delta.apply(&mut applier, &mut IndexWriter { indexes: &info.indexes }).await
+        let mut applier =
+            Applier { rows: &mut self.rows, info, store: info.at(self.core.number), stamp, seen: below, touched };
+        delta.apply(&mut applier, &mut IndexWriter { indexes: &info.indexes }).await?;
+        // Not before: what the delta itself puts below a path comes behind what it does at the path.
+        let deepest = u32::try_from(delta.deepest()).unwrap_or(StoreInfo::UNKNOWN);
+        if deepest > info.deepest {
+            self.change_store(StoreInfo { deepest, ..info.clone() });
+        }
+        Ok(())
     }
 
     /// The store of this name and kind, made known if it is new. A store whose kind is unknown here falls behind from this
@@ -307,6 +333,7 @@ impl<'a> Work<'a> {
                 applied_below: (!knows).then_some(number),
                 stale: false,
                 partial: false,
+                deepest: 0,
                 indexes: Vec::new(),
             }),
         }
@@ -322,7 +349,7 @@ impl<'a> Work<'a> {
 
     /// Applies what a store has missed, at most `most` entries. True when it is up to date.
     pub async fn catch_up(&mut self, name: &str, kind: &str, most: usize) -> Result<bool> {
-        let Some(info) = self.state.catalog.get(name, kind).cloned() else { return Ok(true) };
+        let Some(mut info) = self.state.catalog.get(name, kind).cloned() else { return Ok(true) };
         let Some(from) = info.applied_below else { return Ok(true) };
         if self.core.algebra(kind).is_none() {
             return Ok(true);
@@ -345,6 +372,8 @@ impl<'a> Work<'a> {
             let below = self.below(&stored.entry).await?;
             partial |= stored.entry.deltas().any(|(d, body)| d.name == name && d.kind == kind && body.is_none());
             self.apply_delta(&info, &stored, &below, &mut Vec::new(), None).await?;
+            // It may be deeper now.
+            info = self.state.catalog.get(name, kind).cloned().unwrap_or(info);
         }
         let last = page.rows.last().map_or(from, |(key, _)| trailing_number(key) + 1);
         self.change_store(StoreInfo { applied_below: page.more.then_some(last), partial, ..(*info).clone() });

@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use eidetica_contract::Result;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use tracing::Instrument;
 
 use super::core::Core;
@@ -26,6 +26,7 @@ use super::work::{Ready, Work};
 use crate::clock::Time;
 use crate::entry::VerifiedEntry;
 use crate::error::closed;
+use crate::storage::Storage;
 
 /// How many orders may wait; more wait for a place.
 const QUEUE: usize = 1024;
@@ -33,6 +34,8 @@ const QUEUE: usize = 1024;
 const GROUP_COMMITS: usize = 512;
 /// A group of local commits that is smaller is not cut in two.
 const LEAST_HALF: usize = 12;
+/// How many entries are judged where they are handed in.
+const FEW: usize = 8;
 /// How often it is looked whether another process has stored what entries wait for here.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -41,6 +44,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct WriterHandle {
     orders: mpsc::Sender<Order>,
     writer: Arc<Mutex<Writer>>,
+    storage: Arc<Storage>,
 }
 
 pub(super) type CommitReply = oneshot::Sender<Result<Committed>>;
@@ -50,6 +54,8 @@ enum Order {
     Ingest(Arrivals, oneshot::Sender<Result<Vec<Outcome>>>),
     Task(Task, oneshot::Sender<Result<bool>>),
     Waiting(oneshot::Sender<(usize, usize)>),
+    /// Something was left to do by who has served an order itself.
+    GoOn,
     Close,
 }
 
@@ -78,11 +84,12 @@ impl WriterHandle {
     pub fn start(core: Arc<Core>) -> (WriterHandle, tokio::task::JoinHandle<()>) {
         let (orders, queue) = mpsc::channel(QUEUE);
         let span = tracing::info_span!("database", id = %core.id);
+        let storage = core.storage.clone();
         let (parking, pages, recent) = Default::default();
         let writer = Writer { core, parking, pages, page_number: 0, recent, under_way: None, looked: 0 };
         let writer = Arc::new(Mutex::new(writer));
         let task = tokio::spawn(run(queue, writer.clone()).instrument(span));
-        (WriterHandle { orders, writer }, task)
+        (WriterHandle { orders, writer, storage }, task)
     }
 
     /// Commits. On return it is visible, not yet durable.
@@ -92,27 +99,42 @@ impl WriterHandle {
     pub async fn commit(&self, intent: Intent) -> Result<Committed> {
         let (reply, answer) = oneshot::channel();
         let intent = Box::new(intent);
-        let idle = self.orders.capacity() == self.orders.max_capacity() && !self.orders.is_closed();
-        match self.writer.clone().try_lock_owned() {
-            Ok(mut writer) if idle => {
-                let mut work =
-                    Box::pin(async move { writer.advance(Unit::Commits(vec![(intent, reply)]), false).await });
-                // Others may depend on it, so from the moment at which it has to wait it belongs to a task of its own: it
-                // goes on if this future is dropped.
-                if poll_once(work.as_mut()).await.is_pending() {
-                    tokio::spawn(work);
-                }
+        // During a flush many may be committing, each of whom then waits for the next one: together they are cheaper.
+        let writer = if self.storage.is_flushing() { None } else { self.idle_writer() };
+        match writer {
+            Some(mut writer) => {
+                work_here(async move { writer.advance(Unit::Commits(vec![(intent, reply)]), false).await }).await;
             }
-            _ => self.orders.send(Order::Commit(intent, reply)).await.map_err(|_| closed())?,
+            None => self.orders.send(Order::Commit(intent, reply)).await.map_err(|_| closed())?,
         }
         answer.await.map_err(|_| closed())?
     }
 
-    /// Orders entries to be judged. The answer comes when all of them are.
+    /// Orders entries to be judged. The answer comes when all of them are. A few are judged right here, as a commit is made.
     pub async fn ingest(&self, arrivals: Arrivals) -> Result<oneshot::Receiver<Result<Vec<Outcome>>>> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(Order::Ingest(arrivals, reply)).await.map_err(|_| closed())?;
+        let writer = if arrivals.entries.len() <= FEW { self.idle_writer() } else { None };
+        match writer {
+            Some(mut writer) => {
+                let orders = self.orders.clone();
+                let work = async move {
+                    writer.serve(&mut vec![Order::Ingest(arrivals, reply)], false).await;
+                    if writer.is_busy() || writer.until_due().is_some() {
+                        // If the queue is full, the writer will not sleep.
+                        let _ = orders.try_send(Order::GoOn);
+                    }
+                };
+                work_here(work).await;
+            }
+            None => self.orders.send(Order::Ingest(arrivals, reply)).await.map_err(|_| closed())?,
+        }
         Ok(answer)
+    }
+
+    /// The writer, if it has nothing else to do.
+    fn idle_writer(&self) -> Option<OwnedMutexGuard<Writer>> {
+        let idle = self.orders.capacity() == self.orders.max_capacity() && !self.orders.is_closed();
+        self.writer.clone().try_lock_owned().ok().filter(|_| idle)
     }
 
     /// Does a task to its end, in steps between which others are served.
@@ -144,6 +166,15 @@ impl WriterHandle {
     }
 }
 
+/// Does work right here for as long as it need not wait. Others may depend on it, so from then on it belongs to a task of its
+/// own: it goes on if this future is dropped.
+async fn work_here(work: impl Future<Output = ()> + Send + 'static) {
+    let mut work = Box::pin(work);
+    if poll_once(work.as_mut()).await.is_pending() {
+        tokio::spawn(work);
+    }
+}
+
 /// Polls a future once.
 async fn poll_once<F: Future + Unpin>(mut future: F) -> Poll<F::Output> {
     std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut future).poll(context))).await
@@ -169,14 +200,7 @@ async fn run(mut queue: mpsc::Receiver<Order>, writer: Arc<Mutex<Writer>>) {
     let mut busy = false;
     let mut due = None;
     while busy || !closing {
-        if busy {
-            while orders.len() < GROUP_COMMITS {
-                match queue.try_recv() {
-                    Ok(order) => orders.push(order),
-                    Err(_) => break,
-                }
-            }
-        } else {
+        if !busy {
             let received = queue.recv_many(&mut orders, GROUP_COMMITS);
             let received = match due {
                 None => received.await,
@@ -185,13 +209,20 @@ async fn run(mut queue: mpsc::Receiver<Order>, writer: Arc<Mutex<Writer>>) {
             if received == 0 {
                 return;
             }
+            // Whoever is about to order something, too, does so first: a group of many costs little more than one of few.
+            tokio::task::yield_now().await;
         }
         let mut writer = writer.lock().await;
+        while orders.len() < GROUP_COMMITS
+            && let Ok(order) = queue.try_recv()
+        {
+            orders.push(order);
+        }
         if writer.serve(&mut orders, !queue.is_empty()).await {
             closing = true;
             queue.close();
         }
-        busy = !writer.pages.is_empty() || writer.under_way.is_some();
+        busy = writer.is_busy();
         due = writer.until_due();
     }
 }
@@ -212,6 +243,7 @@ impl Writer {
                     let _ = reply.send(result);
                 }
                 Order::Waiting(reply) => drop(reply.send(self.parking.size())),
+                Order::GoOn => {}
                 Order::Close => closing = true,
             }
         }
@@ -232,6 +264,11 @@ impl Writer {
             self.settle().await;
         }
         closing
+    }
+
+    /// True if something is begun and not ended.
+    fn is_busy(&self) -> bool {
+        !self.pages.is_empty() || self.under_way.is_some()
     }
 
     /// How long until what waits is to be looked at.

@@ -73,6 +73,14 @@ impl Algebra {
 }
 
 impl Delta {
+    /// How many steps the longest path has, where there are paths.
+    pub fn deepest(&self) -> usize {
+        match self {
+            Delta::Doc(delta) => delta.deepest(),
+            Delta::Table(_) | Delta::Cells(_) => 0,
+        }
+    }
+
     /// Applies the delta to the rows of its store.
     pub async fn apply(&self, applier: &mut Applier<'_>, indexes: &mut table::IndexWriter<'_>) -> Result<()> {
         match self {

@@ -8,6 +8,7 @@ use super::live;
 use super::past::Past;
 use super::stamp::Stamp;
 use crate::dag::Seen;
+use crate::db::catalog::StoreInfo;
 use crate::db::entries::number_of;
 use crate::id::Id;
 use crate::layout::{PAST, STATE, StoreNumber, within_store};
@@ -16,6 +17,7 @@ use crate::overlay::Overlay;
 /// The rows of one store, and the entry that is applied to them.
 pub(crate) struct Applier<'a> {
     pub rows: &'a mut Overlay,
+    pub info: &'a StoreInfo,
     pub store: StoreNumber,
     pub stamp: Stamp,
     /// What is below the entry.
@@ -28,6 +30,11 @@ impl Applier<'_> {
     /// The live record of a cell.
     pub async fn record(&self, cell: &[u8]) -> Result<Option<Bytes>> {
         live::get(self.rows, self.store, cell).await
+    }
+
+    /// The live records of several cells.
+    pub async fn record_of_each(&self, cells: &[Cell]) -> Result<Vec<Option<Bytes>>> {
+        live::get_many(self.rows, self.store, cells).await
     }
 
     /// The live records of the cells whose keys begin so.

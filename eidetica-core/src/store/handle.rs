@@ -6,7 +6,7 @@ use bytes::Bytes;
 use eidetica_contract::{Error, ErrorKind, Result, Scan, Snapshot};
 
 use super::algebra::Algebra;
-use super::cell::Cell;
+use super::cell::{self, Cell};
 use super::events::{EntryCache, Moment};
 use super::live;
 use super::stage::Staged;
@@ -199,13 +199,17 @@ impl StoreHandle {
         loop {
             let rows = self.core.storage.snapshot().await?;
             let mut set = self.set();
+            // In this order: what the snapshot shows was published before, if nothing is unpublished now.
+            let mut covers = self.core.is_published();
             let mut known = self.core.state();
             if self.core.storage.shared {
                 // Another process may be rebuilding what is read here; only the snapshot itself can tell.
                 known = self.core.at(&*rows).await?;
+                covers = true;
             }
             let mut info = known.catalog.get(&self.name, &self.kind).cloned();
             if set.is_some() || info.is_none() || uses_indexes {
+                covers = true;
                 known = self.core.covering(&*rows).await?;
                 info = known.catalog.get(&self.name, &self.kind).cloned();
                 // Where nothing has come since, the past is the present.
@@ -220,7 +224,7 @@ impl StoreHandle {
                 continue;
             }
             let store = info.at(self.core.number);
-            return Ok(Some(Opened { handle: self, rows, store, set: set.map(|set| &**set), info }));
+            return Ok(Some(Opened { handle: self, rows, store, set: set.map(|set| &**set), info, covers }));
         }
     }
 
@@ -240,9 +244,35 @@ impl StoreHandle {
         }
     }
 
+    /// The record of the cell of a path of so many steps, before what is staged, if nothing can lie below it; else `None`.
+    pub(crate) async fn only_record(&self, cell: &Cell, steps: usize) -> Result<Option<Option<Bytes>>> {
+        let Some(opened) = self.open().await? else { return Ok(Some(None)) };
+        if !opened.ends_at(steps) {
+            return Ok(None);
+        }
+        opened.record(cell).await.map(Some)
+    }
+
+    /// The records at and below a path of so many steps, before what is staged. The keys of their cells begin with `prefix`.
+    pub(crate) async fn records_at(&self, prefix: &[u8], steps: usize) -> Result<Vec<(Cell, Bytes)>> {
+        let Some(opened) = self.open().await? else { return Ok(Vec::new()) };
+        if opened.ends_at(steps) {
+            let cell = Cell::from([prefix, &cell::END].concat());
+            let record = opened.record(&cell).await?;
+            return Ok(record.map(|record| (cell, record)).into_iter().collect());
+        }
+        self.records_in(&opened, prefix).await
+    }
+
     /// The records of all cells whose keys begin so, before what is staged.
     pub(crate) async fn records_below(&self, prefix: &[u8]) -> Result<Vec<(Cell, Bytes)>> {
-        let Some(opened) = self.open().await? else { return Ok(Vec::new()) };
+        match self.open().await? {
+            Some(opened) => self.records_in(&opened, prefix).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn records_in(&self, opened: &Opened<'_>, prefix: &[u8]) -> Result<Vec<(Cell, Bytes)>> {
         let range = Scan::prefix(STATE, prefix);
         let mut records = Vec::new();
         let mut start = range.start;
@@ -265,12 +295,19 @@ pub(crate) struct Opened<'a> {
     /// The set to look at; `None`: everything.
     set: Option<&'a Seen>,
     info: Arc<StoreInfo>,
+    /// True if it is certain that `info` speaks of all that the snapshot shows.
+    covers: bool,
 }
 
 /// How many cells one page of a view holds at most.
 const PAGE_CELLS: usize = 1024;
 
 impl Opened<'_> {
+    /// True if nothing can lie below a path of so many steps.
+    fn ends_at(&self, steps: usize) -> bool {
+        self.covers && self.info.ends_at(steps)
+    }
+
     /// The indexes that the store has.
     pub fn indexes(&self) -> &[super::table::IndexDefinition] {
         &self.info.indexes

@@ -91,10 +91,17 @@ impl SettingsStore {
 
     async fn change(&self, subject: Subject, right: Right) -> Result<()> {
         let has = self.handle.own_right(subject).await?;
-        let setting = if right > has { Setting::Grant(right) } else { Setting::Limit(right) };
+        // A key that never had a right of its own has what everybody has until that is taken from it, too. Everybody has nothing
+        // more to lose.
+        let taken = match subject {
+            Subject::Key(_) => Right::REMOVED,
+            Subject::Everybody => Right::NONE,
+        };
+        let wanted = if right == Right::NONE { taken } else { right };
+        let setting = if wanted > has { Setting::Grant(wanted) } else { Setting::Limit(right) };
         self.handle.stage(|staged| {
             if let Staged::Settings { rights, .. } = staged {
-                match right == has {
+                match wanted == has {
                     true => drop(rights.remove(&subject)),
                     false => drop(rights.insert(subject, setting)),
                 }

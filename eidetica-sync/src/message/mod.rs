@@ -14,7 +14,7 @@ use crate::access::Claim;
 pub(crate) use tag::{Tag, TagKey};
 
 /// The most databases that one message names.
-pub(crate) const MAX_DATABASES: usize = 1024;
+pub(crate) const MAX_DATABASES: usize = 4096;
 /// The most addresses that a peer tells.
 pub(crate) const MAX_ADDRESSES: usize = 8;
 /// The longest scheme and the longest text of an address, in bytes.

@@ -107,3 +107,66 @@ fn tags_differ_by_database_peer_and_direction() {
     assert_ne!(key.tag(&one), TagKey::new(&device(2), &device(1)).tag(&one));
     assert_ne!(key.tag(&one), TagKey::new(&device(1), &device(3)).tag(&one));
 }
+
+mod vectors {
+    //! `docs/spec/vectors/node.json`: what the specification states, this program does.
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn path() -> std::path::PathBuf {
+        std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/spec/vectors/node.json")
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// One message of each kind, by what it is.
+    fn messages() -> BTreeMap<&'static str, String> {
+        let key = |byte| SecretKey::from_seed(&[byte; 32]);
+        let (caller, answerer, user) = (key(1).public(), key(2).public(), key(3));
+        let database = Id::of(b"a database");
+        let tags = TagKey::new(&caller, &answerer);
+        let database_tag = tags.tag(&database);
+        let grant = Grant::sign(&user, caller, Scope::Database(database), 7);
+        let listing = Grant::sign(&user, caller, Scope::Listing, 8);
+        let introduction = Introduction {
+            addresses: vec![Address::http("127.0.0.1:8080")],
+            databases: vec![(database_tag, vec![grant.claim().clone()]), (tags.tag(&Id::of(b"another")), Vec::new())],
+            listing: vec![listing.claim().clone()],
+        };
+        let held = Held { database: database_tag, digest: [5; 32] };
+        let about = Request::About { database: database_tag, body: Bytes::from_static(b"body") };
+        BTreeMap::from([
+            ("tag of BLAKE3(\"a database\"), devices of seeds 01… and 02…", hex(&database_tag.0)),
+            ("request: introduction", hex(&Request::Introduce(introduction.clone()).to_bytes())),
+            ("request: about a database, body \"body\"", hex(&about.to_bytes())),
+            ("request: watch for 25 s", hex(&Request::Watch { millis: 25_000, databases: vec![held] }.to_bytes())),
+            ("request: access, body \"body\"", hex(&Request::Access(Bytes::from_static(b"body")).to_bytes())),
+            ("request: discover", hex(&Request::Discover.to_bytes())),
+            ("reply: not served", hex(&Reply::NotServed.to_bytes())),
+            ("reply: introduce first", hex(&Reply::Introduce.to_bytes())),
+            ("reply: introduction", hex(&Reply::Introduced(introduction).to_bytes())),
+            ("reply: about a database, body \"body\"", hex(&Reply::About(Bytes::from_static(b"body")).to_bytes())),
+            ("reply: changed", hex(&Reply::Changed(vec![held]).to_bytes())),
+            ("reply: access, body \"body\"", hex(&Reply::Access(Bytes::from_static(b"body")).to_bytes())),
+            ("reply: databases", hex(&Reply::Databases(vec![(database, "notes".to_owned())]).to_bytes())),
+        ])
+    }
+
+    #[test]
+    fn the_messages_of_the_specification() {
+        let text = std::fs::read_to_string(path()).unwrap();
+        let stated: BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
+        let made: BTreeMap<String, String> = messages().into_iter().map(|(name, hex)| (name.to_owned(), hex)).collect();
+        assert_eq!(stated, made);
+    }
+
+    #[test]
+    #[ignore = "writes the vectors, when the protocol is meant to change"]
+    fn regenerate() {
+        std::fs::write(path(), serde_json::to_string_pretty(&messages()).unwrap() + "\n").unwrap();
+    }
+}

@@ -1,7 +1,6 @@
 //! The task of a node: does what the schedule says, and tells it what has become of that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,12 +97,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, m
 }
 
 /// Sleeps until then; without a time, for ever.
-fn maybe(at: Option<Instant>) -> impl Future<Output = ()> {
-    async move {
-        match at {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
-        }
+async fn maybe(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

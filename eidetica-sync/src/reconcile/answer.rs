@@ -9,7 +9,7 @@ use eidetica_contract::Result;
 use eidetica_core::entry::VerifiedEntry;
 use eidetica_core::{Beyond, Database, Id, Point};
 
-use super::message::{MAX_IDS, Piece, Reply, Request};
+use super::message::{Given, MAX_IDS, Piece, Reply, Request};
 use super::outcome::{Limits, broken};
 use super::page::{MAX_ENTRIES, Page};
 use super::ranges::{Claim, Content, Finding, MAX_PARTS, Print};
@@ -39,8 +39,12 @@ pub async fn answer(db: &Database, request: Request, limits: &Limits, source: &s
             let root = db.get_entry(db.root_id()).await?;
             Ok(Reply::Root(Page::pack([&root].into_iter(), limits.reply)?.0))
         }
-        Request::Compare { digest, heads, give, pull, most } => {
-            compare(db, digest, heads, give, pull.then(|| room(most)), (room(most), limits, source)).await
+        Request::Compare { digest, heads, give, pull, tell, most } => {
+            let given = match &give {
+                Some(page) => Some(take_in(db, page, source).await?.0),
+                None => None,
+            };
+            compare(db, given, (digest, heads.unwrap_or_default()), (pull, tell), (room(most), limits)).await
         }
         Request::Pull { have, except, width: _, from, until, most } => {
             let held = match from {
@@ -66,30 +70,24 @@ pub async fn answer(db: &Database, request: Request, limits: &Limits, source: &s
 
 async fn compare(
     db: &Database,
-    digest: [u8; 32],
-    theirs: Option<Vec<Id>>,
-    give: Option<Page>,
-    first: Option<usize>,
-    (room, limits, source): (usize, &Limits, &str),
+    given: Option<Given>,
+    (digest, theirs): ([u8; 32], Vec<Id>),
+    (pull, tell): (bool, bool),
+    (room, limits): (usize, &Limits),
 ) -> Result<Reply> {
-    let given = match &give {
-        Some(page) => Some(take_in(db, page, source).await?.0),
-        None => None,
-    };
     let stand = db.stand().await?;
     let own = digest_of(&stand.heads);
     if own == digest {
         return Ok(Reply::Same { given });
     }
-    let theirs = theirs.unwrap_or_default();
     let known = db.known(&theirs).await?;
-    let heads = (stand.heads.len() <= MAX_IDS.min(room / 64)).then_some(stand.heads);
-    let first = match first {
-        Some(room) if !known.is_empty() && known.iter().all(|known| *known) => {
+    let heads = (tell && stand.heads.len() <= MAX_IDS.min(room / 64)).then_some(stand.heads);
+    let first = match pull && !known.is_empty() && known.iter().all(|known| *known) {
+        true => {
             let room = room.saturating_sub(heads.as_ref().map_or(0, Vec::len) * 32).max(HEAD);
             Some(piece(db, &theirs, &HashSet::new(), 0..0, room, limits).await?)
         }
-        _ => None,
+        false => None,
     };
     Ok(Reply::Differ { given, digest: own, entries: stand.entries, heads, known, first })
 }

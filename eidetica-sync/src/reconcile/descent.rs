@@ -10,13 +10,13 @@ use super::answer::LEAF;
 use super::exchange::Run;
 use super::message::{Reply, Request};
 use super::outcome::broken;
-use super::ranges::{Claim, Content, Finding, MAX_CLAIMS, MAX_PARTS, Print};
+use super::ranges::{Claim, Content, Finding, MAX_CLAIMS, MAX_LISTED, MAX_PARTS, Print};
 use super::short::{Short, Width};
 
 /// How often ranges are compared in search of one instalment.
 const ASKS: usize = 64;
-/// How many entries make one instalment.
-const INSTALMENT: usize = 16_384;
+/// The most entries of a range that are read at once.
+const READ: usize = 16_384;
 /// How many ranges may be open: the lowest are looked at first, so honest answers leave far fewer.
 const OPEN: usize = 65_536;
 /// How many heights the topmost band has.
@@ -39,12 +39,11 @@ pub(super) struct Descent {
     open: BTreeMap<Point, Point>,
     /// What was found in ranges that are done, by where they begin.
     found: BTreeMap<Point, (Vec<Short>, Vec<Id>)>,
-    entries: usize,
 }
 
 impl Descent {
     pub(super) fn new(width: Width) -> Descent {
-        Descent { width, open: BTreeMap::new(), found: BTreeMap::new(), entries: 0 }
+        Descent { width, open: BTreeMap::new(), found: BTreeMap::new() }
     }
 
     /// The first claims: bands that grow downwards from the top, since most differences lie near it. In a second attempt the same
@@ -84,7 +83,7 @@ impl Descent {
                 self.open.remove(&claim.range.start);
                 self.note(run.db, claim, finding).await?;
             }
-            if self.open.is_empty() || self.entries >= INSTALMENT {
+            if self.open.is_empty() || self.ready() >= run.options.instalment.max(1) {
                 break;
             }
             if self.open.len() > OPEN {
@@ -99,6 +98,12 @@ impl Descent {
             findings = next;
         }
         Ok(self.done())
+    }
+
+    /// How many entries lie below the lowest open range.
+    fn ready(&self) -> usize {
+        let floor = self.open.keys().next().copied().unwrap_or(Point::END);
+        self.found.range(..floor).map(|(_, (wanted, give))| wanted.len() + give.len()).sum()
     }
 
     /// What lies below the lowest open range: nothing that is to be found elsewhere is below it.
@@ -117,12 +122,14 @@ impl Descent {
     /// Claims about the lowest open ranges, as many as go into one request.
     async fn next_claims(&self, run: &Run<'_>) -> Result<Vec<Claim>> {
         let mut claims = Vec::new();
-        let mut room = run.max_request() / 2;
+        let (mut room, mut listed) = (run.max_request() / 2, 0);
         for (start, end) in self.open.iter().take(MAX_CLAIMS) {
             let claim = self.claim(run.db, *start..*end).await?;
-            let size =
-                100 + if let Content::List(list) = &claim.content { list.len() * self.width.bytes() } else { 16 };
-            if size > room && !claims.is_empty() {
+            let list = if let Content::List(list) = &claim.content { list.len() } else { 0 };
+            // Two points and a print, or the list.
+            let size = 100 + list * self.width.bytes();
+            listed += list;
+            if (size > room || listed > MAX_LISTED) && !claims.is_empty() {
                 break;
             }
             room = room.saturating_sub(size);
@@ -164,8 +171,8 @@ impl Descent {
 
     /// The other side has these entries in a range and no others.
     async fn compare(&mut self, db: &Database, range: Range<Point>, theirs: Vec<Short>) -> Result<()> {
-        let own = db.entries_in(range.clone(), INSTALMENT).await?;
-        if let (INSTALMENT, Some((height, id))) = (own.len(), own.last()) {
+        let own = db.entries_in(range.clone(), READ).await?;
+        if let (READ, Some((height, id))) = (own.len(), own.last()) {
             // The rest is compared later. What it holds of the list is found out here.
             let rest = Point { height: *height, id: *id }..range.end;
             if rest.start > range.start {
@@ -198,7 +205,6 @@ impl Descent {
     }
 
     fn keep(&mut self, start: Point, wanted: Vec<Short>, give: Vec<Id>) {
-        self.entries += wanted.len() + give.len();
         if !wanted.is_empty() || !give.is_empty() {
             self.found.insert(start, (wanted, give));
         }

@@ -9,12 +9,11 @@ use eidetica_contract::Result;
 use eidetica_core::entry::RawEntry;
 use eidetica_core::{Beyond, Database, Id, Stand};
 
-use super::descent::Descent;
 use super::digest_of;
 use super::message::{Given, MAX_IDS, MAX_SHORTS, Reply, Request};
 use super::outcome::{Options, Outcome, Progress, broken};
 use super::page::Page;
-use super::short::{Short, Width, shortened};
+use super::short::Width;
 use super::transfer::Supply;
 
 /// Up to how many heads go with the first question even if nothing is known to be new: it stays below 150 bytes.
@@ -22,8 +21,6 @@ const FEW_HEADS: usize = 3;
 /// The most entries, and bytes of them, that are sent before it is known whether they are lacking.
 const NEWS: usize = 64;
 const NEWS_BYTES: usize = 16 << 10;
-/// The most entries that are named in search of what both have.
-const NAMED: usize = 96;
 /// How often the heads are compared. Where somebody writes all the time they may never be the same.
 const ROUNDS: usize = 8;
 /// How often in a row that may lead to nothing.
@@ -62,24 +59,30 @@ pub async fn exchange(
 ) -> Result<Outcome> {
     let mut run = Run::new(db, remote, options, progress);
     let (mut rounds, mut idle, mut instalments) = (0, 0, 0);
+    let mut useless = 0;
     while rounds < ROUNDS && instalments < INSTALMENTS {
         let before = run.outcome.moved();
-        match run.round(rounds == 0 && instalments == 0).await? {
+        let end = run.round(rounds == 0 && instalments == 0).await?;
+        let moved = run.outcome.moved() > before;
+        match end {
             End::Done(frontier) => {
                 run.outcome.complete = true;
                 run.common = frontier;
                 break;
             }
             End::Stuck => break,
-            End::Again => rounds += 1,
-            End::More if run.outcome.moved() > before => instalments += 1,
-            End::More => rounds += 1,
+            End::More if moved => instalments += 1,
+            End::More | End::Again => rounds += 1,
         }
-        idle = if run.outcome.moved() > before { 0 } else { idle + 1 };
-        // What looks the same by the first bytes is compared by all of them.
+        if moved {
+            (idle, useless) = (0, run.outcome.useless());
+            continue;
+        }
+        idle += 1;
+        // What looks the same by its first bytes is compared by all of them.
         run.width = Width::Whole;
         if idle >= IDLE {
-            if run.outcome.loose + run.outcome.repeated + run.outcome.refused > 0 {
+            if run.outcome.useless() > useless {
                 return Err(broken("what it sends leads to nothing"));
             }
             break;
@@ -124,7 +127,7 @@ pub(super) struct Run<'a> {
     pub(super) outcome: Outcome,
     asked: AtomicU64,
     /// Entries that both sides are known to have.
-    common: Vec<Id>,
+    pub(super) common: Vec<Id>,
     pub(super) width: Width,
     /// How many entries are still to come.
     pub(super) left: u64,
@@ -170,7 +173,7 @@ impl<'a> Run<'a> {
         self.options.page.clamp(1, 1 << 20)
     }
 
-    fn list(&self) -> usize {
+    pub(super) fn list(&self) -> usize {
         self.options.list.min(MAX_SHORTS)
     }
 
@@ -220,7 +223,7 @@ impl<'a> Run<'a> {
         let stand = self.db.stand().await?;
         let news = if first { self.news(&stand).await? } else { None };
         let few = stand.heads.len() <= FEW_HEADS || news.is_some() || !first;
-        let compared = match self.compare(&stand, few, news).await? {
+        let compared = match self.compare(&stand, (few, true), news).await? {
             Ok(compared) => compared,
             Err(end) => return Ok(end),
         };
@@ -231,7 +234,7 @@ impl<'a> Run<'a> {
         let mut compared = compared;
         if !has_all && !compared.knows_all && !few && stand.heads.len() <= self.most_heads() {
             // Too many heads to be sent on the chance that something is new. Now they are worth it.
-            compared = match self.compare(&stand, true, None).await? {
+            compared = match self.compare(&stand, (true, false), None).await? {
                 Ok(compared) => compared,
                 Err(end) => return Ok(end),
             };
@@ -257,14 +260,14 @@ impl<'a> Run<'a> {
     async fn compare(
         &mut self,
         stand: &Stand,
-        heads: bool,
+        (heads, tell): (bool, bool),
         give: Option<(Page, usize)>,
     ) -> Result<Result<Compared, End>> {
         let heads = (heads && stand.heads.len() <= self.most_heads()).then(|| stand.heads.clone());
         let named = heads.as_ref().map_or(0, Vec::len);
         let (give, count) = give.map_or((None, 0), |(page, count)| (Some(page), count));
         let (digest, pull) = (digest_of(&stand.heads), self.options.pull);
-        match self.ask(Request::Compare { digest, heads, give, pull, most: self.most() }).await? {
+        match self.ask(Request::Compare { digest, heads, give, pull, tell, most: self.most() }).await? {
             Reply::Same { given } => {
                 self.sent(count, given.as_ref())?;
                 Ok(Err(End::Done(stand.heads.clone())))
@@ -331,113 +334,8 @@ impl<'a> Run<'a> {
         self.pushed(stand, digest).await
     }
 
-    /// Both sides have something of their own.
-    async fn apart(&mut self, stand: &Stand, theirs: Vec<Id>) -> Result<End> {
-        let named = self.named(stand).await?;
-        let mut descent = Descent::new(self.width);
-        let claims = descent.begin(self, stand).await?;
-        let request = Request::Probe {
-            width: self.width,
-            ids: shortened(&named, self.width),
-            claims: claims.clone(),
-            list: self.list() as u16,
-            most: self.most(),
-        };
-        let Reply::Probed { width: _, known, count: _, list, findings } = self.ask(request).await? else {
-            return Err(broken("the answer is to something else"));
-        };
-        if known.len() != named.len() || list.as_ref().is_some_and(|list| list.len() > self.list()) {
-            return Err(broken("its answer to a list has another length"));
-        }
-        let common: Vec<Id> = named.into_iter().zip(known).filter(|(_, known)| *known).map(|(id, _)| id).collect();
-        let common = self.db.highest_of(&common).await?;
-        self.common.clone_from(&common);
-        let mut digest = None;
-        let mut more = false;
-        if let Some(list) = list {
-            let wanted = if self.options.pull { self.lacking(&list).await? } else { Vec::new() };
-            let supply = match self.options.push {
-                true => Supply::beyond(common, stand.entries, list),
-                false => Supply::default(),
-            };
-            digest = self.trade(supply, wanted).await?;
-        } else if let Some(own) = self.few_of_ours(&common, stand).await? {
-            // The other side has much, and this one little: what is here is named, and the rest is fetched.
-            let own = shortened(&own, self.width);
-            let (held, fetched) = match self.options.pull {
-                true => self.pull(&common, &own, None).await?,
-                false => (self.held(&own).await?, None),
-            };
-            digest = fetched;
-            if self.options.push && !held.iter().all(|held| *held) {
-                let except = own.into_iter().zip(held).filter(|(_, held)| *held).map(|(short, _)| short).collect();
-                digest = self.trade(Supply::beyond(common, stand.entries, except), Vec::new()).await?;
-            }
-        } else {
-            let found = descent.descend(self, claims, findings).await?;
-            more = !found.whole;
-            let give = if self.options.push { found.give } else { Vec::new() };
-            let wanted = if self.options.pull { found.wanted } else { Vec::new() };
-            digest = self.trade(Supply::listed(give), wanted).await?.or(digest);
-        }
-        if more {
-            return Ok(End::More);
-        }
-        match (self.options.pull, self.options.push) {
-            (true, true) => self.settled(digest).await,
-            (true, false) if !theirs.is_empty() && self.db.known(&theirs).await?.iter().all(|known| *known) => {
-                Ok(End::Done(theirs))
-            }
-            (false, true) => self.pushed(stand, digest).await,
-            (true, false) => self.settled(digest).await,
-            (false, false) => Ok(End::Done(std::mem::take(&mut self.common))),
-        }
-    }
-
-    /// Entries that the other side may have: what is known already, what was remembered, and some of the rest, ever further back.
-    async fn named(&self, stand: &Stand) -> Result<Vec<Id>> {
-        let mut named = self.db.highest_of(&self.common).await?;
-        named.truncate(NAMED / 2);
-        if let Some(remembered) = &self.options.remembered {
-            let few = &remembered[..remembered.len().min(NAMED / 4)];
-            let here = self.db.known(few).await?;
-            named.extend(few.iter().zip(here).filter(|(_, here)| *here).map(|(id, _)| *id));
-        }
-        let beyond = Beyond { known: &named, from: 0, until: stand.entries };
-        let samples = self.db.samples_beyond(&beyond, NAMED - named.len()).await?;
-        named.extend(samples);
-        named.sort_unstable();
-        named.dedup();
-        Ok(named)
-    }
-
-    /// Of what the other side has listed, what is not here.
-    pub(super) async fn lacking(&self, list: &[Short]) -> Result<Vec<Short>> {
-        let found = super::resolve(self.db, list).await?;
-        Ok(list.iter().zip(found).filter(|(_, found)| found.is_empty()).map(|(short, _)| *short).collect())
-    }
-
-    /// The entries here that are not below the common ones, if they are few.
-    async fn few_of_ours(&self, common: &[Id], stand: &Stand) -> Result<Option<Vec<Id>>> {
-        if self.list() == 0 {
-            return Ok(None);
-        }
-        let beyond = Beyond { known: common, from: 0, until: stand.entries };
-        self.db.ids_beyond(&beyond, self.list().min(self.max_request() / 4 / self.width.bytes())).await
-    }
-
-    /// Which of these entries the other side has.
-    async fn held(&self, own: &[Short]) -> Result<Vec<bool>> {
-        let (width, most) = (self.width, self.most());
-        let request = Request::Probe { width, ids: own.to_vec(), claims: Vec::new(), list: 0, most };
-        match self.ask(request).await? {
-            Reply::Probed { known, .. } if known.len() == own.len() => Ok(known),
-            _ => Err(broken("its answer to a list has another length")),
-        }
-    }
-
     /// The end of a round after which both sides should have the same heads: those with this hash, as the other side said last.
-    async fn settled(&mut self, digest: Option<[u8; 32]>) -> Result<End> {
+    pub(super) async fn settled(&mut self, digest: Option<[u8; 32]>) -> Result<End> {
         let heads = self.db.stand().await?.heads;
         if digest == Some(digest_of(&heads)) {
             return Ok(End::Done(heads));
@@ -447,7 +345,7 @@ impl<'a> Run<'a> {
     }
 
     /// The end of a round in which entries were sent.
-    async fn pushed(&mut self, stand: &Stand, digest: Option<[u8; 32]>) -> Result<End> {
+    pub(super) async fn pushed(&mut self, stand: &Stand, digest: Option<[u8; 32]>) -> Result<End> {
         let Outcome { parked_there, refused_there, .. } = self.outcome;
         if parked_there + refused_there > 0 {
             return Ok(End::Stuck);

@@ -28,6 +28,8 @@ pub enum Request {
         give: Option<Page>,
         /// Whether a first page may come with the answer.
         pull: bool,
+        /// Whether the answer is to list the heads of the other side.
+        tell: bool,
         /// The most bytes of the answer.
         most: u32,
     },
@@ -90,7 +92,7 @@ pub enum Reply {
         digest: [u8; 32],
         /// How many entries it has.
         entries: u64,
-        /// Its heads; left out if they are too many.
+        /// Its heads; left out if they were not asked for, or are too many.
         heads: Option<Vec<Id>>,
         /// Which of the caller's heads it has.
         known: Vec<bool>,
@@ -184,6 +186,11 @@ impl Given {
 }
 
 impl Request {
+    /// True if it brings entries: to be let in, its sender must be one from whom entries are taken.
+    pub fn gives(&self) -> bool {
+        matches!(self, Request::Compare { give: Some(_), .. } | Request::Trade { give: Some(_), .. })
+    }
+
     /// As it travels.
     pub fn to_bytes(&self) -> Bytes {
         let mut out = Output::default();
@@ -191,8 +198,8 @@ impl Request {
             Request::Root => {
                 out.byte(0);
             }
-            Request::Compare { digest, heads, give, pull, most } => {
-                out.byte(1).bytes(digest).flag(*pull).u32(*most);
+            Request::Compare { digest, heads, give, pull, tell, most } => {
+                out.byte(1).bytes(digest).flag(*pull).flag(*tell).u32(*most);
                 out.option(heads.as_ref(), |out, heads| {
                     out.ids(heads);
                 });
@@ -224,9 +231,9 @@ impl Request {
         let request = match input.byte()? {
             0 => Request::Root,
             1 => {
-                let (digest, pull, most) = (input.array()?, input.flag()?, input.u32()?);
+                let (digest, pull, tell, most) = (input.array()?, input.flag()?, input.flag()?, input.u32()?);
                 let heads = input.option(|input| input.ids(MAX_IDS))?;
-                Request::Compare { digest, heads, give: input.option(Page::read)?, pull, most }
+                Request::Compare { digest, heads, give: input.option(Page::read)?, pull, tell, most }
             }
             2 => {
                 let width = Width::read(&mut input)?;

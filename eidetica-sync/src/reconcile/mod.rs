@@ -15,6 +15,7 @@
 //! No entry is believed on account of what is said here: everything passes the one door of the database.
 
 mod answer;
+mod apart;
 mod bytes;
 mod descent;
 mod exchange;

@@ -21,18 +21,20 @@ pub struct Options {
     pub page: usize,
     /// How long a list of ids may be before ranges are compared instead. At most 4,096 count.
     pub list: usize,
+    /// How many differing entries are looked for in ranges before what was found is exchanged: it bounds memory.
+    pub instalment: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
         let source = "peer".to_owned();
-        Options { pull: true, push: true, remembered: None, source, page: 1 << 20, list: 1024 }
+        let (page, list, instalment) = (1 << 20, 1024, 16_384);
+        Options { pull: true, push: true, remembered: None, source, page, list, instalment }
     }
 }
 
 /// What the answering side does at most for one request.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub struct Limits {
     /// Bytes of entries in one page, before it is compressed; one entry may be longer. Default: 1 MiB.
     pub page: usize,
@@ -98,6 +100,11 @@ impl Outcome {
     /// How many entries have come in, here or there.
     pub(super) fn moved(&self) -> u64 {
         self.received + self.sent.saturating_sub(self.sent_again + self.parked_there + self.refused_there)
+    }
+
+    /// How many entries came for nothing.
+    pub(super) fn useless(&self) -> u64 {
+        self.repeated + self.loose + self.refused
     }
 }
 

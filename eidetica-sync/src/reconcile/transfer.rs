@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use eidetica_contract::Result;
+use eidetica_contract::{ErrorKind, Result};
 use eidetica_core::entry::VerifiedEntry;
 use eidetica_core::{Beyond, Database, Id};
 
@@ -50,12 +50,12 @@ impl Supply {
         while let Some(from) = self.from {
             let beyond = Beyond { known: &self.known, from, until: self.until };
             let stretch = db.page_beyond(&beyond, bytes, MAX_ENTRIES).await?;
-            self.from = stretch.next;
+            self.from = None;
             let wanted = |id: &Id| self.except.is_empty() || !self.except.contains(&Short::of(id, self.width));
             let wanted: Vec<_> = stretch.entries.iter().filter(|arrived| wanted(&arrived.entry.id())).collect();
-            if !wanted.is_empty() {
-                let (page, count) = Page::pack(wanted.iter().map(|arrived| &arrived.entry), most)?;
-                self.from = wanted.get(count).map_or(self.from, |unsent| Some(unsent.number));
+            let (page, count) = Page::pack(wanted.iter().map(|arrived| &arrived.entry), most)?;
+            self.from = wanted.get(count).map_or(stretch.next, |unsent| Some(unsent.number));
+            if count > 0 {
                 return Ok(Some((page, count)));
             }
         }
@@ -141,8 +141,17 @@ impl Run<'_> {
         let at_once = WANTED.min(self.max_request() / 4 / width.bytes());
         let (bytes, max_request) = (self.page(), self.max_request());
         let room = |wanted: usize| max_request.saturating_sub(HEAD + wanted.min(at_once) * width.bytes());
-        let (mut ready, mut came, mut digest) = (supply.next(self.db, bytes, room(wanted.len())).await?, None, None);
-        let mut fruitless = 0;
+        let (mut came, mut digest, mut fruitless) = (None, None, 0);
+        // An entry that is too long to be sent does not keep others from being fetched.
+        let mut stopped = None;
+        let mut sendable = |next: Result<Option<(Page, usize)>>| match next {
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
+                stopped = Some(error);
+                Ok(None)
+            }
+            next => next,
+        };
+        let mut ready = sendable(supply.next(self.db, bytes, room(wanted.len())).await)?;
         loop {
             let want: Vec<Short> = wanted.iter().rev().take(at_once).copied().collect();
             let (give, count) = ready.take().map_or((None, 0), |(page, count)| (Some(page), count));
@@ -161,13 +170,13 @@ impl Run<'_> {
             let (reply, taken, next) = tokio::join!(ask, take, supply.next(self.db, bytes, room(wanted.len())));
             if let Some((given, refusals)) = taken? {
                 self.received(&given, refusals);
-                fruitless = if given.accepted > 0 { 0 } else { fruitless + 1 };
-                if fruitless >= FRUITLESS && given.waiting == 0 {
-                    return Err(broken("its pages hold nothing new"));
-                }
+                fruitless = if given.accepted + given.waiting > 0 { 0 } else { fruitless + 1 };
             }
-            ready = next?;
-            let Some(reply) = reply? else { return Ok(digest) };
+            if fruitless >= FRUITLESS {
+                return Err(broken("its pages hold nothing new"));
+            }
+            ready = sendable(next)?;
+            let Some(reply) = reply? else { return stopped.map_or(Ok(digest), Err) };
             let Reply::Traded { given, covered, page, digest: theirs } = reply else {
                 return Err(broken("the answer is to something else"));
             };
@@ -175,6 +184,9 @@ impl Run<'_> {
             let covered = usize::from(covered);
             if covered > want.len() || (covered == 0 && !want.is_empty()) || (page.is_some() && want.is_empty()) {
                 return Err(broken("it answers for other entries than were asked for"));
+            }
+            if page.is_none() && !want.is_empty() {
+                fruitless += 1;
             }
             wanted.truncate(wanted.len() - covered);
             self.left = wanted.len() as u64;

@@ -98,3 +98,26 @@ async fn without_a_transport_both_directions_say_what_to_call() {
         assert!(error.message().contains("No transport enabled") && error.message().contains("register_transport()"));
     }
 }
+
+#[tokio::test]
+async fn what_nobody_wishes_any_longer_is_neither_served_nor_fetched() {
+    let network = MemoryNetwork::new();
+    let (anna, ben) = (Node::listening(&network, "anna").await, Node::listening(&network, "ben").await);
+    let there = anna.create(&[&ben]).await;
+    let id = *there.root_id();
+    ben.track(id, Wish::live()).await;
+    ben.syncer.sync_with_peer(&anna.address(), Some(&id)).await.unwrap();
+    let here = ben.open(&id).await;
+    in_step(&here, &there).await;
+    anna.untrack(id).await;
+    set(&there, "key", "kept to herself").await;
+    let refused = ben.syncer.sync_with_peer(&anna.address(), Some(&id)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{refused}");
+    let handle = anna.syncer.handle(&ben.syncer.device_id(), &id);
+    assert_eq!(handle.status().unwrap().state, SyncState::NotWished);
+    assert_eq!(get(&here, "key").await, None);
+    // Wished again, it comes.
+    anna.track(id, Wish::live()).await;
+    in_step(&here, &there).await;
+    assert_eq!(get(&here, "key").await.as_deref(), Some("kept to herself"));
+}

@@ -1,6 +1,7 @@
 //! Two peers without a network between them: every message is encoded, counted, and looked into.
 
 use std::collections::HashSet;
+use std::pin::Pin;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -161,12 +162,17 @@ pub struct Wire<'a> {
     pub max: usize,
     /// After how many requests the way is cut.
     pub cut: Option<usize>,
+    /// True if the request that is cut off arrives, and its answer does not.
+    pub lose_reply: bool,
     pub crossed: Mutex<Crossed>,
+    /// What was said, to the byte.
+    pub said: Mutex<Vec<(Bytes, Bytes)>>,
 }
 
 impl<'a> Wire<'a> {
     pub fn new(client: &'a Database, server: &'a Database) -> Wire<'a> {
-        Wire { client, server, limits: Limits::default(), max: 16 << 20, cut: None, crossed: Mutex::default() }
+        let (crossed, said) = Default::default();
+        Wire { client, server, limits: Limits::default(), max: 16 << 20, cut: None, lose_reply: false, crossed, said }
     }
 
     pub fn crossed(&self) -> Crossed {
@@ -210,7 +216,8 @@ pub fn page_of_reply(reply: &Reply) -> Option<&Page> {
 #[async_trait]
 impl Ask for Wire<'_> {
     async fn ask(&self, request: Request) -> Result<Reply> {
-        if self.cut.is_some_and(|cut| self.crossed().round_trips() >= cut) {
+        let cut = self.cut.is_some_and(|cut| self.crossed().round_trips() >= cut);
+        if cut && !self.lose_reply {
             return Err(Error::new(ErrorKind::Unreachable, "the way is cut"));
         }
         let there = request.to_bytes();
@@ -224,6 +231,10 @@ impl Ask for Wire<'_> {
         assert_eq!(Reply::parse(&back).as_ref(), Some(&reply));
         self.look(page_of_reply(&reply), self.client).await;
         self.crossed.lock().unwrap().messages.push((there.len(), back.len()));
+        self.said.lock().unwrap().push((there, back));
+        if cut {
+            return Err(Error::new(ErrorKind::Unreachable, "the way is cut"));
+        }
         Ok(reply)
     }
 
@@ -239,11 +250,20 @@ impl Ask for Wire<'_> {
 /// An exchange in both directions, which must come to its end.
 pub async fn sync(client: &Database, server: &Database, options: &Options) -> (Outcome, Crossed) {
     let wire = Wire::new(client, server);
-    let outcome = exchange(client, &wire, options, &|_| ()).await.unwrap();
+    // Exchanges are tasks of whoever drives them.
+    let task: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(exchange(client, &wire, options, &|_| ()));
+    let outcome = task.await.unwrap();
     let crossed = wire.crossed();
     assert!(outcome.complete, "{outcome:?} {crossed:?}");
     assert_eq!(outcome.round_trips, crossed.round_trips() as u64);
+    assert_smooth(&outcome);
     (outcome, crossed)
+}
+
+/// Everything that was sent came in, at the first attempt.
+pub fn assert_smooth(outcome: &Outcome) {
+    let Outcome { repeated, sent_again, parked, parked_there, loose, refused, refused_there, .. } = *outcome;
+    assert_eq!([repeated, sent_again, parked, parked_there, loose, refused, refused_there], [0; 7], "{outcome:?}");
 }
 
 pub async fn assert_same(one: &Database, other: &Database) {

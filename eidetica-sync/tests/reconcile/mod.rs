@@ -1,4 +1,9 @@
 //! What travels between two peers of one database: that they come to the same, and what it costs.
 
+mod cut;
+mod garbage;
+mod hostile;
 mod kit;
 mod ladder;
+mod property;
+mod vectors;

@@ -7,7 +7,7 @@ use super::path::{Path, Step};
 use super::position::is_position;
 use crate::cbor::{Malformed, Read, Reader, Writer};
 use crate::id::Id;
-use crate::limits::MAX_DEPTH;
+use crate::limits::{MAX_CELL, MAX_DEPTH};
 use crate::value::Value;
 
 /// What one entry does to a document: one action for each path, ordered by path.
@@ -95,6 +95,8 @@ pub(crate) struct DocOperations {
     body: Bytes,
     /// Where each operation begins.
     at: Vec<u32>,
+    /// How many steps the longest path has.
+    deepest: usize,
 }
 
 /// The fewest bytes that an operation takes.
@@ -115,22 +117,29 @@ impl DocOperations {
     pub fn read(input: &mut Reader<'_>, body: &Bytes) -> Read<DocOperations> {
         let len = input.list(usize::MAX)?;
         let mut at = Vec::with_capacity(len.min(body.len() / SMALLEST));
-        let mut last = None;
+        let (mut last, mut deepest) = (None, 0);
         for _ in 0..len {
             at.push(u32::try_from(input.position()).map_err(|_| Malformed)?);
             let (path, action) = read_operation(input, Value::read_encoded)?;
             let order = path.order();
-            let fits = path.is_valid() && action.fits(&path) && last.is_none_or(|last| last < order);
+            let fits = path.has_form() && order.len() <= MAX_CELL && action.fits(&path);
+            let fits = fits && last.is_none_or(|last| last < order);
             if !fits {
                 return Err(Malformed);
             }
             last = Some(order);
+            deepest = deepest.max(path.0.len());
         }
-        Ok(DocOperations { body: body.clone(), at })
+        Ok(DocOperations { body: body.clone(), at, deepest })
     }
 
     pub fn len(&self) -> usize {
         self.at.len()
+    }
+
+    /// How many steps the longest path has.
+    pub fn deepest(&self) -> usize {
+        self.deepest
     }
 
     /// Reads one of the operations. `None` past the last one.

@@ -7,7 +7,7 @@ use eidetica_contract::Result;
 
 use super::delta::{Action, DocOperations, Plain};
 use super::path::{Path, prefix_of};
-use super::record::{Payload, Record, ValueCell};
+use super::record::{Payload, Record, ValueCell, Written};
 use crate::dag::Seen;
 use crate::error::damaged;
 use crate::id::Id;
@@ -38,14 +38,56 @@ pub(crate) struct Actor<'a> {
     pub seen: &'a Seen,
 }
 
+/// How many cells are looked up at once.
+const LOOK_AHEAD: usize = 256;
+
 /// Applies the delta of an entry to the rows of a store.
+///
+/// Below a path that is as long as any in the store nothing lives. What such paths hold is looked up many at a time: an
+/// action at one of them changes records there and above it, and whatever else the delta does above it has been done by then.
 pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &DocOperations) -> Result<()> {
     let mut above = Above::default();
-    for (path, action) in delta.iter() {
-        above.move_to(applier, path).await?;
-        apply_one(applier, &mut above, &action).await?;
+    let mut operations = delta.iter().peekable();
+    let this = applier.stamp.id;
+    loop {
+        let (mut run, mut cells) = (Vec::new(), Vec::new());
+        while run.len() < LOOK_AHEAD
+            && let Some((path, action)) = operations.next_if(|(path, _)| applier.info.ends_at(path.0.len()))
+        {
+            cells.push(path.cell(this));
+            run.push((path, action));
+        }
+        let records = applier.record_of_each(&cells).await?;
+        for (((path, action), cell), record) in run.into_iter().zip(cells).zip(records) {
+            above.move_to(applier, path).await?;
+            let action = match (above.is_bare(), action) {
+                (true, Action::Set(plain)) => {
+                    set_alone(applier, cell, record, plain.into())?;
+                    continue;
+                }
+                (_, action) => action,
+            };
+            let here = record.map(|record| (cell.clone(), record)).into_iter().collect();
+            apply_one(applier, &mut above, cell, here, &action).await?;
+        }
+        match operations.next() {
+            None => return Ok(()),
+            Some((path, action)) => {
+                above.move_to(applier, path).await?;
+                let cell = above.path.cell(this);
+                let here = at_and_below(applier, &cell, &action).await?;
+                apply_one(applier, &mut above, cell, here, &action).await?;
+            }
+        }
     }
-    Ok(())
+}
+
+/// The live records that an action at a cell may change there and below it, in the order of their cells.
+async fn at_and_below(applier: &Applier<'_>, cell: &Cell, action: &Action<Bytes>) -> Result<Vec<(Cell, Bytes)>> {
+    if action.covers_below() {
+        return applier.records_below(&prefix_of(cell)).await;
+    }
+    Ok(applier.record(cell).await?.map(|record| (cell.clone(), record)).into_iter().collect())
 }
 
 /// The live records above a path, as they are now. The operations of a delta are in the order of their paths, so most of
@@ -103,6 +145,11 @@ impl Above {
         cell.into()
     }
 
+    /// True if nothing lives above.
+    fn is_bare(&self) -> bool {
+        self.records.iter().all(Option::is_none)
+    }
+
     /// A record has changed.
     fn put(&mut self, cell: &Cell, record: Option<&Bytes>) {
         let known = self.records.iter_mut().find(|known| known.as_ref().is_some_and(|(at, _)| at == cell));
@@ -112,16 +159,17 @@ impl Above {
     }
 }
 
-async fn apply_one(applier: &mut Applier<'_>, above: &mut Above, action: &Action<Bytes>) -> Result<()> {
-    let this = applier.stamp.id;
-    let cell = above.path.cell(this);
+/// Lets one action happen. `here` are the live records that it may change at its cell and below.
+async fn apply_one(
+    applier: &mut Applier<'_>,
+    above: &mut Above,
+    cell: Cell,
+    here: Vec<(Cell, Bytes)>,
+    action: &Action<Bytes>,
+) -> Result<()> {
     // In the order of their cells: a path sorts before what is below it.
     let mut before: Vec<(Cell, Bytes)> = above.records.iter().flatten().cloned().collect();
-    if action.covers_below() {
-        before.extend(applier.records_below(&prefix_of(&cell)).await?);
-    } else if let Some(record) = applier.record(&cell).await? {
-        before.push((cell.clone(), record));
-    }
+    before.extend(here);
     if let Some(payload) = action.value()
         && before.iter().all(|(other, _)| *other == cell)
     {
@@ -154,14 +202,23 @@ async fn apply_one(applier: &mut Applier<'_>, above: &mut Above, action: &Action
 /// A value is set at a path that has nothing above or below it: what most actions are, without the means for the others.
 fn set_alone(applier: &mut Applier<'_>, cell: Cell, before: Option<Bytes>, payload: Payload) -> Result<()> {
     let mut values = match &before {
-        Some(record) => ValueCell::parse(record).map_err(|_| damaged("a live record"))?,
-        None => ValueCell::default(),
+        Some(record) => Written::all(record).map_err(|_| damaged("a live record"))?,
+        None => Vec::new(),
     };
-    for (number, past) in values.overtake(applier.seen, |_| true) {
-        applier.put_past(&cell, number, past);
+    values.retain(|live| {
+        let goes = applier.seen.contains(live.stamp.number);
+        if goes {
+            applier.put_past(&cell, live.stamp.number, live.past);
+        }
+        !goes
+    });
+    // The bytes of what stays are copied as they are, so it is made sure that they are sound. What goes lies in its entry, and
+    // its bytes here go nowhere.
+    if let (Some(record), false) = (&before, values.is_empty()) {
+        ValueCell::parse(record).map_err(|_| damaged("a live record"))?;
     }
-    values.push(applier.stamp, payload);
-    applier.put_record(&cell, before.as_ref(), Some(values.to_bytes()));
+    let after = Written::with(&values, applier.stamp, &payload);
+    applier.put_record(&cell, before.as_ref(), Some(after));
     applier.touch(cell);
     Ok(())
 }
@@ -203,7 +260,7 @@ impl<V> Action<V> {
     /// The value that the action sets by itself, whatever was there.
     fn value(&self) -> Option<Payload> {
         match self {
-            Action::Set(plain) => Some(plain.into()),
+            Action::Set(plain) => Some(plain.clone().into()),
             Action::Create(base) => Some(Payload::Counter { base: Some(*base), sum: 0 }),
             _ => None,
         }
@@ -351,10 +408,10 @@ impl Ended {
     }
 }
 
-impl From<&Plain> for Payload {
-    fn from(plain: &Plain) -> Payload {
+impl From<Plain> for Payload {
+    fn from(plain: Plain) -> Payload {
         match plain {
-            Plain::Scalar(value) => Payload::Scalar(value.clone()),
+            Plain::Scalar(value) => Payload::Scalar(value),
             Plain::Map => Payload::Map,
             Plain::List => Payload::List,
         }

@@ -121,8 +121,13 @@ impl Path {
 
     /// Not empty, an element only below a key and last, and short enough for a cell.
     pub(crate) fn is_valid(&self) -> bool {
+        self.has_form() && self.order().len() <= MAX_CELL
+    }
+
+    /// Not empty, and an element only below a key and last.
+    pub(crate) fn has_form(&self) -> bool {
         let keys = self.0.iter().take_while(|step| matches!(step, Step::Key(_))).count();
-        keys > 0 && keys + usize::from(self.element().is_some()) == self.0.len() && self.order().len() <= MAX_CELL
+        keys > 0 && keys + usize::from(self.element().is_some()) == self.0.len()
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {

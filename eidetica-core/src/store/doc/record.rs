@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::cbor::{Malformed, Read, Reader, Writer};
 use crate::store::cell;
+use crate::store::past::Past;
 use crate::store::row::RowCell;
 use crate::store::stamp::Stamp;
 use crate::value::Value;
@@ -45,6 +46,33 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
+    /// Writes a list whose length tells what it is: that of a counter says four, though three follow, since there are three in
+    /// that of a scalar. So these rows are read as they are here alone, and never skipped as CBOR.
+    fn write(&self, stamp: Stamp, out: &mut Writer) {
+        let parts = match self {
+            Payload::Map | Payload::List => 2,
+            Payload::Scalar(_) => 3,
+            Payload::Counter { .. } => 4,
+        };
+        out.list(parts);
+        stamp.write(out);
+        match self {
+            Payload::Scalar(value) => {
+                out.uint(0);
+                value.write(out);
+            }
+            Payload::Map => drop(out.uint(1)),
+            Payload::List => drop(out.uint(2)),
+            Payload::Counter { base, sum } => {
+                match base {
+                    Some(base) => out.int(*base),
+                    None => out.null(),
+                };
+                out.bytes(&sum.to_be_bytes());
+            }
+        }
+    }
+
     /// True if an operation below the path overtakes it.
     pub fn yields_to_below(&self) -> bool {
         matches!(self, Payload::Scalar(_) | Payload::Counter { .. })
@@ -98,6 +126,59 @@ impl RowCell {
     }
 }
 
+/// A live value as it is written, with what it takes to tell whether it goes.
+pub(crate) struct Written<'a> {
+    pub stamp: Stamp,
+    /// What it becomes when it is overtaken.
+    pub past: Past,
+    bytes: &'a [u8],
+}
+
+impl<'a> Written<'a> {
+    /// The live values of a record, without building them.
+    pub fn all(record: &'a [u8]) -> Read<Vec<Written<'a>>> {
+        let mut input = Reader::new(record);
+        let mut all = Vec::new();
+        for _ in 0..input.list(usize::MAX)? {
+            let start = input.position();
+            let parts = input.list(4)?;
+            let stamp = Stamp::read(&mut input)?;
+            let past = match parts {
+                4 if input.is_null()? => Past::First,
+                4 => {
+                    input.int()?;
+                    Past::Create
+                }
+                2 => Past::Set,
+                _ => {
+                    input.uint()?;
+                    Past::Set
+                }
+            };
+            input.skip()?;
+            all.push(Written { stamp, past, bytes: &record[start..input.position()] });
+        }
+        input.end()?;
+        Ok(all)
+    }
+
+    /// The record of these and one more.
+    pub fn with(all: &[Written<'_>], stamp: Stamp, payload: &Payload) -> Bytes {
+        let at = all.partition_point(|live| live.stamp < stamp);
+        let kept: usize = all.iter().map(|live| live.bytes.len()).sum();
+        let mut out = Writer::with_capacity(kept + 128);
+        out.list(all.len() + 1);
+        for live in &all[..at] {
+            out.raw(live.bytes);
+        }
+        payload.write(stamp, &mut out);
+        for live in &all[at..] {
+            out.raw(live.bytes);
+        }
+        out.finish().into()
+    }
+}
+
 impl ValueCell {
     pub fn push(&mut self, stamp: Stamp, payload: Payload) {
         let at = self.live.partition_point(|live| live.stamp < stamp);
@@ -107,30 +188,7 @@ impl ValueCell {
     pub fn to_bytes(&self) -> Bytes {
         let mut out = Writer::new();
         out.list(self.live.len());
-        for live in &self.live {
-            let parts = match &live.payload {
-                Payload::Map | Payload::List => 2,
-                Payload::Scalar(_) => 3,
-                Payload::Counter { .. } => 4,
-            };
-            out.list(parts);
-            live.stamp.write(&mut out);
-            match &live.payload {
-                Payload::Scalar(value) => {
-                    out.uint(0);
-                    value.write(&mut out);
-                }
-                Payload::Map => drop(out.uint(1)),
-                Payload::List => drop(out.uint(2)),
-                Payload::Counter { base, sum } => {
-                    match base {
-                        Some(base) => out.int(*base),
-                        None => out.null(),
-                    };
-                    out.bytes(&sum.to_be_bytes());
-                }
-            }
-        }
+        self.live.iter().for_each(|live| live.payload.write(live.stamp, &mut out));
         out.finish().into()
     }
 
@@ -159,5 +217,38 @@ impl ValueCell {
             return Err(Malformed);
         }
         Ok(ValueCell { live })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Time;
+    use crate::id::Id;
+
+    #[test]
+    fn values_that_are_kept_as_written_make_the_record_that_values_make() {
+        let stamp = |number: u64, time| Stamp { number, time: Time::from_number(time), id: Id::from_bytes([7; 32]) };
+        let payloads = [
+            Payload::Map,
+            Payload::Scalar(Value::List(vec!["a".into(), Value::Int(-3)])),
+            Payload::Counter { base: None, sum: -5 },
+            Payload::Counter { base: Some(4), sum: 1 << 70 },
+            Payload::List,
+        ];
+        for (new, payload) in payloads.iter().enumerate() {
+            let mut cell = ValueCell::default();
+            for (at, payload) in payloads.iter().enumerate().filter(|(at, _)| *at != new) {
+                cell.push(stamp(at as u64, 10 - at as u64), payload.clone());
+            }
+            let before = cell.to_bytes();
+            let written = Written::all(&before).unwrap();
+            for (written, live) in written.iter().zip(&cell.live) {
+                assert_eq!((written.stamp, written.past), (live.stamp, live.payload.as_past()));
+            }
+            let after = Written::with(&written, stamp(new as u64, 10 - new as u64), payload);
+            cell.push(stamp(new as u64, 10 - new as u64), payload.clone());
+            assert_eq!(after, cell.to_bytes());
+        }
     }
 }

@@ -123,6 +123,18 @@ impl ValueCell {
         self.live.last().map(|live| self.value_of(live))
     }
 
+    /// The same, taken out.
+    pub fn into_shown(mut self) -> Option<Value> {
+        match self.live.pop() {
+            Some(Live { payload: Payload::Scalar(value), .. }) => Some(value),
+            Some(live) => {
+                self.live.push(live);
+                self.show()
+            }
+            None => None,
+        }
+    }
+
     fn value_of(&self, live: &Live) -> Value {
         match &live.payload {
             Payload::Scalar(value) => value.clone(),

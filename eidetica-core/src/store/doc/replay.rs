@@ -126,7 +126,7 @@ impl Values {
         }
         let entry = moment.entry(number).await?;
         let payload = match action_at(&entry, path)? {
-            Action::Set(plain) => Payload::from(&plain),
+            Action::Set(plain) => Payload::from(plain),
             Action::Create(base) => Payload::Counter { base: Some(base), sum: 0 },
             Action::Increment { by, .. } => Payload::Counter { base: None, sum: by.into() },
             _ => return Err(damaged("an operation differs from its entry")),

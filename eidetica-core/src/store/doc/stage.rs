@@ -8,12 +8,12 @@ use eidetica_contract::Result;
 use super::delta::{Action, Plain};
 use super::merge::{Actor, Loaded};
 use super::path::Path;
-use super::record::{Payload, Record};
+use super::record::{Payload, Record, ValueCell};
 use super::render::Node;
 use crate::dag::Seen;
 use crate::error::damaged;
 use crate::id::Id;
-use crate::store::cell::Cell;
+use crate::store::cell::{self, Cell};
 use crate::store::handle::StoreHandle;
 use crate::store::stage::DocStage;
 use crate::store::stamp::Stamp;
@@ -27,11 +27,22 @@ pub(crate) struct DocView {
     changed: Option<BTreeMap<Cell, Record>>,
 }
 
+/// What shows under a key at the top, where one record tells and nothing is staged; else `None`. That needs neither a path nor
+/// a tree.
+pub(crate) async fn shown_alone(handle: &StoreHandle, key: &str) -> Result<Option<Option<Value>>> {
+    if handle.is_writable() {
+        return Ok(None);
+    }
+    let Some(record) = handle.only_record(&cell::single(key.as_bytes()), 1).await? else { return Ok(None) };
+    let values = record.map(|record| ValueCell::parse(&record)).transpose();
+    Ok(Some(values.map_err(|_| damaged("a live record"))?.and_then(ValueCell::into_shown)))
+}
+
 impl DocView {
     /// Reads what lives at and below a path.
     pub async fn load(handle: &StoreHandle, path: &Path) -> Result<DocView> {
         let mut base = BTreeMap::new();
-        for (cell, record) in handle.records_below(&path.prefix(Stamp::PENDING.id)).await? {
+        for (cell, record) in handle.records_at(&path.prefix(Stamp::PENDING.id), path.0.len()).await? {
             let parsed = Record::parse(&cell, &record).map_err(|_| damaged("a live record"))?;
             base.insert(cell, parsed);
         }

@@ -6,7 +6,7 @@ use super::delta::{Action, DocDelta, Plain};
 use super::path::{ElementName, Path, Step};
 use super::position;
 use super::render::Element;
-use super::stage::DocView;
+use super::stage::{DocView, shown_alone};
 use crate::db::Touched;
 use crate::doc::Doc;
 use crate::error::invalid;
@@ -62,7 +62,10 @@ impl DocStore {
     ///
     /// Errors: [`ErrorKind::NotFound`].
     pub async fn get(&self, key: &str) -> Result<Value> {
-        self.get_at(&Path::key(key)).await
+        match shown_alone(&self.handle, key).await? {
+            Some(shown) => shown.ok_or_else(|| nothing_at(&Path::key(key))),
+            None => self.get_at(&Path::key(key)).await,
+        }
     }
 
     /// The text of a key at the top. Errors: [`ErrorKind::NotFound`], [`ErrorKind::WrongType`].
@@ -90,9 +93,7 @@ impl DocStore {
     /// The value at a path. Errors: [`ErrorKind::NotFound`].
     pub async fn get_at(&self, path: &Path) -> Result<Value> {
         let view = self.view(path).await?;
-        view.show(path)?.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "the document has nothing there").with("path", show_path(path))
-        })
+        view.show(path)?.ok_or_else(|| nothing_at(path))
     }
 
     /// True if there is something under a key at the top.
@@ -395,6 +396,10 @@ impl DocStore {
         self.handle.touch(|| Touched::Path(path.prefix(Stamp::PENDING.id)));
         DocView::load(&self.handle, path).await
     }
+}
+
+fn nothing_at(path: &Path) -> Error {
+    Error::new(ErrorKind::NotFound, "the document has nothing there").with("path", show_path(path))
 }
 
 /// Positions get longer where elements are inserted at one place again and again; from this length on the list is spread.

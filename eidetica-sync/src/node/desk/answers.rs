@@ -10,6 +10,7 @@ use eidetica_core::{Database, Id};
 use tokio::time::{Instant, timeout_at};
 
 use super::super::served::Pass;
+use super::guests::Named;
 use super::{Desk, Heard};
 use crate::access::{self, Shown};
 use crate::message::{Held, Introduction, MAX_DATABASES, MAX_NAME, Reply, Request, Tag, TagKey};
@@ -220,7 +221,7 @@ impl Desk {
         }
     }
 
-    fn look(&self, peer: &PublicKey, tags: &[Tag]) -> Option<Vec<Option<(Id, Arc<Shown>)>>> {
+    fn look(&self, peer: &PublicKey, tags: &[Tag]) -> Option<Vec<Named>> {
         let version = self.parts.served.version();
         self.state().guests.look(peer, tags, version, |key| self.parts.served.tags(key))
     }

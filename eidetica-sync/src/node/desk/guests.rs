@@ -12,6 +12,9 @@ use crate::message::{Tag, TagKey};
 /// The most callers that are remembered. Who is forgotten is asked to introduce himself again.
 const MOST: usize = 1024;
 
+/// The database that a tag names, and what the caller has shown for it; `None` if either is not known.
+pub(crate) type Named = Option<(Id, Arc<Shown>)>;
+
 /// The callers that were here last.
 #[derive(Default)]
 pub(crate) struct Guests {
@@ -61,7 +64,7 @@ impl Guests {
         named: &[Tag],
         version: u64,
         tags: impl FnOnce(&TagKey) -> BTreeMap<Tag, Id>,
-    ) -> Option<Vec<Option<(Id, Arc<Shown>)>>> {
+    ) -> Option<Vec<Named>> {
         self.visits += 1;
         let guest = self.guests.get_mut(caller)?;
         guest.last = self.visits;

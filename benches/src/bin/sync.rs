@@ -1,0 +1,216 @@
+//! Measures sync between two stores over HTTP on this machine, and prints a table.
+//!
+//! `sync [N…]`: with histories of so many commits; 1,000, 10,000 and 100,000 without any.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use eidetica::auth::Permission;
+use eidetica::store::SettingsStore;
+use eidetica::sync::transports::http::HttpTransport;
+use eidetica::sync::{Address, Syncer};
+use eidetica::user::types::{SyncSettings, TrackedDatabase};
+use eidetica::{Database, Durability, ErrorKind, Id, Instance, User};
+use eidetica_benches::Result;
+use eidetica_benches::base::{self, Bases};
+use eidetica_benches::clock::{human, thousands};
+use eidetica_benches::counted::{Counted, Counts};
+use eidetica_benches::workloads::{self, NEAR};
+
+fn main() -> Result<()> {
+    let mut sizes = Vec::new();
+    for argument in std::env::args().skip(1) {
+        sizes.push(argument.parse::<u64>()?);
+    }
+    if sizes.is_empty() {
+        sizes = vec![1_000, 10_000, 100_000];
+    }
+    eidetica_benches::run(async move { all(&sizes).await })?
+}
+
+/// A store with a user who tracks the database of the bench.
+struct Side {
+    instance: Instance,
+    user: User,
+    sync: Syncer,
+    counts: Counts,
+}
+
+impl Side {
+    async fn open(path: &std::path::Path, name: &str) -> Result<Side> {
+        let instance = Instance::open(Box::new(base::sqlite(path).await?)).await?;
+        instance.enable_sync().await?;
+        instance.create_user(name, None).await?;
+        let user = instance.login_user(name, None).await?;
+        let sync = instance.sync().ok_or("sync was enabled")?;
+        let counts = Counts::default();
+        let builder = HttpTransport::builder().bind("127.0.0.1:0");
+        sync.register_transport("http", Counted(builder, counts.clone())).await?;
+        Ok(Side { instance, user, sync, counts })
+    }
+
+    async fn listen(&self) -> Result<Address> {
+        self.sync.accept_connections().await?;
+        Ok(self.sync.get_server_address_async().await?)
+    }
+
+    /// Tracks the database: by hand alone, or live.
+    async fn track(&mut self, id: Id, live: bool) -> Result<()> {
+        let key_id = self.user.get_default_key()?;
+        let interval_seconds = (!live).then_some(86_400);
+        let sync_settings = SyncSettings {
+            sync_enabled: true,
+            sync_on_commit: live,
+            interval_seconds,
+            properties: BTreeMap::new(),
+        };
+        Ok(self.user.track_database(TrackedDatabase { database_id: id, key_id, sync_settings }).await?)
+    }
+
+    async fn database(&self, id: &Id) -> Result<Database> {
+        let database = self.instance.open_database_with_key(id, Some(base::key())).await?;
+        Ok(database)
+    }
+
+    async fn close(self) -> Result<()> {
+        Ok(self.instance.close().await?)
+    }
+}
+
+/// Lets keys in.
+async fn let_in(database: &Database, keys: &[eidetica::PublicKey]) -> Result<()> {
+    let transaction = database.new_transaction().await?;
+    let settings = transaction.get_store::<SettingsStore>("_settings").await?;
+    for key in keys {
+        settings.set_auth_key(key, Permission::Write, 0).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+fn row(work: &str, n: u64, took: Duration, counts: [u64; 3], more: &str) {
+    let [requests, out, back] = counts;
+    println!(
+        "| {work} | {} | {} | {requests} | {} | {} | {more} |",
+        thousands(n),
+        human(took.as_secs_f64()),
+        thousands(out),
+        thousands(back)
+    );
+}
+
+async fn all(sizes: &[u64]) -> Result<()> {
+    let bases = Bases::build(sizes).await?;
+    println!("SQLite (page cache 64 MiB, WAL, NORMAL) on both sides, HTTP on loopback, both in this process.\n");
+    println!("| work | n | time | requests | bytes out | bytes back | |\n| --- | --- | --- | --- | --- | --- | --- |");
+    for &n in sizes {
+        one_size(&bases, n).await?;
+    }
+    live(&bases, sizes[0]).await
+}
+
+async fn one_size(bases: &Bases, n: u64) -> Result<()> {
+    let id = bases.id();
+    let mut anna = Side::open(&bases.copy(n)?, "anna").await?;
+    let mut ben = Side::open(&bases.fresh(), "ben").await?;
+    // Knows the whole history, and has never met anna.
+    let mut carl = Side::open(&bases.copy(n)?, "carl").await?;
+    let mut keys = Vec::new();
+    for side in [&anna, &ben, &carl] {
+        keys.push(side.user.get_default_key()?);
+    }
+    let there = anna.database(&id).await?;
+    let_in(&there, &keys).await?;
+    let settings = there.get_tips().await?;
+    let address = anna.listen().await?;
+    anna.track(id, false).await?;
+
+    ben.track(id, false).await?;
+    let began = Instant::now();
+    ben.sync.sync_with_peer(&address, Some(&id)).await?;
+    let took = began.elapsed();
+    let counts = ben.counts.take();
+    let rate = format!("{} entries/s", thousands((n as f64 / took.as_secs_f64()) as u64));
+    row("bootstrap", n, took, counts, &rate);
+    let here = ben.database(&id).await?;
+    assert_eq!(here.get_tips().await?, there.get_tips().await?);
+
+    let once = async |side: &Side| -> Result<(Duration, [u64; 3])> {
+        side.counts.take();
+        let began = Instant::now();
+        side.sync.sync_with_peer(&address, Some(&id)).await?;
+        Ok((began.elapsed(), side.counts.take()))
+    };
+    let mut best = once(&ben).await?;
+    for _ in 0..20 {
+        best = best.min(once(&ben).await?);
+    }
+    row("nothing new", n, best.0, best.1, "best of 21");
+
+    let mut pulled = (Duration::MAX, [0; 3]);
+    let mut pushed = (Duration::MAX, [0; 3]);
+    for turn in 0..20 {
+        base::commit(&there, &workloads::puts(NEAR, turn..turn + 1), Durability::Buffered).await?;
+        pulled = pulled.min(once(&ben).await?);
+        base::commit(&here, &workloads::puts(NEAR, turn..turn + 1), Durability::Buffered).await?;
+        pushed = pushed.min(once(&ben).await?);
+    }
+    row("one new entry, pulled", n, pulled.0, pulled.1, "best of 20");
+    row("one new entry, pushed", n, pushed.0, pushed.1, "best of 20");
+
+    // Carl has the history, and the entry that lets him in; then both go apart.
+    let other = carl.database(&id).await?;
+    let entry = there.get_entry(&settings[0]).await?.to_raw();
+    other.ingest(vec![entry], "bench").await?;
+    carl.track(id, false).await?;
+    for turn in 0..100 {
+        base::commit(&there, &workloads::puts(3, turn..turn + 1), Durability::Buffered).await?;
+        base::commit(&other, &workloads::puts(4, turn..turn + 1), Durability::Buffered).await?;
+    }
+    let mut apart = once(&carl).await?;
+    // The greeting and the introduction come with a first contact alone.
+    apart.1[0] -= 2;
+    row("100 new on each side (and 40 more), first contact", n, apart.0, apart.1, "without greeting and introduction");
+    assert_eq!(other.get_tips().await?, there.get_tips().await?);
+    for side in [anna, ben, carl] {
+        side.close().await?;
+    }
+    Ok(())
+}
+
+/// From a commit on one side until it can be read on the other.
+async fn live(bases: &Bases, n: u64) -> Result<()> {
+    let id = bases.id();
+    let mut anna = Side::open(&bases.copy(n)?, "anna").await?;
+    let mut ben = Side::open(&bases.fresh(), "ben").await?;
+    let there = anna.database(&id).await?;
+    let_in(&there, &[anna.user.get_default_key()?, ben.user.get_default_key()?]).await?;
+    let address = anna.listen().await?;
+    anna.track(id, true).await?;
+    ben.track(id, true).await?;
+    ben.sync.sync_with_peer(&address, Some(&id)).await?;
+    let here = ben.database(&id).await?;
+    for (from, to, how) in [(&here, &there, "ben calls anna: pushed"), (&there, &here, "anna cannot call ben: watched")] {
+        let mut times = Vec::new();
+        for turn in 0..500 {
+            let mut watch = to.watch().await?;
+            let began = Instant::now();
+            let put = base::commit(from, &workloads::puts(NEAR, turn..turn + 1), Durability::Buffered).await?;
+            loop {
+                let change = tokio::time::timeout(Duration::from_secs(10), watch.next()).await;
+                match change {
+                    Ok(change) if change.as_ref().is_ok_and(|change| change.log.id == put) => break,
+                    Ok(change) => drop(change?),
+                    Err(_) => return Err(eidetica::Error::new(ErrorKind::Timeout, "a commit did not arrive").into()),
+                }
+            }
+            times.push(began.elapsed());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        times.sort();
+        let most = format!("99th percentile {}", human(times[times.len() * 99 / 100].as_secs_f64()));
+        row(&format!("commit to readable, {how}"), n, times[times.len() / 2], [0; 3], &most);
+    }
+    anna.close().await?;
+    ben.close().await
+}
