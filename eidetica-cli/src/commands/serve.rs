@@ -4,7 +4,6 @@ use eidetica::sync::transports::http::HttpTransport;
 use eidetica::sync::{SyncEvent, Syncer};
 use eidetica::{Error, ErrorKind, Instance};
 use serde_json::json;
-use tokio::io::AsyncReadExt;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::arguments::Serve;
@@ -135,7 +134,11 @@ async fn tell(sync: &Syncer, output: &mut Output) -> Result<(), Failure> {
 
 /// Waits until whoever has started this process closes its input, or is gone.
 async fn stdin_ends() {
-    let mut stdin = tokio::io::stdin();
-    let mut buffer = [0; 256];
-    while stdin.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+    let (ended, wait) = tokio::sync::oneshot::channel::<()>();
+    // The thread may read on when this process ends by something else; it keeps nothing from ending.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        drop(ended);
+    });
+    let _ = wait.await;
 }

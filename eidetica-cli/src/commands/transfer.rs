@@ -5,7 +5,7 @@ use std::io::{self, BufReader, BufWriter};
 use std::path::Path;
 
 use eidetica::backend::database::Sqlite;
-use eidetica::{Database, Error, ErrorKind, Exported, Id};
+use eidetica::{Database, Error, ErrorKind, Exported};
 
 use crate::failure::Failure;
 use crate::names;

@@ -86,10 +86,10 @@ impl Actor {
         Err(error.with("message", ended.error["message"].as_str().unwrap_or_default()).into())
     }
 
-    /// Starts a command whose progress bar shows here.
-    pub fn start(&self, arguments: &[&str]) -> Result<Child, Failure> {
+    /// Starts a command whose progress bar shows here, unless it is to be silent.
+    pub fn start(&self, arguments: &[&str], silent: bool) -> Result<Child, Failure> {
         let mut command = self.command(arguments);
-        command.stderr(Stdio::inherit());
+        command.stderr(if silent { Stdio::null() } else { Stdio::inherit() });
         Ok(command.spawn().map_err(|error| starting("a command", error))?)
     }
 
@@ -97,7 +97,9 @@ impl Actor {
     pub async fn rows(&self, table: &str) -> Result<(blake3::Hash, usize), Failure> {
         let rows = self.done(&["rows", "travel", table]).await?;
         let mut hash = blake3::Hasher::new();
-        rows.iter().for_each(|row| drop(hash.update(row.to_string().as_bytes()).update(b"\n")));
+        for row in &rows {
+            hash.update(row.to_string().as_bytes()).update(b"\n");
+        }
         Ok((hash.finalize(), rows.len()))
     }
 
@@ -114,7 +116,7 @@ impl Actor {
         let again = before.iter().flat_map(|address| std::iter::repeat_n(address.as_str(), 5));
         for address in again.chain(["127.0.0.1:0"]) {
             match self.serve_at(address).await? {
-                Ok(()) => return Ok(before.is_none_or(|before| self.address.as_ref() == Some(&before))),
+                Ok(()) => return Ok(before.is_none() || self.address == before),
                 Err(error) => refused = Some(error),
             }
             sleep(Duration::from_millis(200)).await;

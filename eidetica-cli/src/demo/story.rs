@@ -60,7 +60,7 @@ async fn join(anna: &mut Actor, ben: &mut Actor, imported: &Json, teller: &mut T
     teller.check(requests.len() == 1 && same, "Anna sees his request, and no other")?;
 
     // Ben waits, and Anna approves.
-    let mut waiting = ben.start(&["join", &address, id, "--wait", "120"])?;
+    let mut waiting = ben.start(&["join", &address, id, "--wait", "120"], teller.json())?;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let began = Instant::now();
     anna.done(&["approve", &request]).await?;
