@@ -108,7 +108,12 @@ pub async fn give(session: &Session, name: &str, id: &Id) -> Result<(), Error> {
 }
 
 /// Sees to it that a database has a name here, and returns it: the wanted one, else that of its settings, else another.
-pub async fn call(session: &Session, database: &Database, wanted: Option<&str>, else_called: &str) -> Result<String, Error> {
+pub async fn call(
+    session: &Session,
+    database: &Database,
+    wanted: Option<&str>,
+    else_called: &str,
+) -> Result<String, Error> {
     let id: Id = *database.root_id();
     if let Some(wanted) = wanted {
         give(session, wanted, &id).await?;

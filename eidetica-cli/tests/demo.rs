@@ -36,7 +36,8 @@ fn the_demo_shows_that_it_is_so_and_leaves_nothing() {
     assert!(last["push"]["ben_to_anna"]["median_ms"].as_f64().unwrap() > 0.0, "{last}");
     assert_eq!(left(&place), 0);
     // Programs get the last line alone, and what cannot be done in time is said so.
-    let ended = wait_for(demo(&place, &["demo", "--json", "--limit", "10", "--entries", "1000000"]).spawn().unwrap(), PATIENCE);
+    let ended =
+        wait_for(demo(&place, &["demo", "--json", "--limit", "10", "--entries", "1000000"]).spawn().unwrap(), PATIENCE);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let line: Json = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(line["demo"], "failed", "{line}");

@@ -53,7 +53,7 @@ pub async fn run(session: &Session, join: &Join, output: &mut Output) -> Result<
     let name = names::call(session, &database, join.name.as_deref(), "joined").await?;
     let entries = database.entry_count().await?;
     let received = done[0]["received"].as_u64().unwrap_or(0);
-    let text = format!("joined {name}: {received} entries came, {entries} are here");
+    let text = format!("joined {name}, with {entries} entries");
     let right = database.current_permission().await?;
     output.say(&text, || {
         json!({

@@ -75,7 +75,8 @@ async fn demo(arguments: &crate::arguments::Demo, output: &mut Output, interrupt
 
 #[cfg(not(unix))]
 async fn demo(_: &crate::arguments::Demo, _: &mut Output, _: &Interrupt) -> Result<(), Failure> {
-    Err(Error::new(ErrorKind::Unsupported, "the demo runs on Unix-like systems; start two nodes by hand instead").into())
+    Err(Error::new(ErrorKind::Unsupported, "the demo runs on Unix-like systems; start two nodes by hand instead")
+        .into())
 }
 
 async fn on(session: &Session, arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {

@@ -132,7 +132,8 @@ async fn deciding_key(user: &User, asked: &BootstrapRequest) -> Result<KeyId, Er
     match strongest {
         Some((right, key)) if right >= Right::admin(0) => Ok(key),
         _ => {
-            let message = "only an admin of the database may decide, and this user is none; name another user with --user";
+            let message =
+                "only an admin of the database may decide, and this user is none; name another user with --user";
             let error = Error::new(ErrorKind::PermissionDenied, message).with("user", user.name());
             Err(error.with("database", asked.database))
         }

@@ -58,8 +58,7 @@ pub async fn run(
             let mut round = round.clone();
             round["name"] = name.into();
             output.document(&round)?;
-        }
-        else {
+        } else {
             lines.push(vec![name, text("peer"), number("received"), number("sent"), result]);
         }
     }

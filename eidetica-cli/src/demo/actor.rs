@@ -81,7 +81,8 @@ impl Actor {
             return Ok(ended.lines);
         }
         let message = "a command of the demo has failed";
-        let error = Error::new(ErrorKind::Internal, message).with("command", arguments.join(" ")).with("node", self.name);
+        let error =
+            Error::new(ErrorKind::Internal, message).with("command", arguments.join(" ")).with("node", self.name);
         let error = error.with("exit_code", ended.code);
         Err(error.with("message", ended.error["message"].as_str().unwrap_or_default()).into())
     }

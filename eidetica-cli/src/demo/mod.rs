@@ -47,7 +47,8 @@ pub async fn run(arguments: &Demo, output: &mut Output, interrupt: &Interrupt) -
             match tokio::time::timeout(limit, story::play(&mut stage, arguments, &mut teller)).await {
                 Ok(told) => told,
                 Err(_) => {
-                    let message = "the demo has not come to its end in time; --limit gives it more, --entries makes it shorter";
+                    let message =
+                        "the demo has not come to its end in time; --limit gives it more, --entries makes it shorter";
                     Err(Error::new(ErrorKind::Timeout, message).with("seconds", arguments.limit).into())
                 }
             }

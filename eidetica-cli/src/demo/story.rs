@@ -72,7 +72,7 @@ async fn join(anna: &mut Actor, ben: &mut Actor, imported: &Json, teller: &mut T
     teller.check(status.is_ok_and(|status| status.success()), "Ben gets the database once Anna has approved")?;
     let seconds = began.elapsed().as_secs_f64();
     let ((hers, rows), (his, _)) = (anna.rows("airports").await?, ben.rows("airports").await?);
-    teller.say(&format!("{} in {seconds:.2} s after the approval", said.trim()))?;
+    teller.say(&format!("{}, {seconds:.2} s after the approval", said.trim()))?;
     teller.check(hers == his && rows == 3376, "both have the same 3376 rows, compared cell by cell")?;
     Ok(json!({ "seconds": seconds, "rows": rows }))
 }

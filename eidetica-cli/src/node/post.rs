@@ -136,17 +136,15 @@ mod line {
                     Ok(Some(Line { read: BufReader::new(read), write }))
                 }
                 // It has ended, or has been killed.
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                    Ok(None)
+                }
                 Err(error) => Err(failed(&socket, error)),
             }
         }
 
         /// Has something done.
-        pub async fn ask(
-            &mut self,
-            operation: &Operation,
-            tell: &mut (dyn FnMut(Json) + Send),
-        ) -> Result<Json, Error> {
+        pub async fn ask(&mut self, operation: &Operation, tell: &mut (dyn FnMut(Json) + Send)) -> Result<Json, Error> {
             let mut line = serde_json::to_string(operation).map_err(|error| lost(Some(error.into())))?;
             line.push('\n');
             self.write.write_all(line.as_bytes()).await.map_err(|error| lost(Some(error)))?;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use eidetica::crdt::Doc;
 use eidetica::store::Table;
 use eidetica::sync::peers::{PeerLimits, Peers};
-use eidetica::sync::{Address, SyncEvent, Syncer, SyncedDatabase, access};
+use eidetica::sync::{Address, SyncEvent, SyncedDatabase, Syncer, access};
 use eidetica::{Error, ErrorKind, Id, Instance, PublicKey};
 use serde_json::{Value as Json, json};
 use tokio::sync::broadcast::error::RecvError;

@@ -90,8 +90,7 @@ impl Shared {
             let addresses = record.addresses.into_iter().map(|known| known.address).collect();
             Some((record.name.key().ok()?, addresses))
         });
-        let relationships =
-            relationships.into_iter().filter_map(|one| Some((one.peer.key().ok()?, one.database)));
+        let relationships = relationships.into_iter().filter_map(|one| Some((one.peer.key().ok()?, one.database)));
         Ok(Seen {
             wishes: self.host.wishes().await?,
             databases: self.engine.databases().await?,
