@@ -122,7 +122,7 @@ pub enum Command {
     /// Make users, check their passwords, and list them.
     #[command(subcommand)]
     User(UserCommand),
-    /// Let peers in over HTTP, and keep databases in step with them, until Ctrl-C or SIGTERM.
+    /// Keep databases in step with peers, and let them in over HTTP, until Ctrl-C or SIGTERM.
     Serve(Serve),
     /// Ask a peer for access to a database, and fetch it once access is there.
     Join(Join),
@@ -173,11 +173,11 @@ pub enum Command {
 
 #[derive(Debug, clap::Args)]
 pub struct Serve {
-    /// Where to listen, as `host:port`; port 0 takes one that is free.
+    /// Where to listen, as `host:port`; port 0 takes one that is free. Default: nobody is let in, and this side calls.
     #[arg(long, value_name = "ADDR")]
-    pub http: String,
+    pub http: Option<String>,
     /// Tell peers this address instead, such as `https://peer.example.com/notes`; several times for several.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", requires = "http")]
     pub advertise: Vec<String>,
     /// Stop when standard input ends: for programs that start this one.
     #[arg(long)]

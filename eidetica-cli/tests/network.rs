@@ -120,6 +120,7 @@ fn two_stores_come_to_the_same_state_over_http() {
 fn all_commands_work_on_a_store_that_is_served() {
     let (anna, ben) = (Place::with_airports(), Place::new());
     let (serving, other) = (serve(&anna), serve(&ben));
+    assert_eq!(anna.error(&["serve", "--advertise", "x:1"]).0, 2, "who is not let in is told no address");
     for name in ["store.db.socket", "store.db.serve"] {
         let mode = std::fs::metadata(anna.path(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");

@@ -28,7 +28,10 @@ pub async fn run(
         }
         _ => {}
     }
-    let mut transport = HttpTransport::builder().bind(arguments.http.as_str());
+    let mut transport = HttpTransport::builder();
+    if let Some(address) = &arguments.http {
+        transport = transport.bind(address.as_str());
+    }
     for address in &arguments.advertise {
         transport = transport.advertise(address.as_str());
     }
@@ -37,7 +40,9 @@ pub async fn run(
         ErrorKind::InvalidInput => Failure::Usage(error),
         _ => Failure::Error(error),
     })?;
-    sync.accept_connections().await?;
+    if arguments.http.is_some() {
+        sync.accept_connections().await?;
+    }
     let mut door = open_door(session, post)?;
     say_where(session, &sync, output).await?;
     let work = async {
@@ -86,7 +91,11 @@ async fn say_where(session: &Session, sync: &Syncer, output: &mut Output) -> Res
     let addresses: Vec<String> =
         sync.get_all_server_addresses_async().await?.into_iter().map(|(_, address)| address.to_string()).collect();
     let device = session.instance.device_id().to_string();
-    let text = format!("serving {} at {}\nthis device is {device}", session.url, addresses.join(", "));
+    let place = match addresses.is_empty() {
+        true => ", and letting nobody in: this side calls".to_owned(),
+        false => format!(" at {}", addresses.join(", ")),
+    };
+    let text = format!("serving {}{place}\nthis device is {device}", session.url);
     let process = std::process::id();
     output.say(&text, || {
         json!({ "event": "serving", "store": session.url, "addresses": addresses, "device": device, "process": process })

@@ -65,6 +65,9 @@ async fn show(session: &Session, status: &Json, output: &mut Output) -> Result<(
     let addresses = status["serving"]["addresses"].as_array().cloned().unwrap_or_default();
     let addresses: Vec<&str> = addresses.iter().filter_map(Json::as_str).collect();
     match status["serving"]["process"].as_u64() {
+        Some(process) if addresses.is_empty() => {
+            output.line(&format!("served by process {process}, which calls peers and lets nobody in"))?;
+        }
         Some(process) => output.line(&format!("served at {} by process {process}", addresses.join(", ")))?,
         None => output.line("not served; `eidetica serve --http ADDR` keeps databases in step with peers")?,
     }

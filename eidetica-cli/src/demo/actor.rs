@@ -23,6 +23,8 @@ pub struct Actor {
     program: PathBuf,
     file: PathBuf,
     serving: Option<Serving>,
+    /// Whether others can call it.
+    listens: bool,
     /// Where it has listened; it listens there again if it can.
     pub address: Option<String>,
 }
@@ -41,9 +43,9 @@ pub struct Ended {
 }
 
 impl Actor {
-    pub fn new(name: &'static str, directory: &Path) -> Result<Actor, Error> {
+    pub fn new(name: &'static str, listens: bool, directory: &Path) -> Result<Actor, Error> {
         let program = std::env::current_exe().map_err(|error| starting("this program", error))?;
-        Ok(Actor { name, program, file: directory.join(format!("{name}.db")), serving: None, address: None })
+        Ok(Actor { name, program, file: directory.join(format!("{name}.db")), serving: None, listens, address: None })
     }
 
     pub fn url(&self) -> String {
@@ -112,23 +114,30 @@ impl Actor {
 
     /// Begins to serve: where it did before, if it did. True if that is so.
     pub async fn serve(&mut self) -> Result<bool, Failure> {
+        if !self.listens {
+            return match self.serve_at(None).await? {
+                Ok(()) => Ok(true),
+                Err(error) => Err(cannot_serve(&error)),
+            };
+        }
         let before = self.address.clone();
         let mut refused = None;
         let again = before.iter().flat_map(|address| std::iter::repeat_n(address.as_str(), 5));
         for address in again.chain(["127.0.0.1:0"]) {
-            match self.serve_at(address).await? {
+            match self.serve_at(Some(address)).await? {
                 Ok(()) => return Ok(before.is_none() || self.address == before),
                 Err(error) => refused = Some(error),
             }
             sleep(Duration::from_millis(200)).await;
         }
-        let message = "a node of the demo cannot listen on this machine";
-        let error = Error::new(ErrorKind::Io, message);
-        Err(error.with("message", refused.unwrap_or_default()).into())
+        Err(cannot_serve(&refused.unwrap_or_default()))
     }
 
-    async fn serve_at(&mut self, address: &str) -> Result<Result<(), String>, Failure> {
-        let mut command = self.command(&["--json", "serve", "--until-stdin-ends", "--http", address]);
+    async fn serve_at(&mut self, address: Option<&str>) -> Result<Result<(), String>, Failure> {
+        let mut command = self.command(&["--json", "serve", "--until-stdin-ends"]);
+        if let Some(address) = address {
+            command.args(["--http", address]);
+        }
         // It ends with this process, however that ends.
         let mut child = command.stdin(Stdio::piped()).spawn().map_err(|error| starting("a node", error))?;
         let out = child.stdout.take().ok_or_else(lost)?;
@@ -202,6 +211,11 @@ async fn hear(mut lines: Lines<BufReader<ChildStdout>>, heard: Arc<Mutex<Vec<Jso
 fn starting(what: &'static str, error: std::io::Error) -> Error {
     let message = "a process of the demo cannot be started or stopped; see the cause";
     Error::new(ErrorKind::Io, message).with("process", what).caused_by(error)
+}
+
+fn cannot_serve(why: &str) -> Failure {
+    let message = "a node of the demo cannot serve its store on this machine";
+    Error::new(ErrorKind::Io, message).with("message", why.trim()).into()
 }
 
 fn lost() -> Error {

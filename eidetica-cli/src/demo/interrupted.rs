@@ -82,7 +82,7 @@ async fn until_some(ben: &Actor, before: u64, entries: u64, json: bool) -> Resul
     let mut line = ben.line().await?;
     let mut moving = Moving::new(json);
     loop {
-        // Counted in the store: it may come by a round of either side.
+        // Counted in the store, so that it does not matter whose round it came by.
         let here = ben.status(&mut line).await?["entries"].as_u64().unwrap_or(0);
         let come = here.saturating_sub(before);
         moving.at((String::new(), "from Anna".to_owned()), come, entries.saturating_sub(come));

@@ -38,7 +38,7 @@ pub async fn run(arguments: &Demo, output: &mut Output, interrupt: &Interrupt) -
         let message = "no temporary directory can be made; name a place that can be written in TMPDIR";
         Error::new(ErrorKind::Io, message).caused_by(error)
     })?;
-    let (anna, ben) = (Actor::new("anna", directory.path())?, Actor::new("ben", directory.path())?);
+    let (anna, ben) = (Actor::new("anna", true, directory.path())?, Actor::new("ben", false, directory.path())?);
     let mut stage = Stage { anna, ben, directory };
     let mut teller = Teller::new(output);
     let result = {

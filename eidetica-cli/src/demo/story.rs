@@ -44,7 +44,9 @@ async fn import(anna: &Actor, directory: &Path, teller: &mut Teller<'_>) -> Resu
 }
 
 async fn join(anna: &mut Actor, ben: &mut Actor, imported: &Json, teller: &mut Teller<'_>) -> Result<Json, Failure> {
-    teller.step("Anna and Ben each serve their store, as two processes; Ben asks Anna for the database.")?;
+    teller.step(
+        "Anna and Ben each serve their store, as two processes; Ben, who cannot be called, asks Anna for the database.",
+    )?;
     anna.serve().await?;
     ben.serve().await?;
     let address = anna.address.clone().unwrap_or_default();
@@ -88,12 +90,13 @@ async fn apart_and_together(anna: &mut Actor, ben: &mut Actor, teller: &mut Tell
     let ((hers, _), (his, _)) = (anna.rows("airports").await?, ben.rows("airports").await?);
     teller.check(hers != his, "their tables differ")?;
 
-    teller.step("They serve again, and find each other by themselves.")?;
+    teller.step("They serve again, and Ben finds Anna by himself.")?;
     let began = Instant::now();
-    let found = anna.serve().await? & ben.serve().await?;
+    let found = anna.serve().await?;
+    ben.serve().await?;
     if !found {
-        // Another program has taken a port meanwhile.
-        teller.say("one of them had to listen elsewhere, so Ben is told where Anna is")?;
+        // Another program has taken the port meanwhile.
+        teller.say("Anna had to listen elsewhere, so Ben is told where")?;
         ben.done(&["sync", &anna.address.clone().unwrap_or_default()]).await?;
     }
     let seconds = converge(anna, ben, began).await?;

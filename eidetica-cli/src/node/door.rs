@@ -119,7 +119,7 @@ mod unix {
                 // Who reads too slowly misses some; the next one tells more.
                 let _ = told.try_send(moved);
             };
-            let work = work::run(&instance, Some(&sync), operation, &mut told);
+            let work = work::run(&instance, Some(&sync), false, operation, &mut told);
             tokio::pin!(work);
             let answer = loop {
                 tokio::select! {

@@ -61,7 +61,7 @@ impl Node {
     /// Has something done, and gives what has come of it. What moves meanwhile is told.
     pub async fn ask(&mut self, operation: Operation, tell: &mut (dyn FnMut(Json) + Send)) -> Result<Json, Error> {
         match self {
-            Node::Own(instance, sync) => work::run(instance, Some(sync), operation, tell).await,
+            Node::Own(instance, sync) => work::run(instance, Some(sync), true, operation, tell).await,
             #[cfg(unix)]
             Node::Serving(line) => line.ask(&operation, tell).await,
         }
@@ -81,5 +81,5 @@ pub async fn enable(
 
 /// How a store stands with its peers, as far as its rows tell it: for when nobody serves it.
 pub async fn stored_status(instance: &Instance) -> Result<Json, Error> {
-    work::run(instance, None, Operation::Status, &mut |_| {}).await
+    work::run(instance, None, true, Operation::Status, &mut |_| {}).await
 }

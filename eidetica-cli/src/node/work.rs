@@ -1,5 +1,7 @@
 //! What a node does when it is asked.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use eidetica::crdt::Doc;
@@ -17,10 +19,12 @@ use super::status;
 /// Who is told what moves.
 pub type Tell<'t> = &'t mut (dyn FnMut(Json) + Send);
 
-/// Does it. Without sync there is nothing to be done but to tell what is stored.
+/// Does it. Without sync there is nothing to be done but to tell what is stored. `fresh`: the node was started for this
+/// operation, so that whatever it has moved by itself counts as done by it.
 pub async fn run(
     instance: &Instance,
     sync: Option<&Syncer>,
+    fresh: bool,
     operation: Operation,
     tell: Tell<'_>,
 ) -> Result<Json, Error> {
@@ -49,11 +53,14 @@ pub async fn run(
             let database = database.map(|id| id.parse()).transpose()?;
             let (sync, instance) = (sync.clone(), instance.clone());
             let mut events = sync.events();
+            let before = if fresh { Totals::new() } else { totals(&instance, &sync).await? };
             let work = async {
-                match address {
-                    Some(address) => with_address(&sync, &Address::http(address), database.as_ref()).await,
-                    None => with_all(&instance, &sync, database.as_ref()).await,
-                }
+                let mut rounds = match address {
+                    Some(address) => with_address(&sync, &Address::http(address), database.as_ref()).await?,
+                    None => with_all(&instance, &sync, database.as_ref()).await?,
+                };
+                count_all(&mut rounds, &before, &totals(&instance, &sync).await?);
+                Ok::<_, Error>(Json::Array(rounds))
             };
             tokio::pin!(work);
             loop {
@@ -108,13 +115,40 @@ fn about(event: SyncEvent, only: Option<&Id>) -> Option<Json> {
     told.then(|| serde_json::to_value(moved).ok()).flatten()
 }
 
-async fn with_address(sync: &Syncer, address: &Address, database: Option<&Id>) -> Result<Json, Error> {
+/// What has come and gone, by peer and database, since the node was started.
+type Totals = BTreeMap<(String, String), (u64, u64)>;
+
+async fn totals(instance: &Instance, sync: &Syncer) -> Result<Totals, Error> {
+    let mut totals = Totals::new();
+    for one in Peers::new(instance.engine().clone(), PeerLimits::default()).relationships().await? {
+        if let Ok(status) = one.peer.key().and_then(|peer| sync.handle(&peer, &one.database).status()) {
+            totals.insert((one.peer.to_string(), one.database.to_string()), (status.received, status.sent));
+        }
+    }
+    Ok(totals)
+}
+
+/// Counts what rounds have moved that the node has begun by itself just before.
+fn count_all(rounds: &mut [Json], before: &Totals, after: &Totals) {
+    for round in rounds.iter_mut().filter(|round| round["received"].is_u64()) {
+        let text = |name: &str| round[name].as_str().unwrap_or_default().to_owned();
+        let lane = (text("peer"), text("database"));
+        let (came, went) = before.get(&lane).copied().unwrap_or_default();
+        let (all_came, all_went) = after.get(&lane).copied().unwrap_or_default();
+        let most = |name: &str, all: u64| round[name].as_u64().unwrap_or(0).max(all);
+        let (came, went) =
+            (most("received", all_came.saturating_sub(came)), most("sent", all_went.saturating_sub(went)));
+        (round["received"], round["sent"]) = (came.into(), went.into());
+    }
+}
+
+async fn with_address(sync: &Syncer, address: &Address, database: Option<&Id>) -> Result<Vec<Json>, Error> {
     let report = sync.sync_with_peer(address, database).await?;
     Ok(report.databases.into_iter().map(|synced| synced_json(&report.peer, synced)).collect())
 }
 
 /// Syncs with all peers at once: one that cannot be reached keeps nobody waiting but itself.
-async fn with_all(instance: &Instance, sync: &Syncer, database: Option<&Id>) -> Result<Json, Error> {
+async fn with_all(instance: &Instance, sync: &Syncer, database: Option<&Id>) -> Result<Vec<Json>, Error> {
     let related = Peers::new(instance.engine().clone(), PeerLimits::default()).relationships().await?;
     let wishes = instance.all_wishes().await?;
     let mut rounds = JoinSet::new();
