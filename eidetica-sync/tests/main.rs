@@ -4,6 +4,7 @@ mod access;
 mod node;
 mod peers;
 mod reconcile;
+mod scenes;
 mod schedule;
 mod session;
 mod sim;

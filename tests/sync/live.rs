@@ -81,3 +81,32 @@ async fn a_password_user_who_is_logged_out_is_synced_after_a_restart() {
     until("more has come", || async { get(&here, "and now").await.as_deref() == Some("more") }).await;
     instance.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn closing_waits_for_nobody_who_waits() {
+    let (mut anna, mut ben) = (Device::new("anna").await, Device::new("ben").await);
+    let (there, _here) = share(&mut anna, &mut ben).await;
+    // Ben watches by now: he has heard of this.
+    set(&there, "key", "value").await.unwrap();
+    let here = ben.user.open_database(there.root_id()).await.unwrap();
+    until("ben has it", || async { get(&here, "key").await.is_some() }).await;
+    let began = std::time::Instant::now();
+    anna.instance.close().await.unwrap();
+    ben.instance.close().await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
+    for sync in [&anna.sync, &ben.sync] {
+        assert_eq!(sync.flush().await.unwrap_err().kind(), eidetica::ErrorKind::Closed);
+    }
+}
+
+/// What is dropped without being closed must not go on listening, or keep the store.
+#[tokio::test]
+async fn a_device_that_is_dropped_is_gone() {
+    let anna = Device::new("anna").await;
+    let address = anna.listen().await;
+    let ben = Device::new("ben").await;
+    ben.sync.connect_to_peer(&address).await.unwrap();
+    drop(anna);
+    let other = Device::new("carl").await;
+    until("nobody answers", || async { other.sync.connect_to_peer(&address).await.is_err() }).await;
+}

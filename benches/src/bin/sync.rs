@@ -58,12 +58,8 @@ impl Side {
     async fn track(&mut self, id: Id, live: bool) -> Result<()> {
         let key_id = self.user.get_default_key()?;
         let interval_seconds = (!live).then_some(86_400);
-        let sync_settings = SyncSettings {
-            sync_enabled: true,
-            sync_on_commit: live,
-            interval_seconds,
-            properties: BTreeMap::new(),
-        };
+        let sync_settings =
+            SyncSettings { sync_enabled: true, sync_on_commit: live, interval_seconds, properties: BTreeMap::new() };
         Ok(self.user.track_database(TrackedDatabase { database_id: id, key_id, sync_settings }).await?)
     }
 
@@ -113,15 +109,16 @@ async fn one_size(bases: &Bases, n: u64) -> Result<()> {
     let id = bases.id();
     let mut anna = Side::open(&bases.copy(n)?, "anna").await?;
     let mut ben = Side::open(&bases.fresh(), "ben").await?;
-    // Knows the whole history, and has never met anna.
-    let mut carl = Side::open(&bases.copy(n)?, "carl").await?;
+    // Will know the whole history, and never have met anna.
+    let mut carl = Side::open(&bases.fresh(), "carl").await?;
     let mut keys = Vec::new();
     for side in [&anna, &ben, &carl] {
         keys.push(side.user.get_default_key()?);
     }
     let there = anna.database(&id).await?;
     let_in(&there, &keys).await?;
-    let settings = there.get_tips().await?;
+    let mut exported = Vec::new();
+    there.export(&mut exported).await?;
     let address = anna.listen().await?;
     anna.track(id, false).await?;
 
@@ -158,10 +155,8 @@ async fn one_size(bases: &Bases, n: u64) -> Result<()> {
     row("one new entry, pulled", n, pulled.0, pulled.1, "best of 20");
     row("one new entry, pushed", n, pushed.0, pushed.1, "best of 20");
 
-    // Carl has the history, and the entry that lets him in; then both go apart.
-    let other = carl.database(&id).await?;
-    let entry = there.get_entry(&settings[0]).await?.to_raw();
-    other.ingest(vec![entry], "bench").await?;
+    // Carl has the history up to the entry that lets him in; then both go apart.
+    let (other, _) = carl.instance.import(&mut &exported[..], Some(base::key())).await?;
     carl.track(id, false).await?;
     for turn in 0..100 {
         base::commit(&there, &workloads::puts(3, turn..turn + 1), Durability::Buffered).await?;
@@ -190,7 +185,8 @@ async fn live(bases: &Bases, n: u64) -> Result<()> {
     ben.track(id, true).await?;
     ben.sync.sync_with_peer(&address, Some(&id)).await?;
     let here = ben.database(&id).await?;
-    for (from, to, how) in [(&here, &there, "ben calls anna: pushed"), (&there, &here, "anna cannot call ben: watched")] {
+    for (from, to, how) in [(&here, &there, "ben calls anna: pushed"), (&there, &here, "anna cannot call ben: watched")]
+    {
         let mut times = Vec::new();
         for turn in 0..500 {
             let mut watch = to.watch().await?;

@@ -161,6 +161,10 @@ impl Transaction {
         if deltas.is_empty() {
             let newest = self.state.heads.iter().max_by_key(|head| (head.time, head.id));
             let id = newest.map_or(self.state.core.id, |head| head.id);
+            if durability == Durability::Flushed {
+                // Whoever is told this id is to find it after a crash, whoever has written it.
+                self.state.core.storage.flush().await?;
+            }
             return Ok(Committed { id, written: false, warnings: Vec::new() });
         }
         let size: usize = deltas.iter().map(|new: &NewDelta| new.body.len()).sum();

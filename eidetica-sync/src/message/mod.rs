@@ -36,6 +36,9 @@ pub(crate) enum Request {
     Access(Bytes),
     /// Asks which databases the caller may read.
     Discover,
+    /// The root entry of a database that the answerer wants and lacks: a reply of [`reconcile`](crate::reconcile) that
+    /// holds it.
+    Offer { database: Tag, root: Bytes },
 }
 
 /// What an answerer says.
@@ -55,6 +58,10 @@ pub(crate) enum Reply {
     Access(Bytes),
     /// Databases that the caller may read, and their names.
     Databases(Vec<(Id, String)>),
+    /// The database is wanted, and nothing of it is here: offer it.
+    Lacking,
+    /// The offer was taken.
+    Taken,
 }
 
 /// Where a peer can be reached, and by which right it asks.
@@ -85,6 +92,8 @@ mod kind {
     pub const ACCESS: u8 = 0x04;
     pub const DISCOVER: u8 = 0x05;
     pub const INTRODUCE_FIRST: u8 = 0x06;
+    pub const OFFER: u8 = 0x07;
+    pub const LACKING: u8 = 0x08;
 }
 
 impl Request {
@@ -110,6 +119,11 @@ impl Request {
                 out.put_slice(body);
             }
             Request::Discover => out.put_u8(kind::DISCOVER),
+            Request::Offer { database, root } => {
+                out.put_u8(kind::OFFER);
+                out.put_slice(&database.0);
+                out.put_slice(root);
+            }
         }
         out.freeze()
     }
@@ -121,6 +135,8 @@ impl Reply {
         match self {
             Reply::NotServed => out.put_u8(kind::NOT_SERVED),
             Reply::Introduce => out.put_u8(kind::INTRODUCE_FIRST),
+            Reply::Lacking => out.put_u8(kind::LACKING),
+            Reply::Taken => out.put_u8(kind::OFFER),
             Reply::Introduced(introduction) => {
                 out.put_u8(kind::INTRODUCE);
                 introduction.write(&mut out);

@@ -24,6 +24,10 @@ impl Request {
             }
             kind::ACCESS => return Some(Request::Access(bytes.slice(1..))),
             kind::DISCOVER => Request::Discover,
+            kind::OFFER => {
+                let database = Tag(fields.array()?);
+                return Some(Request::Offer { database, root: bytes.slice_ref(fields.rest()) });
+            }
             _ => return None,
         };
         fields.is_empty().then_some(request)
@@ -37,6 +41,8 @@ impl Reply {
         let reply = match fields.byte()? {
             kind::NOT_SERVED => Reply::NotServed,
             kind::INTRODUCE_FIRST => Reply::Introduce,
+            kind::LACKING => Reply::Lacking,
+            kind::OFFER => Reply::Taken,
             kind::INTRODUCE => Reply::Introduced(Introduction::read(&mut fields)?),
             kind::ABOUT => return Some(Reply::About(bytes.slice(1..))),
             kind::WATCH => Reply::Changed(all(&mut fields, MAX_DATABASES, Held::read)?),

@@ -43,6 +43,7 @@ fn request() -> impl Strategy<Value = Request> {
         (any::<u32>(), vec(held(), 0..5)).prop_map(|(millis, databases)| Request::Watch { millis, databases }),
         body().prop_map(Request::Access),
         Just(Request::Discover),
+        (tag(), body()).prop_map(|(database, root)| Request::Offer { database, root }),
     ]
 }
 
@@ -51,6 +52,8 @@ fn reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
         Just(Reply::NotServed),
         Just(Reply::Introduce),
+        Just(Reply::Lacking),
+        Just(Reply::Taken),
         introduction().prop_map(Reply::Introduced),
         body().prop_map(Reply::About),
         vec(held(), 0..5).prop_map(Reply::Changed),
@@ -138,6 +141,7 @@ mod vectors {
             listing: vec![listing.claim().clone()],
         };
         let held = Held { database: database_tag, digest: [5; 32] };
+        let offer = Request::Offer { database: database_tag, root: Bytes::from_static(b"root") };
         let about = Request::About { database: database_tag, body: Bytes::from_static(b"body") };
         BTreeMap::from([
             ("tag of BLAKE3(\"a database\"), devices of seeds 01… and 02…", hex(&database_tag.0)),
@@ -146,6 +150,9 @@ mod vectors {
             ("request: watch for 25 s", hex(&Request::Watch { millis: 25_000, databases: vec![held] }.to_bytes())),
             ("request: access, body \"body\"", hex(&Request::Access(Bytes::from_static(b"body")).to_bytes())),
             ("request: discover", hex(&Request::Discover.to_bytes())),
+            ("request: offer, root \"root\"", hex(&offer.to_bytes())),
+            ("reply: lacking", hex(&Reply::Lacking.to_bytes())),
+            ("reply: taken", hex(&Reply::Taken.to_bytes())),
             ("reply: not served", hex(&Reply::NotServed.to_bytes())),
             ("reply: introduce first", hex(&Reply::Introduce.to_bytes())),
             ("reply: introduction", hex(&Reply::Introduced(introduction).to_bytes())),

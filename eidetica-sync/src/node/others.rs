@@ -76,10 +76,8 @@ impl Shared {
             for (peer, database) in seen.relationships.difference(&found.relationships) {
                 schedule.unrelate(now, *peer, *database);
             }
-            for peer in seen.peers.keys().filter(|peer| !found.peers.contains_key(peer)) {
-                schedule.forget_peer(now, *peer);
-            }
         });
+        seen.peers.keys().filter(|peer| !found.peers.contains_key(peer)).for_each(|peer| self.forget_peer(*peer));
         *seen = found;
         Ok(())
     }

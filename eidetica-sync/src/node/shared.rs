@@ -55,7 +55,8 @@ pub(crate) struct Shared {
     /// Wakes the driver: it has to look at the schedule.
     pub poke: Notify,
     schedule: Mutex<Schedule>,
-    waiting: Mutex<BTreeMap<Lane, Vec<Waiter>>>,
+    /// `None` once nothing runs any longer that could answer.
+    waiting: Mutex<Option<BTreeMap<Lane, Vec<Waiter>>>>,
     /// Counts rounds that have ended.
     rounds: watch::Sender<u64>,
     start: Instant,
@@ -83,12 +84,14 @@ impl Shared {
             (Arc::<Transports>::default(), Arc::<Served>::default(), Arc::<Steps>::default());
         let grants = Grants::new(engine.clone(), identity.device());
         let book = Book::open(engine.clone(), identity.device(), BookLimits::default()).await?;
+        let peers = Peers::new(engine.clone(), PeerLimits::default());
         let parts = Parts {
             book: book.clone(),
+            peers: peers.clone(),
             engine: engine.clone(),
             identity: identity.clone(),
             served: served.clone(),
-            transports: transports.clone(),
+            transports: Arc::downgrade(&transports),
             steps: steps.clone(),
             grants: grants.clone(),
             heard: tell,
@@ -97,7 +100,7 @@ impl Shared {
             desk: Arc::new(Desk::new(parts, limits)),
             book,
             asked: AskedRequests::new(engine.clone(), identity.device()),
-            peers: Peers::new(engine.clone(), PeerLimits::default()),
+            peers,
             frontiers: Frontiers::new(engine.clone()),
             engine,
             identity,
@@ -111,7 +114,7 @@ impl Shared {
             events: broadcast::Sender::new(1024),
             poke: Notify::new(),
             schedule: Mutex::new(Schedule::new(schedule)),
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Some(BTreeMap::new())),
             rounds: watch::Sender::new(0),
             start: Instant::now(),
             reloading: tokio::sync::Mutex::default(),
@@ -183,6 +186,16 @@ impl Shared {
         Ok(())
     }
 
+    /// Forgets a peer whose rows are gone, and ends what is under way with it.
+    pub fn forget_peer(&self, peer: PublicKey) {
+        let databases: Vec<Id> = self.schedule().databases_of(&peer).collect();
+        databases.into_iter().for_each(|id| self.frontiers.forget(peer, id));
+        self.tell(|schedule, now| schedule.forget_peer(now, peer));
+        self.fail_waits(|lane| lane.peer == peer);
+        self.desk.forget(&peer);
+        self.links.forget_peer(&peer);
+    }
+
     /// Notes that a database is synced with a peer.
     pub async fn relate(&self, peer: PublicKey, database: Id) -> Result<()> {
         self.peers.relate(peer, &database).await?;
@@ -244,6 +257,10 @@ impl Shared {
         let _turn = self.reloading.lock().await;
         let wishes = self.host.wishes().await?;
         let before = self.served.all();
+        let ended: Vec<Id> =
+            before.iter().filter(|id| wishes.get(id).is_none_or(|wish| !wish.enabled)).copied().collect();
+        // What is new is let in first and what has ended shut last: rounds begin in between.
+        self.served.add(&wishes);
         self.tell(|schedule, now| {
             for id in before.iter().filter(|id| !wishes.contains_key(id)) {
                 schedule.set_wish(now, *id, None);
@@ -252,6 +269,7 @@ impl Shared {
                 schedule.set_wish(now, *id, Some(*wish));
             }
         });
+        self.fail_waits(|lane| ended.contains(&lane.database));
         self.served.set(&wishes).await;
         self.poke.notify_one();
         Ok(())
@@ -264,9 +282,11 @@ impl Shared {
             // Under the lock of the schedule, so that the round cannot end before somebody waits for it.
             let mut schedule = self.schedule();
             let asked = schedule.ask(self.now(), lane.peer, lane.database);
+            let mut waiting = self.waiting();
+            let Some(waiting) = waiting.as_mut() else { return Err(closed()) };
             asked.map(|round| {
                 let (sender, receiver) = oneshot::channel();
-                self.waiting().entry(lane).or_default().push((round, sender));
+                waiting.entry(lane).or_default().push((round, sender));
                 receiver
             })
         };
@@ -301,6 +321,7 @@ impl Shared {
     pub fn round_ended(&self, lane: Lane, round: RoundId, outcome: &Result<Outcome>) {
         self.rounds.send_modify(|count| *count = count.wrapping_add(1));
         let mut waiting = self.waiting();
+        let Some(waiting) = waiting.as_mut() else { return };
         let Some(waiters) = waiting.get_mut(&lane) else { return };
         let (done, still): (Vec<Waiter>, Vec<Waiter>) =
             std::mem::take(waiters).into_iter().partition(|(least, _)| *least <= round);
@@ -317,12 +338,34 @@ impl Shared {
         }
     }
 
-    /// Ends all waits.
-    pub fn end_waits(&self) {
-        self.waiting().clear();
+    /// Ends the waits for rounds that will not begin any more.
+    pub fn fail_waits(&self, ended: impl Fn(&Lane) -> bool) {
+        let mut waiting = self.waiting();
+        let Some(waiting) = waiting.as_mut() else { return };
+        waiting.retain(|lane, waiters| {
+            if !ended(lane) {
+                return true;
+            }
+            for (_, waiter) in waiters.drain(..) {
+                let message = "the database is no longer synced with this peer";
+                let _ = waiter.send(Err(Error::new(ErrorKind::Conflict, message).with("database", lane.database)));
+            }
+            false
+        });
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<Lane, Vec<Waiter>>> {
+    /// Ends all waits. From now on nobody waits.
+    pub fn end_waits(&self) {
+        *self.waiting() = None;
+        self.rounds.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Whether nothing runs any longer.
+    pub fn is_over(&self) -> bool {
+        self.waiting().is_none()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<BTreeMap<Lane, Vec<Waiter>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use eidetica_contract::{Address, Error, ErrorKind, PublicKey, Result, TransportBuilder};
 use eidetica_core::{Engine, Id, SecretKey};
@@ -10,11 +9,11 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::events::SyncEvent;
-use super::handle::{SyncHandle, SyncReport, SyncedDatabase};
+use super::handle::{SyncHandle, SyncReport, SyncStatus, SyncedDatabase};
 use super::links::Link;
 use super::shared::{Host, Shared};
 use super::state::TransportRow;
-use super::{driver, others, talk};
+use super::{driver, talk};
 use crate::access::{self, Answer, Book};
 use crate::peers::{PeerName, PeerRecord, SyncPeerInfo};
 use crate::reconcile::Outcome;
@@ -31,7 +30,8 @@ pub struct SyncOptions {
     pub schedule: ScheduleOptions,
 }
 
-/// Keeps databases in step with those of peers. Cheap to clone; all clones are the same node.
+/// Keeps databases in step with those of peers. Cheap to clone; all clones are the same node. When the last one is dropped
+/// it ends as with [`close`](Syncer::close), in the background.
 ///
 /// # Errors and cancellation
 ///
@@ -45,10 +45,9 @@ pub struct Syncer {
 
 /// What runs for all clones.
 struct Tasks {
+    /// When it is used, or dropped with the last clone, the driver closes everything and ends.
     stop: oneshot::Sender<()>,
     driver: JoinHandle<()>,
-    wishes: JoinHandle<()>,
-    others: JoinHandle<()>,
 }
 
 impl Syncer {
@@ -60,22 +59,13 @@ impl Syncer {
     pub async fn start(engine: Engine, device: SecretKey, host: Arc<dyn Host>, options: SyncOptions) -> Result<Syncer> {
         let (tell, heard) = mpsc::channel(1024);
         let shared = Arc::new(Shared::new(engine, device, host, options, tell).await?);
-        let mut changed = shared.host.changed();
+        let changed = shared.host.changed();
         shared.reload_wishes().await?;
         shared.remember_peers().await?;
         shared.look_around().await?;
         let (stop, stopped) = oneshot::channel();
-        let driver = tokio::spawn(driver::run(shared.clone(), heard, stopped));
-        let follower = shared.clone();
-        let wishes = tokio::spawn(async move {
-            while changed.changed().await.is_ok() {
-                if let Err(error) = follower.reload_wishes().await {
-                    tracing::warn!(%error, "what is wished for databases cannot be read");
-                }
-            }
-        });
-        let others = tokio::spawn(others::follow(shared.clone()));
-        let tasks = Arc::new(Mutex::new(Some(Tasks { stop, driver, wishes, others })));
+        let driver = tokio::spawn(driver::run(shared.clone(), changed, heard, stopped));
+        let tasks = Arc::new(Mutex::new(Some(Tasks { stop, driver })));
         Ok(Syncer { shared, tasks })
     }
 
@@ -108,6 +98,7 @@ impl Syncer {
 
     /// Stops listening on all transports. Outgoing sync goes on. Does nothing if nothing listens.
     pub async fn stop_server(&self) -> Result<()> {
+        self.shared.desk.end_waits();
         self.shared.transports.stop_listening().await
     }
 
@@ -131,7 +122,8 @@ impl Syncer {
     ///
     /// Errors: `Unsupported` without a transport for the address; `Unreachable`, `Timeout`; `PermissionDenied` if the peer
     /// does not have the database or does not give it to this device (it does not say which). With `None`, databases that
-    /// fail are told in the report.
+    /// fail are told in the report; to find out what both share, the public keys of the users of this device are shown to
+    /// whoever answers at the address.
     pub async fn sync_with_peer(&self, address: &Address, database: Option<&Id>) -> Result<SyncReport> {
         self.open()?;
         let link = self.contact(address).await?;
@@ -191,6 +183,11 @@ impl Syncer {
         SyncHandle::new(self.shared.clone(), (*peer).into(), *database)
     }
 
+    /// How a relationship stands; see [`SyncHandle::status`].
+    pub fn get_sync_status(&self, peer: &PublicKey, database: &Id) -> Result<SyncStatus> {
+        self.handle(peer, database).status()
+    }
+
     /// All peers that are known.
     pub async fn list_peers(&self) -> Result<Vec<PeerRecord>> {
         self.shared.peers.list().await
@@ -205,11 +202,14 @@ impl Syncer {
         })
     }
 
-    /// Forgets a peer, its addresses and its relationships; what is under way with it ends. Errors: `NotFound`.
-    pub async fn remove_peer(&self, peer: &PublicKey) -> Result<()> {
-        self.get_peer_info(peer).await?;
-        self.shared.peers.remove(&(*peer).into()).await?;
-        self.shared.tell(|schedule, now| schedule.forget_peer(now, *peer));
+    /// Forgets a peer, its addresses and its relationships; what is under way with it ends. A peer whose key is none is
+    /// named by its text: `PeerName::of(text)`. Errors: `NotFound`.
+    pub async fn remove_peer(&self, peer: impl Into<PeerName>) -> Result<()> {
+        let name = peer.into();
+        self.shared.peers.remove(&name).await?;
+        if let PeerName::Key(peer) = name {
+            self.shared.forget_peer(peer);
+        }
         Ok(())
     }
 
@@ -258,16 +258,30 @@ impl Syncer {
         &self.shared.book
     }
 
-    /// Waits until everything that is here has reached all peers that can be reached, or says what has not.
+    /// Waits until everything that is here has reached the peers, or says what has not.
     ///
-    /// Errors: that of the first peer that it did not reach; `databases` among the context pairs counts all that are left.
+    /// Peers of which no address is known are not waited for: they come by themselves. Errors: that of the first peer that
+    /// it did not reach; `databases` among the context pairs counts all that are left. `Conflict` if a peer has not taken
+    /// everything, as when its clock is behind.
     pub async fn flush(&self) -> Result<()> {
         self.open()?;
-        let lanes: Vec<Lane> = self.shared.schedule().unsettled().collect();
         let mut rounds = tokio::task::JoinSet::new();
-        for lane in lanes {
-            let shared = self.shared.clone();
-            rounds.spawn(async move { shared.ask_round(lane).await });
+        for id in self.shared.served.all() {
+            let Some(database) = self.shared.here(&id).await? else { continue };
+            let digest = database.heads_digest().await?;
+            let peers: Vec<PublicKey> = self.shared.schedule().peers_of(&id).collect();
+            for peer in peers {
+                let dialable = self.shared.schedule().peer(peer).is_some_and(|peer| peer.dialable);
+                if dialable && !self.shared.steps.is_in_step(&peer, &id, &digest) {
+                    let shared = self.shared.clone();
+                    rounds.spawn(async move {
+                        let outcome = shared.ask_round(Lane { peer, database: id }).await?;
+                        let message = "the peer has not taken everything that is here; its status says more";
+                        let left = Error::new(ErrorKind::Conflict, message).with("peer", peer).with("database", id);
+                        if outcome.complete { Ok(()) } else { Err(left) }
+                    });
+                }
+            }
         }
         let (mut failed, mut first) = (0, None);
         while let Some(result) = rounds.join_next().await {
@@ -276,7 +290,7 @@ impl Syncer {
                 first = first.or(Some(error));
             }
         }
-        first.map_or(Ok(()), |error| Err(error.with("databases", failed)))
+        first.map_or(Ok(()), |error: Error| Err(error.with("databases", failed)))
     }
 
     /// Makes wishes that have just changed count: on return, nothing is under way of what nobody wishes any longer.
@@ -302,24 +316,10 @@ impl Syncer {
     /// does nothing.
     pub async fn close(&self) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Tasks { stop, driver, wishes, others }) = tasks else { return };
-        if let Err(error) = self.shared.transports.stop_listening().await {
-            tracing::debug!(%error, "a server could not be stopped");
-        }
-        wishes.abort();
-        others.abort();
+        let Some(Tasks { stop, driver }) = tasks else { return };
         // It ends by itself if it has no receiver any longer.
         let _ = stop.send(());
         let _ = driver.await;
-        let _ = wishes.await;
-        let _ = others.await;
-        self.shared.end_waits();
-        self.shared.desk.close();
-        self.shared.links.close(Duration::from_millis(500)).await;
-        self.shared.transports.close().await;
-        if let Err(error) = self.shared.frontiers.save().await {
-            tracing::debug!(%error, "what peers have is not remembered; they will be asked anew");
-        }
     }
 
     /// Reaches whoever answers at an address, and remembers it.

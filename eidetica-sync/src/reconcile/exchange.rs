@@ -96,7 +96,14 @@ pub async fn exchange(
 ///
 /// Errors: those of [`Ask::ask`]; [`ErrorKind::InvalidInput`] with the pair `broken` if something else comes.
 pub async fn fetch_root(database: &Id, remote: &dyn Ask) -> Result<RawEntry> {
-    let Reply::Root(page) = remote.ask(Request::Root).await? else {
+    root_in(database, remote.ask(Request::Root).await?)
+}
+
+/// The root entry of a database out of a reply that holds it.
+///
+/// Errors: [`ErrorKind::InvalidInput`] with the pair `broken` if it holds something else.
+pub fn root_in(database: &Id, reply: Reply) -> Result<RawEntry> {
+    let Reply::Root(page) = reply else {
         return Err(broken("the answer is to something else"));
     };
     let mut entries = page.unpack().unwrap_or_default();
@@ -178,7 +185,9 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn tell(&self) {
-        let Outcome { received, sent, .. } = self.outcome;
+        // What was sent and not taken is no progress: nobody is to send it again at once on account of it.
+        let Outcome { received, .. } = self.outcome;
+        let sent = self.outcome.moved() - received;
         (self.progress)(Progress { received, sent, left: self.left });
     }
 

@@ -31,7 +31,7 @@ use eidetica_contract::Result;
 use eidetica_core::{Database, Id};
 
 pub use answer::answer;
-pub use exchange::{Ask, exchange, fetch_root};
+pub use exchange::{Ask, exchange, fetch_root, root_in};
 pub use message::{Given, MAX_IDS, MAX_SHORTS, Piece, Reply, Request};
 pub use outcome::{Limits, Options, Outcome, Progress};
 pub use page::{MAX_ENTRIES, MAX_UNPACKED, MAX_UNPACKED_ONE, Page};

@@ -121,3 +121,38 @@ async fn what_nobody_wishes_any_longer_is_neither_served_nor_fetched() {
     in_step(&here, &there).await;
     assert_eq!(get(&here, "key").await.as_deref(), Some("kept to herself"));
 }
+
+/// Anna cannot be called, and has what Ben, who listens, waits for.
+#[tokio::test]
+async fn a_database_is_brought_to_who_waits_for_it() {
+    let network = MemoryNetwork::new();
+    let ben = Node::listening(&network, "ben").await;
+    let anna = Node::new("anna").await;
+    anna.join(&network).await;
+    let there = anna.create(&[&ben]).await;
+    let id = *there.root_id();
+    set(&there, "key", "value").await;
+    // As long as Ben does not want it, he is told of nothing, and tells nothing.
+    let refused = anna.syncer.sync_with_peer(&ben.address(), Some(&id)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{refused}");
+    assert!(ben.engine.databases().await.unwrap().is_empty());
+    ben.track(id, Wish::live()).await;
+    anna.syncer.sync_with_peer(&ben.address(), Some(&id)).await.unwrap();
+    let here = ben.open(&id).await;
+    in_step(&here, &there).await;
+    // Who may not read it is offered nothing.
+    let eve = Node::listening(&network, "eve").await;
+    eve.track(id, Wish::live()).await;
+    let refused = anna.syncer.sync_with_peer(&eve.address(), Some(&id)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{refused}");
+    assert!(eve.engine.databases().await.unwrap().is_empty());
+    // Nor the root of one in which nothing was written.
+    let fresh = *anna.create(&[]).await.root_id();
+    eve.track(fresh, Wish::live()).await;
+    let refused = anna.syncer.sync_with_peer(&eve.address(), Some(&fresh)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{refused}");
+    assert!(eve.engine.databases().await.unwrap().is_empty());
+    // From now on both keep it in step.
+    set(&here, "key", "ben's").await;
+    in_step(&here, &there).await;
+}

@@ -5,7 +5,7 @@ mod guests;
 mod rate;
 mod waiting;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +21,7 @@ use super::steps::Steps;
 use super::transports::Transports;
 use crate::access::{Book, Filing, Grants};
 use crate::message::Request;
+use crate::peers::Peers;
 use crate::reconcile::Limits;
 use crate::schedule::Lane;
 use crate::session::{
@@ -48,10 +49,12 @@ pub(crate) struct Parts {
     pub engine: Engine,
     pub identity: Identity,
     pub served: Arc<Served>,
-    pub transports: Arc<Transports>,
+    /// A transport holds the desk as its service, so the desk does not hold the transport.
+    pub transports: Weak<Transports>,
     pub steps: Arc<Steps>,
     pub grants: Grants,
     pub book: Book,
+    pub peers: Peers,
     pub heard: mpsc::Sender<Heard>,
 }
 
@@ -77,6 +80,8 @@ struct State {
 pub(crate) enum Heard {
     /// Where it can be reached, and which of the databases it shares.
     Introduced { peer: PublicKey, addresses: Vec<Address>, databases: Vec<Id> },
+    /// It has brought the root of a database that was not here.
+    Begun,
     /// It has asked for access to a database, and was answered; this is to be put down.
     Asked(Filing),
     /// It had the same heads of a database at the end of an exchange, or has them now.
@@ -109,10 +114,22 @@ impl Desk {
         Arc::new(Counter { desk: self.clone(), max_message })
     }
 
-    /// Ends the sessions of all callers: each hears it with its next request.
-    pub fn close(&self) {
-        self.state().sessions.close_all(CloseReason::Done);
+    /// Answers all who wait for news, so that nobody has to be waited for when a server stops.
+    pub fn end_waits(&self) {
         self.waiting.end_all();
+    }
+
+    /// Answers all who wait for news, and lets nobody wait any longer.
+    pub fn close(&self) {
+        self.waiting.close();
+    }
+
+    /// Forgets a peer: its sessions end, and it is a stranger from now on.
+    pub fn forget(&self, peer: &PublicKey) {
+        let mut state = self.state();
+        state.sessions.set_known(*peer, false);
+        state.sessions.close_peer(peer, CloseReason::Done);
+        state.guests.forget(peer);
     }
 
     /// Says whether a peer is known here, and may thus send more than a stranger.

@@ -15,6 +15,7 @@ pub(crate) struct Waiting(Mutex<Waits>);
 
 #[derive(Default)]
 struct Waits {
+    closed: bool,
     next: u64,
     by_peer: BTreeMap<PublicKey, (u64, oneshot::Sender<()>)>,
 }
@@ -29,10 +30,11 @@ pub(crate) struct Place<'w> {
 }
 
 impl Waiting {
-    /// A place for a caller; a wait of the same caller ends. `None` if too many wait.
+    /// A place for a caller; a wait of the same caller ends. `None` if too many wait, or nobody
+    /// may any longer.
     pub fn enter(&self, peer: PublicKey) -> Option<Place<'_>> {
         let mut waits = self.waits();
-        if waits.by_peer.len() >= MOST && !waits.by_peer.contains_key(&peer) {
+        if waits.closed || waits.by_peer.len() >= MOST && !waits.by_peer.contains_key(&peer) {
             return None;
         }
         waits.next += 1;
@@ -46,6 +48,13 @@ impl Waiting {
     /// Ends all waits.
     pub fn end_all(&self) {
         self.waits().by_peer.clear();
+    }
+
+    /// Ends all waits, and lets nobody wait any longer.
+    pub fn close(&self) {
+        let mut waits = self.waits();
+        waits.closed = true;
+        waits.by_peer.clear();
     }
 
     fn waits(&self) -> MutexGuard<'_, Waits> {
@@ -92,5 +101,7 @@ mod tests {
         assert!(waiting.enter(peer(0)).is_some());
         drop(places);
         assert!(waiting.enter(peer(9999)).is_some());
+        waiting.close();
+        assert!(waiting.enter(peer(9999)).is_none());
     }
 }
