@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::desk::Heard;
 use super::events::SyncEvent;
 use super::shared::Shared;
-use super::{news, pulse, talk};
+use super::{news, others, pulse, talk};
 use crate::reconcile::{Outcome, Progress};
 use crate::schedule::{Behind, Done, Effect, End, Failure, Lane, Progress as Told, RoundId, Scope};
 
@@ -63,6 +63,7 @@ pub(crate) async fn run(
 ) {
     let mut wishes = JoinSet::new();
     wishes.spawn(follow_wishes(shared.clone(), changed));
+    wishes.spawn(others::follow(shared.clone()));
     // In a task of its own, so that a defect does not leave servers behind, and callers who wait for ever.
     let mut turns = JoinSet::new();
     turns.spawn(turn(shared.clone(), heard, stop));

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::desk::{Desk, Heard, Parts};
 use super::events::SyncEvent;
 use super::links::{Caller, Link, Links};
+use super::others::Seen;
 use super::served::Served;
 use super::steps::Steps;
 use super::syncer::SyncOptions;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     start: Instant,
     /// One at a time, so that an older reading of the wishes does not replace a newer one.
     reloading: tokio::sync::Mutex<()>,
+    /// What was last seen of what other processes may change.
+    pub seen: tokio::sync::Mutex<Seen>,
 }
 
 /// Somebody who waits for the end of a round with this number or a later one.
@@ -115,6 +118,7 @@ impl Shared {
             rounds: watch::Sender::new(0),
             start: Instant::now(),
             reloading: tokio::sync::Mutex::default(),
+            seen: tokio::sync::Mutex::default(),
         })
     }
 
@@ -180,6 +184,16 @@ impl Shared {
             self.tell(|schedule, now| schedule.contact(now, peer));
         }
         Ok(())
+    }
+
+    /// Forgets a peer whose rows are gone, and ends what is under way with it.
+    pub fn forget_peer(&self, peer: PublicKey) {
+        let databases: Vec<Id> = self.schedule().databases_of(&peer).collect();
+        databases.into_iter().for_each(|id| self.frontiers.forget(peer, id));
+        self.tell(|schedule, now| schedule.forget_peer(now, peer));
+        self.fail_waits(|lane| lane.peer == peer);
+        self.desk.forget(&peer);
+        self.links.forget_peer(&peer);
     }
 
     /// Notes that a database is synced with a peer.

@@ -62,6 +62,7 @@ impl Syncer {
         let changed = shared.host.changed();
         shared.reload_wishes().await?;
         shared.remember_peers().await?;
+        shared.look_around().await?;
         let (stop, stopped) = oneshot::channel();
         let driver = tokio::spawn(driver::run(shared.clone(), changed, heard, stopped));
         let tasks = Arc::new(Mutex::new(Some(Tasks { stop, driver })));
@@ -207,12 +208,7 @@ impl Syncer {
         let name = peer.into();
         self.shared.peers.remove(&name).await?;
         if let PeerName::Key(peer) = name {
-            let databases: Vec<Id> = self.shared.schedule().databases_of(&peer).collect();
-            databases.into_iter().for_each(|id| self.shared.frontiers.forget(peer, id));
-            self.shared.tell(|schedule, now| schedule.forget_peer(now, peer));
-            self.shared.fail_waits(|lane| lane.peer == peer);
-            self.shared.desk.forget(&peer);
-            self.shared.links.forget_peer(&peer);
+            self.shared.forget_peer(peer);
         }
         Ok(())
     }
@@ -300,6 +296,15 @@ impl Syncer {
     /// Makes wishes that have just changed count: on return, nothing is under way of what nobody wishes any longer.
     pub async fn settle_wishes(&self) -> Result<()> {
         self.shared.reload_wishes().await
+    }
+
+    /// Makes what other processes have changed in the same store count at once: wishes, databases, peers and relationships.
+    /// Where a store is shared this happens by itself, four times in a second.
+    ///
+    /// Errors: those of the store and of the host. Cancellation: a part of it may count; calling it again does the rest.
+    pub async fn catch_up(&self) -> Result<()> {
+        self.open()?;
+        self.shared.catch_up().await
     }
 
     /// What happens, from now on.
