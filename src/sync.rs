@@ -66,7 +66,7 @@ pub use eidetica_sync::{
     SyncedDatabase, Syncer, access, peers, reconcile, schedule, session,
 };
 
-use crate::wishes::all_wishes;
+use crate::wishes::readable_wishes;
 
 /// The transports that are part of this program.
 pub mod transports {
@@ -91,7 +91,7 @@ pub(crate) struct Wishing {
 #[async_trait]
 impl Host for Wishing {
     async fn wishes(&self) -> Result<BTreeMap<Id, Wish>> {
-        let all = all_wishes(&self.engine).await?;
+        let all = readable_wishes(&self.engine).await?;
         let wish = |wishes: crate::Wishes| Wish {
             enabled: wishes.sync_enabled,
             on_commit: wishes.sync_on_commit,

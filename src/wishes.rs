@@ -51,6 +51,18 @@ pub(crate) async fn all_wishes(engine: &Engine) -> Result<BTreeMap<Id, Wishes>> 
     wishes_below(engine, TRACKED).await
 }
 
+/// The same for sync, which goes on for all others if the row of one is damaged: that one counts as not wished.
+#[cfg(feature = "sync")]
+pub(crate) async fn readable_wishes(engine: &Engine) -> Result<BTreeMap<Id, Wishes>> {
+    let mut all = BTreeMap::<Id, Wishes>::new();
+    for (name, row) in engine.locals(TRACKED).await? {
+        if let (Ok((database, _)), Ok(row)) = (TrackedRow::parts(&name), TrackedRow::parse(&row)) {
+            all.entry(database).or_default().add(&row);
+        }
+    }
+    Ok(all)
+}
+
 async fn wishes_below(engine: &Engine, prefix: &str) -> Result<BTreeMap<Id, Wishes>> {
     let mut all = BTreeMap::<Id, Wishes>::new();
     for (name, row) in engine.locals(prefix).await? {

@@ -13,11 +13,12 @@ Exit codes:
   2    the command line makes no sense
   3    the store, database, table, row, field or file is not there
   4    `verify` has found problems, or that something is missing
-  130  stopped by Ctrl-C or SIGTERM; what was done before is kept
+  5    an admin of the database has to decide first; the request stays, and `join` or `sync` completes it later
+  130  stopped by Ctrl-C or SIGTERM; what was done before is kept. `serve`, which ends in no other way, ends with 0
 
 With --json an error is one JSON object on standard error: {\"error\": {\"kind\", \"message\", \"context\", \"causes\", \
 \"retryable\"}}.
-There is no network yet: everything here works on one store on this machine.";
+All commands work on a store while `serve` runs on it.";
 
 /// Eidetica: tables with a signed, verifiable history.
 #[derive(Debug, Parser)]
@@ -131,9 +132,133 @@ pub enum Command {
     Info { database: Option<String> },
     /// List the databases.
     List,
-    /// Make users, and list them.
+    /// Make users, check their passwords, and list them.
     #[command(subcommand)]
     User(UserCommand),
+    /// Keep databases in step with peers, and let them in over HTTP, until Ctrl-C or SIGTERM.
+    Serve(Serve),
+    /// Ask a peer for access to a database, and fetch it once access is there.
+    Join(Join),
+    /// Show who asks for access to databases here.
+    Requests {
+        /// Those that were decided, too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Give somebody the access that was asked for.
+    Approve {
+        /// The request, as `requests` shows it, or its beginning.
+        request: String,
+        /// Give this instead, which must be less.
+        #[arg(long, value_name = "RIGHT")]
+        permission: Option<Access>,
+    },
+    /// Refuse somebody the access that was asked for.
+    Reject {
+        /// The request, as `requests` shows it, or its beginning.
+        request: String,
+        /// Why; the other side is told.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Bring databases to the same state here and at peers, now.
+    Sync {
+        /// The address of a peer, as `host:port` or `http://host:port/path`. Default: all peers that are known.
+        address: Option<String>,
+        /// Only this database. Default: all that both sides share.
+        #[arg(long, value_name = "NAME")]
+        database: Option<String>,
+    },
+    /// Show the peers that are known, or change what is known of them.
+    Peers {
+        #[command(subcommand)]
+        command: Option<PeersCommand>,
+    },
+    /// Show how each database stands with each peer.
+    Status {
+        /// Go on until nothing is under way, with progress bars on a terminal.
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Show in a minute that all of this works: two nodes on this machine, in a temporary directory.
+    Demo(Demo),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    /// Where to listen, as `host:port`; port 0 takes one that is free. Default: nobody is let in, and this side calls.
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+    /// Tell peers this address instead, such as `https://peer.example.com/notes`; several times for several.
+    #[arg(long, value_name = "ADDR", requires = "http")]
+    pub advertise: Vec<String>,
+    /// Stop when standard input ends: for programs that start this one.
+    #[arg(long)]
+    pub until_stdin_ends: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Join {
+    /// The address of the peer, as `host:port` or `http://host:port/path`.
+    pub address: String,
+    /// The id of the database, as `list` shows it at the peer, or the name of one that the peer lets this user see.
+    pub database: String,
+    /// What to ask for.
+    #[arg(long, value_name = "RIGHT", default_value = "write")]
+    pub permission: Access,
+    /// How to call it here. Default: the name in its settings, with a number if that is taken.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Wait so many seconds for an admin to decide. Default: do not wait, and end with exit code 5.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub wait: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Access {
+    /// To read.
+    Read,
+    /// To read and write.
+    Write,
+    /// To read and write, and to decide who else may.
+    Admin,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PeersCommand {
+    /// List them.
+    List,
+    /// Keep a database in step with a peer from now on.
+    Add {
+        /// The device key of the peer, as `info` shows it there.
+        peer: String,
+        /// The database.
+        database: String,
+        /// Where the peer can be reached; several times for several.
+        #[arg(long, value_name = "ADDR")]
+        address: Vec<String>,
+        /// What people call it.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Forget a peer, its addresses, and that databases are synced with it.
+    Remove {
+        /// The device key of the peer, or its beginning.
+        peer: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Demo {
+    /// How many entries the transfer has that is interrupted.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(500..=1_000_000))]
+    pub entries: u64,
+    /// How many changes are sent each way to measure the latency.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(5..=10_000))]
+    pub pushes: u64,
+    /// Give up after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..=86_400))]
+    pub limit: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -145,6 +270,8 @@ pub enum UserCommand {
         #[arg(long)]
         password: bool,
     },
+    /// Check that a user can be let in, and tell about them.
+    Login { name: String },
     /// List the users.
     List,
 }

@@ -13,6 +13,8 @@ pub const USAGE: u8 = 2;
 pub const NOT_FOUND: u8 = 3;
 /// `verify` has found problems, or that bodies are missing.
 pub const PROBLEMS: u8 = 4;
+/// An admin of the database has to decide first.
+pub const PENDING: u8 = 5;
 /// Ctrl-C, by the convention of shells; SIGTERM counts as the same.
 pub const INTERRUPTED: u8 = 130;
 
@@ -66,6 +68,7 @@ impl Failure {
             Failure::Interrupted => INTERRUPTED,
             Failure::Usage(_) => USAGE,
             Failure::Error(error) if error.kind() == ErrorKind::NotFound => NOT_FOUND,
+            Failure::Error(error) if error.kind() == ErrorKind::Pending => PENDING,
             Failure::Error(_) => FAILED,
         }
     }
@@ -122,7 +125,8 @@ fn as_json(error: &Error) -> String {
     .to_string()
 }
 
-fn causes(error: &Error) -> Vec<String> {
+/// What an error came from, the next cause first.
+pub fn causes(error: &Error) -> Vec<String> {
     let mut causes = Vec::new();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

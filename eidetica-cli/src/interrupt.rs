@@ -52,6 +52,11 @@ impl Interrupt {
         self.state.raised.load(Ordering::Acquire)
     }
 
+    /// Waits until it is asked to stop.
+    pub async fn raised(&self) {
+        let _ = self.guard(std::future::pending::<Result<(), Failure>>()).await;
+    }
+
     /// Does some work, or gives it up when it is asked to stop. For work that may be given up anywhere.
     pub async fn guard<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let news = self.state.news.notified();

@@ -3,13 +3,17 @@
 mod arguments;
 mod commands;
 mod condition;
+#[cfg(unix)]
+mod demo;
 mod failure;
 mod import;
 mod interrupt;
 mod json;
 mod key;
 mod lock;
+mod moving;
 mod names;
+mod node;
 mod output;
 mod password;
 mod session;

@@ -107,6 +107,38 @@ pub async fn give(session: &Session, name: &str, id: &Id) -> Result<(), Error> {
     }
 }
 
+/// Sees to it that a database has a name here, and returns it: the wanted one, else that of its settings, else another.
+pub async fn call(
+    session: &Session,
+    database: &Database,
+    wanted: Option<&str>,
+    else_called: &str,
+) -> Result<String, Error> {
+    let id: Id = *database.root_id();
+    if let Some(wanted) = wanted {
+        give(session, wanted, &id).await?;
+        return Ok(wanted.to_owned());
+    }
+    let known = all(session).await?;
+    if let Some(known) = known.into_iter().find(|known| known.id == id && known.local) {
+        return Ok(known.name);
+    }
+    let own = match database.get_name().await {
+        Ok(name) => name,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WrongType) => else_called.to_owned(),
+        Err(error) => return Err(error),
+    };
+    let mut number = 1u64;
+    loop {
+        let name = if number == 1 { own.clone() } else { format!("{own}-{number}") };
+        match give(session, &name, &id).await {
+            Ok(()) => return Ok(name),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Refuses names that no command line takes well.
 pub fn check(name: &str) -> Result<(), Error> {
     let message = match name {

@@ -14,7 +14,7 @@ use crate::lock::CreationLock;
 use crate::password;
 
 /// Who writes unless `--user` says otherwise. This user has no password.
-const DEFAULT_USER: &str = "default";
+pub const DEFAULT_USER: &str = "default";
 
 /// An open store. Reading takes no user: the store is not encrypted.
 pub struct Session {
@@ -65,15 +65,20 @@ impl Session {
         self.user.get_or_try_init(|| self.log_in(true)).await
     }
 
+    /// A user by name; a password is asked for if there is one.
+    pub async fn log_in_as(&self, name: &str) -> Result<User, Error> {
+        match self.instance.login_user(name, None).await {
+            Err(error) if error.context("reason") == Some("missing_password") => {
+                let password = password::ask(&self.who, name).await?;
+                self.instance.login_user(name, Some(&password)).await
+            }
+            result => result,
+        }
+    }
+
     async fn log_in(&self, make: bool) -> Result<User, Error> {
         if let Some(name) = &self.who.user {
-            return match self.instance.login_user(name, None).await {
-                Err(error) if error.context("reason") == Some("missing_password") => {
-                    let password = password::ask(&self.who, name).await?;
-                    self.instance.login_user(name, Some(&password)).await
-                }
-                result => result,
-            };
+            return self.log_in_as(name).await;
         }
         let old_key = self.key_file().map_or(Ok(None), |file| file.read())?;
         let mut user = match (self.instance.login_user(DEFAULT_USER, None).await, &old_key) {
@@ -141,6 +146,11 @@ impl Session {
             Err(error) if error.context("reason") == Some("missing_password") => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The file that the store lies in; `None` if it is gone with the process.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// Where older versions of this command kept the key of the store.

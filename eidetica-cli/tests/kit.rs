@@ -114,9 +114,14 @@ impl Ended {
 }
 
 /// Waits for the end, but not for ever.
-pub fn wait(mut child: Child) -> Ended {
+pub fn wait(child: Child) -> Ended {
+    wait_for(child, PATIENCE)
+}
+
+/// Waits so long for the end.
+pub fn wait_for(mut child: Child, patience: Duration) -> Ended {
     let (out, err) = (drain(child.stdout.take()), drain(child.stderr.take()));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break status;

@@ -2,11 +2,13 @@
 
 mod care;
 mod copy;
+mod demo;
 mod errors;
 mod history;
 mod import;
 mod interrupt;
 mod kit;
+mod network;
 mod processes;
 mod rows;
 mod transfer;

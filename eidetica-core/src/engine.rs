@@ -277,6 +277,12 @@ impl Engine {
         found.into_iter().map(|(key, _)| Id::from_slice(&key[1..]).ok_or_else(|| damaged("a database row"))).collect()
     }
 
+    /// A number that differs from an earlier answer if another process may have changed the store in between; always the
+    /// same for a store that no other process can have open. Cheap, so that it can be asked often.
+    pub async fn changed_elsewhere(&self) -> Result<u64> {
+        self.inner.storage.backend.changed().await
+    }
+
     /// A value that belongs to this node alone, and is never sent to anybody.
     pub async fn local(&self, name: &str) -> Result<Option<Bytes>> {
         self.inner.storage.snapshot().await?.get(LOCAL, name.as_bytes()).await

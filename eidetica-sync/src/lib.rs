@@ -6,6 +6,7 @@
 //! [`schedule`] says when, and [`peers`] remembers with whom. Every byte stands in `docs/spec/wire.md`.
 
 pub mod access;
+mod bell;
 mod message;
 mod node;
 pub mod peers;

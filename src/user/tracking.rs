@@ -150,11 +150,12 @@ impl User {
             let mut changes = vec![LocalChange { name, before, after }];
             #[cfg(feature = "sync")]
             changes.extend(self.grant_changes(id, row.as_ref(), wished.as_ref()).await?);
+            // Also after an error, and when this future is dropped: it may have been stored, and only the flush is missing.
+            let bell = Bell(&self.instance);
             match self.instance.engine().change_locals(changes).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 done => {
-                    // Also after an error: it may have been stored, and only the flush failed.
-                    self.instance.wishes_have_changed();
+                    drop(bell);
                     #[cfg(feature = "sync")]
                     if let (Ok(()), Some(sync)) = (&done, self.instance.sync()) {
                         sync.settle_wishes().await?;
@@ -190,6 +191,15 @@ impl User {
             }
         }
         strongest.1.ok_or_else(|| refused::no_right(database.root_id()))
+    }
+}
+
+/// Tells when it is dropped that wishes may have changed.
+struct Bell<'i>(&'i crate::Instance);
+
+impl Drop for Bell<'_> {
+    fn drop(&mut self) {
+        self.0.wishes_have_changed();
     }
 }
 

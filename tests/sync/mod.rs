@@ -4,3 +4,4 @@ mod access;
 mod guide;
 mod kit;
 mod live;
+mod others;

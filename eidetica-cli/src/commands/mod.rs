@@ -4,9 +4,15 @@ mod about;
 mod care;
 mod copy;
 mod history;
+mod join;
 mod linked;
+mod peers;
+mod requests;
 mod row;
 mod rows;
+mod serve;
+mod status;
+mod sync;
 mod transfer;
 mod user;
 
@@ -33,6 +39,10 @@ pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrup
         return Ok(ExitCode::SUCCESS);
     }
     match &arguments.command {
+        Command::Demo(arguments) => {
+            demo(arguments, output, interrupt).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Copy { from, to } => {
             copy::run(from, to, &arguments.who, output, interrupt).await?;
             return Ok(ExitCode::SUCCESS);
@@ -45,10 +55,17 @@ pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrup
         // What is wrong with the file shows before a store is touched.
         interrupt.guard(transfer::check(file)).await?;
     }
-    let creates = matches!(arguments.command, Command::Restore { .. } | Command::User(UserCommand::Add { .. }));
+    let creates = matches!(
+        arguments.command,
+        Command::Restore { .. } | Command::User(UserCommand::Add { .. }) | Command::Serve(_) | Command::Join(_)
+    );
     let intent = if creates { Intent::Create } else { Intent::Use };
     let session = interrupt.guard(async { Ok(Session::open(store, &arguments.who, intent).await?) }).await?;
-    let result = interrupt.guard(on(&session, &arguments, output)).await;
+    let result = match &arguments.command {
+        // It ends by being interrupted, and has something to say then.
+        Command::Serve(serve) => serve::run(&session, serve, output, interrupt).await.map(|()| ExitCode::SUCCESS),
+        _ => interrupt.guard(on(&session, &arguments, output)).await,
+    };
     if matches!(result, Err(Failure::Interrupted)) {
         let _ = tokio::time::timeout(CLOSING, session.instance.close()).await;
         remark("stopped");
@@ -62,12 +79,37 @@ pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrup
     result
 }
 
+#[cfg(unix)]
+async fn demo(arguments: &crate::arguments::Demo, output: &mut Output, interrupt: &Interrupt) -> Result<(), Failure> {
+    crate::demo::run(arguments, output, interrupt).await
+}
+
+#[cfg(not(unix))]
+async fn demo(_: &crate::arguments::Demo, _: &mut Output, _: &Interrupt) -> Result<(), Failure> {
+    Err(Error::new(ErrorKind::Unsupported, "the demo runs on Unix-like systems; start two nodes by hand instead")
+        .into())
+}
+
 async fn on(session: &Session, arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {
     let mut code = ExitCode::SUCCESS;
     match &arguments.command {
-        Command::Import(_) | Command::Copy { .. } | Command::Backends | Command::Transports => {
-            return Err(Error::new(ErrorKind::Internal, "a command that opens no store itself").into());
+        Command::Import(_)
+        | Command::Serve(_)
+        | Command::Demo(_)
+        | Command::Copy { .. }
+        | Command::Backends
+        | Command::Transports => {
+            return Err(Error::new(ErrorKind::Internal, "this command runs on its own").into());
         }
+        Command::Join(join) => join::run(session, join, output).await?,
+        Command::Requests { all } => requests::list(session, *all, output).await?,
+        Command::Approve { request, permission } => requests::approve(session, request, *permission, output).await?,
+        Command::Reject { request, reason } => requests::reject(session, request, reason, output).await?,
+        Command::Sync { address, database } => {
+            sync::run(session, address.as_deref(), database.as_deref(), output).await?;
+        }
+        Command::Peers { command } => peers::run(session, command.as_ref(), output).await?,
+        Command::Status { follow } => status::run(session, *follow, output).await?,
         Command::Get(get) => {
             let database = database(session, &get.database).await?;
             row::get(&database.now(), &get.row, output).await?;

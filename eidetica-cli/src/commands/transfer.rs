@@ -5,7 +5,7 @@ use std::io::{self, BufReader, BufWriter};
 use std::path::Path;
 
 use eidetica::backend::database::Sqlite;
-use eidetica::{Database, Error, ErrorKind, Exported, Id};
+use eidetica::{Database, Error, ErrorKind, Exported};
 
 use crate::failure::Failure;
 use crate::names;
@@ -73,7 +73,7 @@ pub async fn restore(session: &Session, file: &Path, name: Option<&str>, output:
     }
     let restored = session.instance.import(&mut open(file)?, None).await;
     let (database, moved) = restored.map_err(|error| error.with("file", file.display()))?;
-    let name = call(session, &database, name).await?;
+    let name = names::call(session, &database, name, "restored").await?;
     let writable = follow(session, &database).await?;
     let mut text = format!("restored {} entries as {name}", moved.entries);
     if !writable {
@@ -106,33 +106,6 @@ async fn follow(session: &Session, database: &Database) -> Result<bool, Error> {
         session.track(&mut user, id, key).await?;
     }
     Ok(writes)
-}
-
-/// Sees to it that a database has a name here, and returns it.
-async fn call(session: &Session, database: &Database, wanted: Option<&str>) -> Result<String, Error> {
-    let id: Id = *database.root_id();
-    if let Some(wanted) = wanted {
-        names::give(session, wanted, &id).await?;
-        return Ok(wanted.to_owned());
-    }
-    let known = names::all(session).await?;
-    if let Some(known) = known.into_iter().find(|known| known.id == id && known.local) {
-        return Ok(known.name);
-    }
-    let own = match database.get_name().await {
-        Ok(name) => name,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WrongType) => "restored".to_owned(),
-        Err(error) => return Err(error),
-    };
-    let mut number = 1u64;
-    loop {
-        let name = if number == 1 { own.clone() } else { format!("{own}-{number}") };
-        match names::give(session, &name, &id).await {
-            Ok(()) => return Ok(name),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// Copies the whole store into a new SQLite file.

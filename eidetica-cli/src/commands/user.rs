@@ -10,6 +10,7 @@ use crate::session::Session;
 pub async fn run(session: &Session, command: &UserCommand, who: &Who, output: &mut Output) -> Result<(), Failure> {
     match command {
         UserCommand::Add { name, password } => add(session, name, *password, who, output).await,
+        UserCommand::Login { name } => login(session, name, output).await,
         UserCommand::List => list(session, output).await,
     }
 }
@@ -23,6 +24,16 @@ async fn add(session: &Session, name: &str, asks: bool, who: &Who, output: &mut 
     let with = if password.is_some() { "with" } else { "without" };
     let text = format!("made the user {} {with} a password", crate::text::escaped(name));
     output.say(&text, || serde_json::json!({ "user": name, "password": password.is_some() }))
+}
+
+/// Lets a user in, which also signs what this device needs to sync for them while they are away.
+async fn login(session: &Session, name: &str, output: &mut Output) -> Result<(), Failure> {
+    let user = session.log_in_as(name).await?;
+    let (key, keys) = (user.get_default_key()?.to_string(), user.list_keys().await?.len());
+    let databases = user.databases().await?.len();
+    let shown = crate::text::escaped(name);
+    let text = format!("let in {shown}, who writes with {key}; {keys} keys, {databases} databases");
+    output.say(&text, || serde_json::json!({ "user": name, "key": key, "keys": keys, "databases": databases }))
 }
 
 async fn list(session: &Session, output: &mut Output) -> Result<(), Failure> {

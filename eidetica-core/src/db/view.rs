@@ -46,6 +46,13 @@ impl View {
         Ok(state.rights.of(key, self.set.as_deref().unwrap_or(&now)))
     }
 
+    /// The right that a key, or everybody, has by what was granted to it alone.
+    pub async fn own_right_of(&self, subject: Subject) -> Result<Right> {
+        let state = self.database.core.current().await?;
+        let now = Seen::all_before(state.meta.next);
+        Ok(state.rights.own(subject, self.set.as_deref().unwrap_or(&now)))
+    }
+
     /// Every key that was ever granted or limited, and everybody, with their own rights.
     pub async fn rights(&self) -> Result<Vec<(Subject, Right)>> {
         let state = self.database.core.current().await?;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use eidetica_contract::{PublicKey, Result};
 use eidetica_core::Database;
-use eidetica_core::auth::Right;
+use eidetica_core::auth::{Right, Subject};
 
 use super::grant::{Claim, MAX_CLAIMS, Scope};
 
@@ -26,6 +26,8 @@ pub struct Reader {
     pub key: PublicKey,
     /// What that key may do in the database.
     pub right: Right,
+    /// True if it may read because everybody may, and not by a right of its own.
+    pub everybody: bool,
 }
 
 impl Shown {
@@ -56,22 +58,25 @@ impl Shown {
 
     async fn reader(&self, database: &Database) -> Result<Option<Reader>> {
         let now = database.now();
-        let own = now.right_of(self.device).await?;
+        let own = now.own_right_of(Subject::Key(self.device)).await?;
         // A device that was removed by its own key stays out, whoever vouches for it.
         if own == Right::REMOVED {
             return Ok(None);
         }
+        let everybodys = now.own_right_of(Subject::Everybody).await?;
         if own >= Right::READ {
-            return Ok(Some(Reader { key: self.device, right: own }));
+            return Ok(Some(Reader { key: self.device, right: own.max(everybodys), everybody: false }));
         }
         for claim in &self.claims {
             let key = claim.0.user;
-            let right = now.right_of(key).await?;
+            let right = now.own_right_of(Subject::Key(key)).await?;
             if right >= Right::READ && self.is_signed(claim) {
-                return Ok(Some(Reader { key, right }));
+                return Ok(Some(Reader { key, right: right.max(everybodys), everybody: false }));
             }
         }
-        Ok(None)
+        // A right of its own is looked for first: who reads what everybody may read is nobody in particular.
+        let reader = Reader { key: self.device, right: everybodys, everybody: true };
+        Ok((everybodys >= Right::READ).then_some(reader))
     }
 }
 

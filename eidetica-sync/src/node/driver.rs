@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
+use eidetica_contract::{Address, Error, ErrorKind, PublicKey, Result};
 use eidetica_core::Id;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep_until};
 use super::desk::Heard;
 use super::events::SyncEvent;
 use super::shared::Shared;
-use super::{news, pulse, talk};
+use super::{news, others, pulse, talk};
 use crate::reconcile::{Outcome, Progress};
-use crate::schedule::{Behind, Done, Effect, End, Failure, Lane, Progress as Told, RoundId};
+use crate::schedule::{Behind, Done, Effect, End, Failure, Lane, Progress as Told, RoundId, Scope};
 
 /// A peer that asks anew within this time has never ceased to watch.
 const BETWEEN_WATCHES: Duration = Duration::from_secs(2);
@@ -25,22 +25,26 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// Everything that runs, each task owned by the set that it lies in: all of it ends with the driver.
 struct Driver {
     shared: Arc<Shared>,
-    rounds: JoinSet<Result<Outcome>>,
+    rounds: JoinSet<Result<Outcome, Unsuccessful>>,
     by_task: BTreeMap<tokio::task::Id, (RoundId, Lane)>,
     by_round: BTreeMap<RoundId, AbortHandle>,
-    watches: JoinSet<(PublicKey, u64, Error)>,
-    /// The watch of each peer, and its number.
-    watching: BTreeMap<PublicKey, (u64, AbortHandle)>,
-    watch_count: u64,
+    watches: JoinSet<Error>,
+    /// The watch of each peer.
+    watching: BTreeMap<PublicKey, AbortHandle>,
     /// What the schedule wants watched.
     to_watch: BTreeMap<PublicKey, Vec<Id>>,
     /// Databases that a peer did not give to this device when it was asked last. It is watched for the day when it does.
     hopes: BTreeMap<PublicKey, BTreeSet<Id>>,
     pulses: JoinSet<()>,
-    beating: BTreeMap<Id, AbortHandle>,
+    /// The pulse of each database, and the number of the gate that it is told to.
+    beating: BTreeMap<Id, (u64, AbortHandle)>,
     /// The version of what is served that is followed by now.
     followed: Option<u64>,
     beats: mpsc::Sender<(Id, [u8; 32])>,
+    /// Puts down what a peer has told of itself; one at a time.
+    welcomes: JoinSet<()>,
+    /// What peers have told meanwhile. They are peers with a right here, of which there are not too many.
+    to_welcome: BTreeMap<PublicKey, (Vec<Address>, Vec<Id>)>,
     /// Put down requests for access; the book bounds how many.
     filings: JoinSet<()>,
     /// Stores what peers have; at most one at a time.
@@ -54,11 +58,34 @@ struct Driver {
 pub(crate) async fn run(
     shared: Arc<Shared>,
     changed: watch::Receiver<u64>,
-    mut heard: mpsc::Receiver<Heard>,
-    mut stop: oneshot::Receiver<()>,
+    heard: mpsc::Receiver<Heard>,
+    stop: oneshot::Receiver<()>,
 ) {
     let mut wishes = JoinSet::new();
     wishes.spawn(follow_wishes(shared.clone(), changed));
+    wishes.spawn(others::follow(shared.clone()));
+    // In a task of its own, so that a defect does not leave servers behind, and callers who wait for ever.
+    let mut turns = JoinSet::new();
+    turns.spawn(turn(shared.clone(), heard, stop));
+    if let Some(Err(error)) = turns.join_next().await {
+        tracing::error!(%error, "sync has ended by a defect of this program");
+    }
+    // Those who wait for news would be waited for.
+    shared.desk.close();
+    if let Err(error) = shared.transports.stop_listening().await {
+        tracing::debug!(%error, "a server could not be stopped");
+    }
+    wishes.shutdown().await;
+    shared.end_waits();
+    shared.links.close(GOODBYE).await;
+    shared.transports.close().await;
+    if let Err(error) = shared.frontiers.save().await {
+        tracing::debug!(%error, "what peers have is not remembered; they will be asked anew");
+    }
+}
+
+/// Turns until it is told to stop.
+async fn turn(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, mut stop: oneshot::Receiver<()>) {
     let (beats, mut beat) = mpsc::channel(256);
     let mut driver = Driver {
         shared: shared.clone(),
@@ -67,13 +94,14 @@ pub(crate) async fn run(
         by_round: BTreeMap::new(),
         watches: JoinSet::new(),
         watching: BTreeMap::new(),
-        watch_count: 0,
         to_watch: BTreeMap::new(),
         hopes: BTreeMap::new(),
         pulses: JoinSet::new(),
         beating: BTreeMap::new(),
         followed: None,
         beats,
+        welcomes: JoinSet::new(),
+        to_welcome: BTreeMap::new(),
         filings: JoinSet::new(),
         saves: JoinSet::new(),
         leaving: BTreeMap::new(),
@@ -82,42 +110,34 @@ pub(crate) async fn run(
         driver.follow_databases().await;
         let effects = shared.schedule().poll(shared.now());
         effects.into_iter().for_each(|effect| driver.act(effect));
-        let wake = shared.schedule().next_wake().map(|at| Instant::now() + at.saturating_sub(shared.now()));
+        // An interval may be longer than time is counted: then there is nothing to wake for.
+        let wake = shared.schedule().next_wake();
+        let wake = wake.and_then(|at| Instant::now().checked_add(at.saturating_sub(shared.now())));
         let wake = wake.into_iter().chain(driver.leaving.values().min().copied()).min();
         tokio::select! {
             biased;
             _ = &mut stop => break,
             Some(ended) = driver.rounds.join_next_with_id() => driver.round_ended(ended),
-            Some(ended) = driver.watches.join_next() => driver.watch_ended(ended.ok()),
+            Some(ended) = driver.watches.join_next_with_id() => driver.watch_ended(ended),
             Some(_) = driver.pulses.join_next() => {}
             Some(_) = driver.saves.join_next() => {}
             Some(_) = driver.filings.join_next() => {}
+            Some(_) = driver.welcomes.join_next() => driver.welcome(),
             Some((id, digest)) = beat.recv() => driver.beat(id, digest),
-            Some(what) = heard.recv() => driver.hear(what).await,
+            Some(what) = heard.recv() => driver.hear(what),
             () = shared.poke.notified() => {}
             () = maybe(wake) => driver.let_go(),
         }
     }
     // Whoever tells something of a peer does not wait for anybody to hear it any longer.
     heard.close();
-    // Those who wait for news would be waited for.
-    shared.desk.close();
-    if let Err(error) = shared.transports.stop_listening().await {
-        tracing::debug!(%error, "a server could not be stopped");
-    }
-    wishes.shutdown().await;
     driver.rounds.shutdown().await;
     driver.watches.shutdown().await;
     driver.pulses.shutdown().await;
     // These end by themselves; none is cut off.
     while driver.saves.join_next().await.is_some() {}
     while driver.filings.join_next().await.is_some() {}
-    shared.end_waits();
-    shared.links.close(GOODBYE).await;
-    shared.transports.close().await;
-    if let Err(error) = shared.frontiers.save().await {
-        tracing::debug!(%error, "what peers have is not remembered; they will be asked anew");
-    }
+    while driver.welcomes.join_next().await.is_some() {}
 }
 
 /// Goes by what is wished, whenever that may have changed.
@@ -145,15 +165,23 @@ impl Driver {
             return;
         }
         self.followed = Some(version);
-        let served = self.shared.served.all();
-        self.beating.retain(|id, task| {
-            let stays = served.binary_search(id).is_ok();
+        let gates = self.shared.served.gates();
+        self.beating.retain(|id, (gate, task)| {
+            let stays = gates.get(id) == Some(gate);
             if !stays {
                 task.abort();
             }
             stays
         });
-        for id in served {
+        let hopeless = |hopes: &mut BTreeSet<Id>| {
+            let before = hopes.len();
+            hopes.retain(|id| gates.contains_key(id));
+            hopes.len() < before
+        };
+        let changed: Vec<PublicKey> =
+            self.hopes.iter_mut().filter_map(|(peer, hopes)| hopeless(hopes).then_some(*peer)).collect();
+        changed.into_iter().for_each(|peer| self.watch(peer));
+        for (id, gate) in gates {
             if self.beating.contains_key(&id) {
                 continue;
             }
@@ -161,7 +189,7 @@ impl Driver {
                 Ok(Some(database)) => {
                     let (served, beats) = (self.shared.served.clone(), self.beats.clone());
                     let task = self.pulses.spawn(pulse::beat(database, served, beats));
-                    self.beating.insert(id, task);
+                    self.beating.insert(id, (gate, task));
                 }
                 // It comes with the first round.
                 Ok(None) => {}
@@ -196,7 +224,7 @@ impl Driver {
 
     /// Watches a peer for what is to be watched and for what is hoped for; if that is nothing, no longer.
     fn watch(&mut self, peer: PublicKey) {
-        if let Some((_, task)) = self.watching.remove(&peer) {
+        if let Some(task) = self.watching.remove(&peer) {
             task.abort();
         }
         let mut databases: BTreeSet<Id> = self.to_watch.get(&peer).into_iter().flatten().copied().collect();
@@ -204,12 +232,9 @@ impl Driver {
         if databases.is_empty() {
             return;
         }
-        self.watch_count += 1;
-        let (number, shared) = (self.watch_count, self.shared.clone());
-        let databases: Vec<Id> = databases.into_iter().collect();
-        let watch = async move { (peer, number, news::watch(&shared, peer, &databases).await) };
-        let task = self.watches.spawn(watch);
-        self.watching.insert(peer, (number, task));
+        let (shared, databases) = (self.shared.clone(), databases.into_iter().collect::<Vec<Id>>());
+        let task = self.watches.spawn(async move { news::watch(&shared, peer, &databases).await });
+        self.watching.insert(peer, task);
     }
 
     /// Notes whether a database is one that the peer does not give to this device, for now.
@@ -228,13 +253,15 @@ impl Driver {
         }
     }
 
-    fn round_ended(&mut self, ended: Result<(tokio::task::Id, Result<Outcome>), tokio::task::JoinError>) {
+    fn round_ended(&mut self, ended: Result<(tokio::task::Id, Result<Outcome, Unsuccessful>), tokio::task::JoinError>) {
         let (task, result) = match ended {
             Ok((task, result)) => (task, Some(result)),
             Err(error) if error.is_cancelled() => (error.id(), None),
             Err(error) => {
-                let message = "a round has ended early by a defect of this program";
-                (error.id(), Some(Err(Error::new(ErrorKind::Internal, message).caused_by(error))))
+                let error_id = error.id();
+                let message = "a round has ended early by a defect of this program or of a transport";
+                let error = Error::new(ErrorKind::Internal, message).caused_by(error.to_string());
+                (error_id, Some(Err(Unsuccessful { reached: false, error })))
             }
         };
         let Some((round, lane)) = self.by_task.remove(&task) else { return };
@@ -242,17 +269,26 @@ impl Driver {
         let end = match &result {
             None => End::Aborted,
             Some(Ok(outcome)) => End::Done(Done { complete: outcome.complete, received: 0, sent: 0 }),
-            Some(Err(error)) => End::Failed(Failure::of(error)),
+            Some(Err(failed)) => End::Failed(failed.failure()),
         };
-        let result = result.unwrap_or_else(|| {
+        let given_up = || {
             let message = "the round was given up, since the database is no longer synced";
-            Err(Error::new(ErrorKind::Closed, message).with("database", lane.database))
-        });
+            Err(Error::new(ErrorKind::Conflict, message).with("database", lane.database))
+        };
+        let result = result.map_or_else(given_up, |result| result.map_err(|failed| failed.error));
         let shared = &self.shared;
         shared.tell(|schedule, now| {
             schedule.ended(now, round, end, &mut || shared.random());
             let reached = schedule.peer(lane.peer).is_some_and(|peer| peer.dialable && peer.answering);
             shared.steps.note_reached(lane.peer, reached);
+            if reached {
+                // Its watch here leaves to this side what this side can send; both must not leave it to each other.
+                schedule.watched_by(now, lane.peer, BTreeSet::new());
+            }
+            if reached {
+                // It is sent what is new, and its watches need not be waited for.
+                schedule.watched_by(now, lane.peer, BTreeSet::new());
+            }
         });
         self.in_step(lane);
         if !self.beating.contains_key(&lane.database) {
@@ -282,18 +318,25 @@ impl Driver {
         }
     }
 
-    fn watch_ended(&mut self, ended: Option<(PublicKey, u64, Error)>) {
+    fn watch_ended(&mut self, ended: Result<(tokio::task::Id, Error), tokio::task::JoinError>) {
+        let (task, error) = match ended {
+            Ok((task, error)) => (task, error),
+            Err(error) => {
+                let message = "a watch has ended early by a defect of this program or of a transport";
+                (error.id(), Error::new(ErrorKind::Internal, message).caused_by(error))
+            }
+        };
         // One that was replaced says nothing of the peer.
-        let Some((peer, number, error)) = ended else { return };
-        if self.watching.get(&peer).is_some_and(|(current, _)| *current == number) {
-            tracing::debug!(%peer, %error, "a watch has ended");
-            self.watching.remove(&peer);
-            self.to_watch.remove(&peer);
-            // The next round tells whether there is still something to hope for.
-            self.hopes.remove(&peer);
-            let shared = &self.shared;
-            shared.tell(|schedule, now| schedule.watch_failed(now, peer, &mut || shared.random()));
-        }
+        let Some(peer) = self.watching.iter().find(|(_, watch)| watch.id() == task).map(|(peer, _)| *peer) else {
+            return;
+        };
+        tracing::debug!(%peer, %error, "a watch has ended");
+        self.watching.remove(&peer);
+        self.to_watch.remove(&peer);
+        // The next round tells whether there is still something to hope for.
+        self.hopes.remove(&peer);
+        let shared = &self.shared;
+        shared.tell(|schedule, now| schedule.watch_failed(now, peer, &mut || shared.random()));
     }
 
     /// A database has other heads: all peers are to have them that do not.
@@ -327,12 +370,26 @@ impl Driver {
         }
     }
 
-    async fn hear(&mut self, heard: Heard) {
+    /// Puts down what peers have told of themselves, one after the other, beside everything else. Of what a peer tells while others
+    /// are put down, the latest counts.
+    fn welcome(&mut self) {
+        if !self.welcomes.is_empty() {
+            return;
+        }
+        let Some((peer, (addresses, databases))) = self.to_welcome.pop_first() else { return };
+        let shared = self.shared.clone();
+        self.welcomes.spawn(async move {
+            if let Err(error) = shared.welcome(peer, addresses, databases).await {
+                tracing::warn!(%peer, %error, "what a peer has told cannot be stored");
+            }
+        });
+    }
+
+    fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Introduced { peer, addresses, databases } => {
-                if let Err(error) = self.shared.welcome(peer, addresses, databases).await {
-                    tracing::warn!(%peer, %error, "what a peer has told cannot be stored");
-                }
+                self.to_welcome.insert(peer, (addresses, databases));
+                self.welcome();
             }
             Heard::Begun => self.followed = None,
             Heard::Asked(filing) => {
@@ -351,9 +408,8 @@ impl Driver {
             Heard::Waits { peer, databases } => {
                 self.leaving.remove(&peer);
                 // Whom this node reaches it sends what is new by itself.
-                if !self.shared.steps.reaches(&peer) {
-                    self.shared.tell(|schedule, now| schedule.watched_by(now, peer, databases.into_iter().collect()));
-                }
+                let databases = if self.shared.steps.reaches(&peer) { Vec::new() } else { databases };
+                self.shared.tell(|schedule, now| schedule.watched_by(now, peer, databases.into_iter().collect()));
             }
         }
     }
@@ -369,15 +425,33 @@ impl Driver {
     }
 }
 
+/// Why a round has come to nothing.
+struct Unsuccessful {
+    /// Whether the peer was reached, and has proven its key.
+    reached: bool,
+    error: Error,
+}
+
+impl Unsuccessful {
+    /// What has to wait: without a word from the peer, all of its lanes.
+    fn failure(&self) -> Failure {
+        match self.reached {
+            true => Failure::of(&self.error),
+            false => Failure::new(Scope::Peer, self.error.kind(), self.error.to_string()),
+        }
+    }
+}
+
 /// One round on a lane.
 #[tracing::instrument(level = "debug", name = "round", skip_all, fields(peer = %lane.peer, database = %lane.database))]
-async fn play(shared: Arc<Shared>, round: RoundId, lane: Lane, asked: bool) -> Result<Outcome> {
+async fn play(shared: Arc<Shared>, round: RoundId, lane: Lane, asked: bool) -> Result<Outcome, Unsuccessful> {
     let pass = shared.served.enter(&lane.database);
     if pass.is_none() && !asked {
         let message = "nobody wishes this database synced any longer";
-        return Err(Error::new(ErrorKind::Closed, message).with("database", lane.database));
+        let error = Error::new(ErrorKind::Conflict, message).with("database", lane.database);
+        return Err(Unsuccessful { reached: true, error });
     }
-    let link = shared.link(lane.peer).await?;
+    let link = shared.link(lane.peer).await.map_err(|error| Unsuccessful { reached: false, error })?;
     let told = std::sync::Mutex::new(Progress::default());
     let progress = |progress: Progress| {
         let before = std::mem::replace(&mut *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner), progress);
@@ -391,5 +465,8 @@ async fn play(shared: Arc<Shared>, round: RoundId, lane: Lane, asked: bool) -> R
     };
     let result = talk::sync(&shared, &link, lane.database, &progress).await;
     drop(pass);
-    result.inspect_err(|error| shared.note_broken(&link, error))
+    result.map_err(|error| {
+        shared.note_broken(&link, &error);
+        Unsuccessful { reached: true, error }
+    })
 }

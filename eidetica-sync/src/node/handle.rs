@@ -126,6 +126,18 @@ impl SyncHandle {
         Ok(())
     }
 
+    /// Ends the relationship: the two are no longer kept in step on this side, over restarts. What is here stays, and the peer may
+    /// still fetch what it may read. Errors: those of the store.
+    pub async fn end(self) -> Result<()> {
+        self.shared.peers.unrelate(&self.peer, &self.database).await?;
+        if let PeerName::Key(peer) = self.peer {
+            self.shared.frontiers.forget(peer, self.database);
+            self.shared.tell(|schedule, now| schedule.unrelate(now, peer, self.database));
+            self.shared.fail_waits(|lane| lane.peer == peer && lane.database == self.database);
+        }
+        Ok(())
+    }
+
     /// Waits until both sides were compared with success once since the start of this process.
     ///
     /// Errors: `Timeout`, with what is known of the last failure; `InvalidInput` if the key of the peer is none; `Closed`.
@@ -135,6 +147,9 @@ impl SyncHandle {
         let mut ended = self.shared.rounds_ended();
         let wait = async {
             while self.shared.schedule().lane(lane.peer, lane.database).is_none_or(|lane| lane.last_success.is_none()) {
+                if self.shared.is_over() {
+                    return Err(super::shared::closed());
+                }
                 ended.changed().await.map_err(|_| super::shared::closed())?;
             }
             Ok(())

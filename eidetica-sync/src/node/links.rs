@@ -7,6 +7,7 @@ use std::time::Duration;
 use eidetica_contract::{Address, CallOptions, Error, ErrorKind, PublicKey, Result};
 use eidetica_core::Id;
 use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout_at};
 
 use super::transports::Transports;
 use crate::access::Claim;
@@ -17,6 +18,8 @@ use crate::session::{CloseReason, Identity, Offer, SessionChannel, SessionLimits
 pub(crate) const VERSION: u16 = 1;
 /// How long a peer may take to be reached and to prove its key.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long it is tried to reach a peer, however many addresses it has.
+const REACH: Duration = Duration::from_secs(30);
 /// How long a peer may take to answer one request.
 pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 
@@ -63,8 +66,12 @@ impl Links {
         let link = cell.get_or_try_init(|| async {
             let message = "no address of this peer is known; add one, or wait until it calls";
             let mut failed = Error::new(ErrorKind::NotFound, message).with("peer", peer);
+            let until = Instant::now() + REACH;
             for address in addresses {
-                let reached = caller.reach(address, Some(peer)).await;
+                let reached = timeout_at(until, caller.reach(address, Some(peer))).await;
+                let Ok(reached) = reached else {
+                    return Err(failed);
+                };
                 tried.push((address.clone(), reached.is_ok()));
                 match reached {
                     Ok(link) => return Ok(Arc::new(link)),
@@ -101,6 +108,11 @@ impl Links {
         if links.get(&link.peer).is_some_and(is_it) {
             links.remove(&link.peer);
         }
+    }
+
+    /// Forgets the link to a peer.
+    pub fn forget_peer(&self, peer: &PublicKey) {
+        self.by_peer().remove(peer);
     }
 
     /// Ends all links, and tells the peers so as far as that can be done within this time.

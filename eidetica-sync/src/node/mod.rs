@@ -2,7 +2,8 @@
 //!
 //! [`Syncer`] is what an application holds. Behind it, the [`desk`] answers what peers ask, and the [`driver`] does what
 //! the [`Schedule`](crate::schedule::Schedule) says: begins rounds ([`talk`]) over [`links`], and watches peers for
-//! [`news`]. What both have in common lies in [`shared`].
+//! [`news`]. What both have in common lies in [`shared`]. What other processes change in the same store comes in by
+//! [`others`].
 
 mod desk;
 mod driver;
@@ -10,6 +11,7 @@ mod events;
 mod handle;
 mod links;
 mod news;
+mod others;
 mod pulse;
 mod served;
 mod shared;

@@ -27,17 +27,26 @@ struct Told {
 pub(crate) async fn watch(shared: &Shared, peer: PublicKey, databases: &[Id]) -> Error {
     let mut told = BTreeMap::new();
     let mut pause = Duration::ZERO;
+    let mut before = heads(shared, databases);
     loop {
         let began = Instant::now();
         match once(shared, peer, databases, &mut told).await {
             Err(error) => return error,
-            Ok(true) => pause = Duration::ZERO,
-            Ok(false) => {
+            // News that have led to something: a peer that only says so is not believed for long.
+            Ok(true) if heads(shared, databases) != before => {
+                before = heads(shared, databases);
+                pause = Duration::ZERO;
+            }
+            Ok(_) => {
                 sleep_until(began + pause).await;
                 pause = (pause * 2 + Duration::from_millis(1)).min(LONGEST_PAUSE);
             }
         }
     }
+}
+
+fn heads(shared: &Shared, databases: &[Id]) -> Vec<Option<[u8; 32]>> {
+    databases.iter().map(|id| shared.served.digest(id)).collect()
 }
 
 /// Asks once: true if there were news.
@@ -77,7 +86,10 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
             let refused = |kind| matches!(kind, ErrorKind::Pending | ErrorKind::PermissionDenied);
             match failure {
                 // It is given to this device now: there is no reason to wait any longer.
-                Some((_, failure)) if refused(failure.kind) => drop(schedule.ask(now, peer, *id)),
+                Some((_, failure)) if refused(failure.kind) && shared.served.is_served(id) => {
+                    // The round is waited for by nobody.
+                    let _ = schedule.ask(now, peer, *id);
+                }
                 _ => schedule.news(now, peer, *id),
             }
         }

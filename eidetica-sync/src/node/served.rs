@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use eidetica_core::Id;
-use tokio::sync::{OwnedRwLockReadGuard, watch};
+use tokio::sync::OwnedRwLockReadGuard;
 
+use crate::bell::Bell;
 use crate::message::{Tag, TagKey};
 use crate::schedule::Wish;
 
 /// The databases that are served, and how each stands.
+#[derive(Default)]
 pub(crate) struct Served {
     open: RwLock<Open>,
     /// Counts whatever may interest those who wait: other heads of a database, a database more or less.
-    news: watch::Sender<u64>,
+    news: Bell,
 }
 
 #[derive(Default)]
@@ -26,6 +28,8 @@ struct Open {
 /// A database that is served: whoever sends or takes something of it holds a [`Pass`] meanwhile.
 #[derive(Default)]
 struct Gate {
+    /// No other gate has it.
+    number: u64,
     passes: Arc<tokio::sync::RwLock<()>>,
     /// The digest of its heads, as of the last pulse; `None` before the first, and while the database is not here.
     digest: Mutex<Option<[u8; 32]>>,
@@ -36,19 +40,17 @@ pub(crate) struct Pass {
     _held: OwnedRwLockReadGuard<()>,
 }
 
-impl Default for Served {
-    fn default() -> Served {
-        Served { open: RwLock::default(), news: watch::Sender::new(0) }
-    }
-}
-
 impl Served {
+    /// Serves what is wished besides what is served already.
+    pub fn add(&self, wishes: &BTreeMap<Id, Wish>) {
+        self.open.write().unwrap_or_else(PoisonError::into_inner).add(wishes);
+    }
+
     /// Serves what is wished, and nothing else: when it returns, nothing of any other database is under way.
     pub async fn set(&self, wishes: &BTreeMap<Id, Wish>) {
         let mut shut = Vec::new();
         {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-            open.version += 1;
             open.gates.retain(|id, gate| {
                 let stays = wishes.get(id).is_some_and(|wish| wish.enabled);
                 if !stays {
@@ -56,9 +58,10 @@ impl Served {
                 }
                 stays
             });
-            for (id, _) in wishes.iter().filter(|(_, wish)| wish.enabled) {
-                open.gates.entry(*id).or_default();
+            if !shut.is_empty() {
+                open.version += 1;
             }
+            open.add(wishes);
         }
         self.tell();
         for passes in shut {
@@ -80,6 +83,11 @@ impl Served {
     /// Whether a database is served.
     pub fn is_served(&self, database: &Id) -> bool {
         self.gate(database).is_some()
+    }
+
+    /// All that are served, each with the number of its gate: another one if it was shut meanwhile.
+    pub fn gates(&self) -> BTreeMap<Id, u64> {
+        self.open().gates.iter().map(|(id, gate)| (*id, gate.number)).collect()
     }
 
     /// All that are served.
@@ -110,14 +118,14 @@ impl Served {
         self.gate(database).and_then(|gate| *gate.digest())
     }
 
-    /// Changes when a pulse was noted, or a database is served that was not, or no longer.
-    pub fn news(&self) -> watch::Receiver<u64> {
-        self.news.subscribe()
+    /// Rings when a pulse was noted, or a database is served that was not, or no longer.
+    pub fn news(&self) -> &Bell {
+        &self.news
     }
 
     /// Has all who wait look again.
     pub fn tell(&self) {
-        self.news.send_modify(|count| *count = count.wrapping_add(1));
+        self.news.ring();
     }
 
     fn gate(&self, database: &Id) -> Option<Arc<Gate>> {
@@ -126,6 +134,18 @@ impl Served {
 
     fn open(&self) -> RwLockReadGuard<'_, Open> {
         self.open.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn add(&mut self, wishes: &BTreeMap<Id, Wish>) {
+        for (id, _) in wishes.iter().filter(|(_, wish)| wish.enabled) {
+            if !self.gates.contains_key(id) {
+                self.version += 1;
+                let gate = Gate { number: self.version, ..Gate::default() };
+                self.gates.insert(*id, Arc::new(gate));
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::desk::{Desk, Heard, Parts};
 use super::events::SyncEvent;
 use super::links::{Caller, Link, Links};
+use super::others::Seen;
 use super::served::Served;
 use super::steps::Steps;
 use super::syncer::SyncOptions;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     start: Instant,
     /// One at a time, so that an older reading of the wishes does not replace a newer one.
     reloading: tokio::sync::Mutex<()>,
+    /// What was last seen of what other processes may change.
+    pub seen: tokio::sync::Mutex<Seen>,
 }
 
 /// Somebody who waits for the end of a round with this number or a later one.
@@ -81,8 +84,10 @@ impl Shared {
             (Arc::<Transports>::default(), Arc::<Served>::default(), Arc::<Steps>::default());
         let grants = Grants::new(engine.clone(), identity.device());
         let book = Book::open(engine.clone(), identity.device(), BookLimits::default()).await?;
+        let peers = Peers::new(engine.clone(), PeerLimits::default());
         let parts = Parts {
             book: book.clone(),
+            peers: peers.clone(),
             engine: engine.clone(),
             identity: identity.clone(),
             served: served.clone(),
@@ -95,7 +100,7 @@ impl Shared {
             desk: Arc::new(Desk::new(parts, limits)),
             book,
             asked: AskedRequests::new(engine.clone(), identity.device()),
-            peers: Peers::new(engine.clone(), PeerLimits::default()),
+            peers,
             frontiers: Frontiers::new(engine.clone()),
             engine,
             identity,
@@ -113,6 +118,7 @@ impl Shared {
             rounds: watch::Sender::new(0),
             start: Instant::now(),
             reloading: tokio::sync::Mutex::default(),
+            seen: tokio::sync::Mutex::default(),
         })
     }
 
@@ -180,6 +186,16 @@ impl Shared {
         Ok(())
     }
 
+    /// Forgets a peer whose rows are gone, and ends what is under way with it.
+    pub fn forget_peer(&self, peer: PublicKey) {
+        let databases: Vec<Id> = self.schedule().databases_of(&peer).collect();
+        databases.into_iter().for_each(|id| self.frontiers.forget(peer, id));
+        self.tell(|schedule, now| schedule.forget_peer(now, peer));
+        self.fail_waits(|lane| lane.peer == peer);
+        self.desk.forget(&peer);
+        self.links.forget_peer(&peer);
+    }
+
     /// Notes that a database is synced with a peer.
     pub async fn relate(&self, peer: PublicKey, database: Id) -> Result<()> {
         self.peers.relate(peer, &database).await?;
@@ -241,6 +257,10 @@ impl Shared {
         let _turn = self.reloading.lock().await;
         let wishes = self.host.wishes().await?;
         let before = self.served.all();
+        let ended: Vec<Id> =
+            before.iter().filter(|id| wishes.get(id).is_none_or(|wish| !wish.enabled)).copied().collect();
+        // What is new is let in first and what has ended shut last: rounds begin in between.
+        self.served.add(&wishes);
         self.tell(|schedule, now| {
             for id in before.iter().filter(|id| !wishes.contains_key(id)) {
                 schedule.set_wish(now, *id, None);
@@ -249,6 +269,7 @@ impl Shared {
                 schedule.set_wish(now, *id, Some(*wish));
             }
         });
+        self.fail_waits(|lane| ended.contains(&lane.database));
         self.served.set(&wishes).await;
         self.poke.notify_one();
         Ok(())
@@ -317,9 +338,31 @@ impl Shared {
         }
     }
 
+    /// Ends the waits for rounds that will not begin any more.
+    pub fn fail_waits(&self, ended: impl Fn(&Lane) -> bool) {
+        let mut waiting = self.waiting();
+        let Some(waiting) = waiting.as_mut() else { return };
+        waiting.retain(|lane, waiters| {
+            if !ended(lane) {
+                return true;
+            }
+            for (_, waiter) in waiters.drain(..) {
+                let message = "the database is no longer synced with this peer";
+                let _ = waiter.send(Err(Error::new(ErrorKind::Conflict, message).with("database", lane.database)));
+            }
+            false
+        });
+    }
+
     /// Ends all waits. From now on nobody waits.
     pub fn end_waits(&self) {
         *self.waiting() = None;
+        self.rounds.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Whether nothing runs any longer.
+    pub fn is_over(&self) -> bool {
+        self.waiting().is_none()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Option<BTreeMap<Lane, Vec<Waiter>>>> {

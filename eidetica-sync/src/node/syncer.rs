@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::events::SyncEvent;
-use super::handle::{SyncHandle, SyncReport, SyncedDatabase};
+use super::handle::{SyncHandle, SyncReport, SyncStatus, SyncedDatabase};
 use super::links::Link;
 use super::shared::{Host, Shared};
 use super::state::TransportRow;
@@ -62,6 +62,7 @@ impl Syncer {
         let changed = shared.host.changed();
         shared.reload_wishes().await?;
         shared.remember_peers().await?;
+        shared.look_around().await?;
         let (stop, stopped) = oneshot::channel();
         let driver = tokio::spawn(driver::run(shared.clone(), changed, heard, stopped));
         let tasks = Arc::new(Mutex::new(Some(Tasks { stop, driver })));
@@ -121,7 +122,8 @@ impl Syncer {
     ///
     /// Errors: `Unsupported` without a transport for the address; `Unreachable`, `Timeout`; `PermissionDenied` if the peer
     /// does not have the database or does not give it to this device (it does not say which). With `None`, databases that
-    /// fail are told in the report.
+    /// fail are told in the report; to find out what both share, the public keys of the users of this device are shown to
+    /// whoever answers at the address.
     pub async fn sync_with_peer(&self, address: &Address, database: Option<&Id>) -> Result<SyncReport> {
         self.open()?;
         let link = self.contact(address).await?;
@@ -181,6 +183,11 @@ impl Syncer {
         SyncHandle::new(self.shared.clone(), (*peer).into(), *database)
     }
 
+    /// How a relationship stands; see [`SyncHandle::status`].
+    pub fn get_sync_status(&self, peer: &PublicKey, database: &Id) -> Result<SyncStatus> {
+        self.handle(peer, database).status()
+    }
+
     /// All peers that are known.
     pub async fn list_peers(&self) -> Result<Vec<PeerRecord>> {
         self.shared.peers.list().await
@@ -195,11 +202,14 @@ impl Syncer {
         })
     }
 
-    /// Forgets a peer, its addresses and its relationships; what is under way with it ends. Errors: `NotFound`.
-    pub async fn remove_peer(&self, peer: &PublicKey) -> Result<()> {
-        self.get_peer_info(peer).await?;
-        self.shared.peers.remove(&(*peer).into()).await?;
-        self.shared.tell(|schedule, now| schedule.forget_peer(now, *peer));
+    /// Forgets a peer, its addresses and its relationships; what is under way with it ends. A peer whose key is none is
+    /// named by its text: `PeerName::of(text)`. Errors: `NotFound`.
+    pub async fn remove_peer(&self, peer: impl Into<PeerName>) -> Result<()> {
+        let name = peer.into();
+        self.shared.peers.remove(&name).await?;
+        if let PeerName::Key(peer) = name {
+            self.shared.forget_peer(peer);
+        }
         Ok(())
     }
 
@@ -248,16 +258,30 @@ impl Syncer {
         &self.shared.book
     }
 
-    /// Waits until everything that is here has reached all peers that can be reached, or says what has not.
+    /// Waits until everything that is here has reached the peers, or says what has not.
     ///
-    /// Errors: that of the first peer that it did not reach; `databases` among the context pairs counts all that are left.
+    /// Peers of which no address is known are not waited for: they come by themselves. Errors: that of the first peer that
+    /// it did not reach; `databases` among the context pairs counts all that are left. `Conflict` if a peer has not taken
+    /// everything, as when its clock is behind.
     pub async fn flush(&self) -> Result<()> {
         self.open()?;
-        let lanes: Vec<Lane> = self.shared.schedule().unsettled().collect();
         let mut rounds = tokio::task::JoinSet::new();
-        for lane in lanes {
-            let shared = self.shared.clone();
-            rounds.spawn(async move { shared.ask_round(lane).await });
+        for id in self.shared.served.all() {
+            let Some(database) = self.shared.here(&id).await? else { continue };
+            let digest = database.heads_digest().await?;
+            let peers: Vec<PublicKey> = self.shared.schedule().peers_of(&id).collect();
+            for peer in peers {
+                let dialable = self.shared.schedule().peer(peer).is_some_and(|peer| peer.dialable);
+                if dialable && !self.shared.steps.is_in_step(&peer, &id, &digest) {
+                    let shared = self.shared.clone();
+                    rounds.spawn(async move {
+                        let outcome = shared.ask_round(Lane { peer, database: id }).await?;
+                        let message = "the peer has not taken everything that is here; its status says more";
+                        let left = Error::new(ErrorKind::Conflict, message).with("peer", peer).with("database", id);
+                        if outcome.complete { Ok(()) } else { Err(left) }
+                    });
+                }
+            }
         }
         let (mut failed, mut first) = (0, None);
         while let Some(result) = rounds.join_next().await {
@@ -266,12 +290,21 @@ impl Syncer {
                 first = first.or(Some(error));
             }
         }
-        first.map_or(Ok(()), |error| Err(error.with("databases", failed)))
+        first.map_or(Ok(()), |error: Error| Err(error.with("databases", failed)))
     }
 
     /// Makes wishes that have just changed count: on return, nothing is under way of what nobody wishes any longer.
     pub async fn settle_wishes(&self) -> Result<()> {
         self.shared.reload_wishes().await
+    }
+
+    /// Makes what other processes have changed in the same store count at once: wishes, databases, peers and relationships.
+    /// Where a store is shared this happens by itself, four times in a second.
+    ///
+    /// Errors: those of the store and of the host. Cancellation: a part of it may count; calling it again does the rest.
+    pub async fn catch_up(&self) -> Result<()> {
+        self.open()?;
+        self.shared.catch_up().await
     }
 
     /// What happens, from now on.

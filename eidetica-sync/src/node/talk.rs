@@ -18,8 +18,8 @@ struct Talk<'t> {
     shared: &'t Shared,
     link: &'t Link,
     database: Id,
-    /// Whether the peer may read the database, as far as its settings are known here.
-    readable: bool,
+    /// The database, and what the peer has shown for it, once something is here that it might be told.
+    told: Option<(Database, Shown)>,
 }
 
 /// Brings this node and a peer to the same state of a database, as far as each may read it.
@@ -39,7 +39,7 @@ pub(crate) async fn sync(
         introduce(shared, link, &[id], Vec::new()).await?;
     }
     let Some(claims) = link.served(&id) else { return Err(not_served(link, id)) };
-    let mut talk = Talk { shared, link, database: id, readable: false };
+    let mut talk = Talk { shared, link, database: id, told: None };
     let database = match shared.here(&id).await? {
         Some(database) => database,
         None => {
@@ -52,11 +52,11 @@ pub(crate) async fn sync(
     let begun = database.entry_count().await? > 1;
     let readable = may_read(&database, &shown).await?.is_some();
     if begun && !readable {
-        let message = "the peer has not shown that it may read the database, as far as its settings are known here; it is \
-                       told nothing of it";
-        return Err(Error::new(ErrorKind::PermissionDenied, message).with("peer", link.peer).with("database", id));
+        return Err(may_not_read(link, id));
     }
-    talk.readable = readable;
+    if readable {
+        talk.told = Some((database.clone(), shown));
+    }
     let lane = Lane { peer: link.peer, database: id };
     let options = Options {
         push: readable,
@@ -68,6 +68,10 @@ pub(crate) async fn sync(
     note(shared, &database, lane, &outcome).await?;
     Ok(outcome)
 }
+
+/// How many bytes of databases and claims one introduction holds, about: few enough for a peer that takes this node for a
+/// stranger.
+const INTRODUCTION: usize = 48 << 10;
 
 /// Remembers what both sides have.
 async fn note(shared: &Shared, database: &Database, lane: Lane, outcome: &Outcome) -> Result<()> {
@@ -86,20 +90,42 @@ async fn note(shared: &Shared, database: &Database, lane: Lane, outcome: &Outcom
 pub(crate) async fn introduce(shared: &Shared, link: &Link, wanted: &[Id], listing: Vec<Claim>) -> Result<()> {
     let mut ids: Vec<Id> = wanted.to_vec();
     let related: Vec<Id> = shared.schedule().databases_of(&link.peer).collect();
-    ids.extend(related.into_iter().filter(|id| !wanted.contains(id)));
-    ids.truncate(MAX_DATABASES);
-    let mut databases = Vec::with_capacity(ids.len());
-    for id in &ids {
-        let here = shared.here(id).await?;
-        databases.push((link.tag(id), shared.grants.to_show(id, here.as_ref(), None).await?));
+    // Of what nobody here wishes synced any longer nothing is said.
+    ids.extend(related.into_iter().filter(|id| !wanted.contains(id) && shared.served.is_served(id)));
+    // At least one message, since it also tells addresses and listing.
+    let mut listing = Some(listing);
+    let mut rest = &ids[..];
+    loop {
+        let (all, mut databases, mut bytes) = (rest, Vec::new(), 0);
+        while let Some((id, behind)) = rest.split_first() {
+            let here = shared.here(id).await?;
+            let relationship = shared.peers.relationship(&link.peer.into(), id).await?;
+            let prefer = relationship.and_then(|relationship| relationship.auth).map(|auth| auth.key);
+            let claims = shared.grants.to_show(id, here.as_ref(), prefer.as_ref()).await?;
+            bytes += 17 + claims.len() * Claim::LEN;
+            databases.push((link.tag(id), claims));
+            rest = behind;
+            if bytes >= INTRODUCTION || databases.len() == MAX_DATABASES {
+                break;
+            }
+        }
+        let named = &all[..databases.len()];
+        let introduction = Introduction {
+            addresses: shared.transports.own_addresses(),
+            databases,
+            listing: listing.take().unwrap_or_default(),
+        };
+        let reply = link.ask(&Request::Introduce(introduction), ANSWER).await?;
+        let Reply::Introduced(theirs) = reply else { return Err(link.misspoken()) };
+        let by_tag: BTreeMap<_, _> = named.iter().map(|id| (link.tag(id), *id)).collect();
+        let served =
+            theirs.databases.into_iter().filter_map(|(tag, claims)| Some((*by_tag.get(&tag)?, claims))).collect();
+        link.note_served(named, served);
+        shared.learn(link.peer, theirs.addresses).await?;
+        if rest.is_empty() {
+            return Ok(());
+        }
     }
-    let addresses = shared.transports.own_addresses();
-    let request = Request::Introduce(Introduction { addresses, databases, listing });
-    let Reply::Introduced(theirs) = link.ask(&request, ANSWER).await? else { return Err(link.misspoken()) };
-    let by_tag: BTreeMap<_, _> = ids.iter().map(|id| (link.tag(id), *id)).collect();
-    let served = theirs.databases.into_iter().filter_map(|(tag, claims)| Some((*by_tag.get(&tag)?, claims))).collect();
-    link.note_served(&ids, served);
-    shared.learn(link.peer, theirs.addresses).await
 }
 
 /// Sends what was asked of this peer for a database once more, if it is still to be decided. True if access is there now.
@@ -140,6 +166,12 @@ pub(crate) async fn discover(shared: &Shared, link: &Link) -> Result<Vec<(Id, St
     }
 }
 
+fn may_not_read(link: &Link, database: Id) -> Error {
+    let message = "the peer has not shown that it may read the database, as far as its settings are known here; it is told \
+                   nothing of it";
+    Error::new(ErrorKind::PermissionDenied, message).with("peer", link.peer).with("database", database)
+}
+
 fn not_served(link: &Link, database: Id) -> Error {
     let message = "the peer does not have this database, or does not give it to this device; ask for access with \
                    request_database_access, or wait until an admin has given it";
@@ -164,6 +196,12 @@ impl Talk<'_> {
 #[async_trait]
 impl Ask for Talk<'_> {
     async fn ask(&self, request: reconcile::Request) -> Result<reconcile::Reply> {
+        // Its right may have ended by what it has sent itself.
+        if let Some((database, shown)) = self.told.as_ref().filter(|_| request.gives())
+            && may_read(database, shown).await?.is_none()
+        {
+            return Err(may_not_read(self.link, self.database));
+        }
         let request = Request::About { database: self.link.tag(&self.database), body: request.to_bytes() };
         let mut reply = self.link.ask(&request, ANSWER).await?;
         if reply == Reply::Introduce {
@@ -171,7 +209,7 @@ impl Ask for Talk<'_> {
             introduce(self.shared, self.link, &[self.database], Vec::new()).await?;
             reply = self.link.ask(&request, ANSWER).await?;
         }
-        if reply == Reply::Lacking && self.readable && self.offer().await? {
+        if reply == Reply::Lacking && self.told.is_some() && self.offer().await? {
             reply = self.link.ask(&request, ANSWER).await?;
         }
         match reply {

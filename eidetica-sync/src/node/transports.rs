@@ -7,6 +7,7 @@ use eidetica_contract::{
     Address, CallOptions, Channel, Error, ErrorKind, Result, Service, Transport, TransportBuilder, TransportContext,
 };
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::state::TransportRow;
 use crate::message::MAX_ADDRESSES;
@@ -14,6 +15,8 @@ use crate::session::Identity;
 
 /// How long requests under way may still take when a server stops.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a transport may take to do as it is told.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// All transports that were registered, in this order.
 #[derive(Default)]
@@ -37,12 +40,13 @@ impl Transports {
         identity: &Identity,
         state: TransportRow,
     ) -> Result<()> {
-        let _turn = self.turn.lock().await;
         let mut context = TransportContext::new(identity.device(), Arc::new(state));
         if builder.wants_device_secret() {
             context = context.with_secret(*identity.device_secret().seed());
         }
+        // Before the turn is taken: it may take as long as it likes.
         let transport = builder.build(context).await?;
+        let _turn = self.turn.lock().await;
         let registered = Arc::new(Registered { label, transport });
         let replaced = {
             let mut all = self.registered.write().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +73,7 @@ impl Transports {
     /// Also says how large a message it carries.
     ///
     /// Errors: `Unsupported` if no transport has this scheme; those of [`Transport::dial`].
-    pub async fn dial(&self, address: &Address, timeout: Duration) -> Result<(Arc<dyn Channel>, usize)> {
+    pub async fn dial(&self, address: &Address, within: Duration) -> Result<(Arc<dyn Channel>, usize)> {
         let all = self.all();
         if all.is_empty() {
             return Err(none_registered());
@@ -80,8 +84,7 @@ impl Transports {
             if info.scheme != address.transport_type {
                 continue;
             }
-            let dialled =
-                tokio::time::timeout(timeout, registered.transport.dial(address, CallOptions::timeout(timeout)));
+            let dialled = timeout(within, registered.transport.dial(address, CallOptions::timeout(within)));
             match dialled.await {
                 Ok(Ok(channel)) => return Ok((channel.into(), info.max_message)),
                 Ok(Err(error)) => failed = failed.or(Some(error)),
@@ -110,7 +113,8 @@ impl Transports {
         }
         let (mut listening, mut failed) = (0, Vec::new());
         for registered in all {
-            match registered.transport.listen(service(registered.transport.info().max_message)).await {
+            let begun = registered.transport.listen(service(registered.transport.info().max_message));
+            match timeout(PATIENCE, begun).await.unwrap_or_else(|_| Err(late())) {
                 Ok(()) => listening += 1,
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => listening += 1,
                 // Built for dialling only.
@@ -136,7 +140,8 @@ impl Transports {
         let _turn = self.turn.lock().await;
         let mut result = Ok(());
         for registered in self.all() {
-            result = result.and(registered.transport.stop_listening(GRACE).await);
+            let stopped = timeout(GRACE + PATIENCE, registered.transport.stop_listening(GRACE)).await;
+            result = result.and(stopped.unwrap_or_else(|_| Err(late())));
         }
         result
     }
@@ -164,11 +169,15 @@ impl Transports {
     pub async fn close(&self) {
         let _turn = self.turn.lock().await;
         for registered in self.all() {
-            if let Err(error) = registered.transport.close().await {
+            if let Err(error) = timeout(PATIENCE, registered.transport.close()).await.unwrap_or_else(|_| Err(late())) {
                 tracing::warn!(transport = registered.label, %error, "cannot be closed");
             }
         }
     }
+}
+
+fn late() -> Error {
+    Error::new(ErrorKind::Timeout, "a transport took too long to start or stop")
 }
 
 pub(crate) fn none_registered() -> Error {

@@ -67,6 +67,12 @@ impl From<PublicKey> for PeerName {
     }
 }
 
+impl From<&PublicKey> for PeerName {
+    fn from(key: &PublicKey) -> PeerName {
+        PeerName::Key(*key)
+    }
+}
+
 impl fmt::Display for PeerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -185,7 +185,9 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn tell(&self) {
-        let Outcome { received, sent, .. } = self.outcome;
+        // What was sent and not taken is no progress: nobody is to send it again at once on account of it.
+        let Outcome { received, .. } = self.outcome;
+        let sent = self.outcome.moved() - received;
         (self.progress)(Progress { received, sent, left: self.left });
     }
 

@@ -14,7 +14,8 @@ pub struct SessionLimits {
     pub frames: u32,
     /// The largest message taken, all parts together; at most 2^30. Default: 16 MiB.
     pub max_whole: usize,
-    /// The largest message taken from a peer that is not known. Default: 64 KiB.
+    /// The largest message taken from a peer that is not known: a page of entries for a database that everybody may write to.
+    /// Default: 2 MiB.
     pub stranger_whole: usize,
     /// Messages in parts, coming and going, that one session may have under way. Default: 16.
     pub partial: usize,
@@ -47,7 +48,7 @@ impl Default for SessionLimits {
             idle: Duration::from_secs(600),
             frames: 1 << 20,
             max_whole: 16 << 20,
-            stranger_whole: 64 << 10,
+            stranger_whole: 2 << 20,
             partial: 16,
             session_bytes: 64 << 20,
             all_bytes: 256 << 20,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -14,6 +14,7 @@ use super::link::Link;
 use super::serve::Listener;
 use super::trace::{Event, Fate, Kind, Trace, Traffic, hash};
 use super::transport::SimTransport;
+use crate::bell::Bell;
 
 /// What simulated transports reach each other through. Cheap to clone; two networks know nothing of each other.
 ///
@@ -63,7 +64,7 @@ pub(super) struct State {
     links: BTreeMap<(Arc<str>, Arc<str>), Link>,
     pub listeners: BTreeMap<Arc<str>, Listener>,
     /// Of each host, what closes its transports.
-    pub transports: BTreeMap<Arc<str>, Vec<Weak<watch::Sender<bool>>>>,
+    pub transports: BTreeMap<Arc<str>, Vec<Weak<Bell>>>,
     /// By arrival, and then in the order in which they were sent.
     pub flying: BTreeMap<(Instant, u64), Flight>,
     trace: Trace,
@@ -103,7 +104,7 @@ impl Network {
     /// A transport of this host, which listens under the address `sim:host` and carries 1 MiB. A host may have several, of
     /// which one listens at a time.
     pub fn transport(&self, host: &str) -> SimTransport {
-        let closed = Arc::new(watch::channel(false).0);
+        let closed = Arc::<Bell>::default();
         let host: Arc<str> = host.into();
         let mut state = self.state();
         let of_host = state.transports.entry(host.clone()).or_default();
@@ -160,7 +161,7 @@ impl Network {
         let transports = state.transports.remove(host).unwrap_or_default();
         let listener = state.listeners.remove(host);
         drop(state);
-        transports.iter().filter_map(Weak::upgrade).for_each(|closed| closed.send_modify(|closed| *closed = true));
+        transports.iter().filter_map(Weak::upgrade).for_each(|closed| closed.ring());
         drop(listener);
     }
 

@@ -10,13 +10,13 @@ use eidetica_contract::{
     Address, CallOptions, Caller, Channel, Error, ErrorKind, PublicKey, Result, Service, Transport, TransportBuilder,
     TransportContext, TransportInfo,
 };
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::courier::{Answer, Slot};
 use super::network::{Label, Network};
 use super::serve::Listener;
 use super::trace::Kind;
+use crate::bell::Bell;
 use crate::transport::too_large;
 
 /// The scheme of its addresses.
@@ -32,14 +32,14 @@ pub struct SimTransport {
     host: Arc<str>,
     max_message: usize,
     device: Option<PublicKey>,
-    /// True once it is closed, by its owner or by a crash of its host; channels watch it.
-    closed: Arc<watch::Sender<bool>>,
+    /// Rings when it is closed, by its owner or by a crash of its host; channels hear it.
+    closed: Arc<Bell>,
     /// The number of the listener.
     listening: Mutex<Option<u64>>,
 }
 
 impl SimTransport {
-    pub(super) fn new(network: Network, host: Arc<str>, closed: Arc<watch::Sender<bool>>) -> SimTransport {
+    pub(super) fn new(network: Network, host: Arc<str>, closed: Arc<Bell>) -> SimTransport {
         SimTransport { network, host, max_message: 1 << 20, device: None, closed, listening: Mutex::new(None) }
     }
 
@@ -67,7 +67,7 @@ impl SimTransport {
     }
 
     fn open(&self) -> Result<()> {
-        if *self.closed.borrow() { Err(closed()) } else { Ok(()) }
+        if self.closed.rings() > 0 { Err(closed()) } else { Ok(()) }
     }
 
     /// Takes the listener off the network, if it is still there.
@@ -112,7 +112,7 @@ impl Transport for SimTransport {
             caller,
             max_message: self.max_message,
             peer: None,
-            closed: self.closed.subscribe(),
+            closed: self.closed.clone(),
         };
         let answer = channel.call(Kind::Dial, Bytes::new(), options).await?;
         answer.result?;
@@ -149,7 +149,7 @@ impl Transport for SimTransport {
     }
 
     async fn close(&self) -> Result<()> {
-        self.closed.send_replace(true);
+        self.closed.ring();
         self.stop_listening(Duration::ZERO).await
     }
 }
@@ -165,7 +165,7 @@ impl TransportBuilder for SimTransport {
 impl Drop for SimTransport {
     fn drop(&mut self) {
         // Channels that are still held answer that it has been closed.
-        self.closed.send_replace(true);
+        self.closed.ring();
         drop(self.take_listener());
     }
 }
@@ -183,13 +183,12 @@ struct SimChannel {
     caller: Caller,
     max_message: usize,
     peer: Option<PublicKey>,
-    closed: watch::Receiver<bool>,
+    closed: Arc<Bell>,
 }
 
 impl SimChannel {
     async fn call(&self, kind: Kind, message: Bytes, options: CallOptions) -> Result<Answer> {
-        let mut closing = self.closed.clone();
-        if *closing.borrow() {
+        if self.closed.rings() > 0 {
             return Err(closed());
         }
         let mut waiting = Slot::begin();
@@ -200,7 +199,7 @@ impl SimChannel {
         // The slot is held here as well, so a message that was lost leaves the caller waiting.
         tokio::select! {
             biased;
-            _ = closing.wait_for(|closed| *closed) => Err(closed()),
+            () = self.closed.after(0) => Err(closed()),
             answered = timeout_at(deadline, &mut waiting.answered) => match answered {
                 Ok(Ok(answer)) => answer,
                 _ => Err(Error::new(ErrorKind::Timeout, "no answer in time").with("name", &self.to)),

@@ -122,6 +122,12 @@ async fn what_nobody_wishes_any_longer_is_neither_served_nor_fetched() {
     assert_eq!(get(&here, "key").await.as_deref(), Some("kept to herself"));
 }
 
+/// A peer that comes by itself.
+fn without_address(peer: &Node, database: eidetica_core::Id) -> SyncPeerInfo {
+    let peer_pubkey = peer.syncer.device_id().to_string();
+    SyncPeerInfo { peer_pubkey, tree_id: database, addresses: Vec::new(), auth: None, display_name: None }
+}
+
 /// Anna cannot be called, and has what Ben, who listens, waits for.
 #[tokio::test]
 async fn a_database_is_brought_to_who_waits_for_it() {
@@ -137,18 +143,24 @@ async fn a_database_is_brought_to_who_waits_for_it() {
     assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{refused}");
     assert!(ben.engine.databases().await.unwrap().is_empty());
     ben.track(id, Wish::live()).await;
+    // Nor to somebody with whom he does not want to sync it: that he wants it is his affair.
+    let refused = anna.syncer.sync_with_peer(&ben.address(), Some(&id)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{refused}");
+    ben.syncer.register_sync_peer(without_address(&anna, id)).await.unwrap();
     anna.syncer.sync_with_peer(&ben.address(), Some(&id)).await.unwrap();
     let here = ben.open(&id).await;
     in_step(&here, &there).await;
     // Who may not read it is offered nothing.
     let eve = Node::listening(&network, "eve").await;
     eve.track(id, Wish::live()).await;
+    eve.syncer.register_sync_peer(without_address(&anna, id)).await.unwrap();
     let refused = anna.syncer.sync_with_peer(&eve.address(), Some(&id)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{refused}");
     assert!(eve.engine.databases().await.unwrap().is_empty());
     // Nor the root of one in which nothing was written.
     let fresh = *anna.create(&[]).await.root_id();
     eve.track(fresh, Wish::live()).await;
+    eve.syncer.register_sync_peer(without_address(&anna, fresh)).await.unwrap();
     let refused = anna.syncer.sync_with_peer(&eve.address(), Some(&fresh)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{refused}");
     assert!(eve.engine.databases().await.unwrap().is_empty());

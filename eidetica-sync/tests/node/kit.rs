@@ -75,6 +75,11 @@ impl Node {
     /// Wishes a database synced, as its user.
     pub async fn track(&self, id: Id, wish: Wish) {
         self.grants.save(&self.user, Scope::Database(id)).await.unwrap();
+        self.wish(id, wish).await;
+    }
+
+    /// Wishes a database synced, as nobody.
+    pub async fn wish(&self, id: Id, wish: Wish) {
         self.wishes.wishes.lock().unwrap().insert(id, wish);
         self.wishes.bell.send_modify(|count| *count += 1);
         self.syncer.settle_wishes().await.unwrap();

@@ -17,6 +17,8 @@ use eidetica_sync::sim::{Crashing, Delay, InPlace, Network, SimEnvironment, Worl
 use eidetica_sync::{Host, SyncHandle, SyncOptions, SyncPeerInfo, Syncer};
 use tokio::sync::watch;
 
+use super::scissors::Scissors;
+
 /// What is wished, as a test sets it. It outlives the process, as the rows of users do.
 pub struct Wishes {
     wishes: Mutex<BTreeMap<Id, Wish>>,
@@ -24,13 +26,15 @@ pub struct Wishes {
 }
 
 impl Wishes {
-    pub fn set(&self, id: Id, wish: Option<Wish>) {
+    /// Sets what is wished; tells what was before.
+    pub fn set(&self, id: Id, wish: Option<Wish>) -> Option<Wish> {
         let mut wishes = self.wishes.lock().unwrap();
-        match wish {
-            Some(wish) => drop(wishes.insert(id, wish)),
-            None => drop(wishes.remove(&id)),
-        }
+        let before = match wish {
+            Some(wish) => wishes.insert(id, wish),
+            None => wishes.remove(&id),
+        };
         self.bell.send_modify(|count| *count += 1);
+        before
     }
 }
 
@@ -113,6 +117,12 @@ pub struct Node {
     pub wishes: Arc<Wishes>,
     pub listens: bool,
     pub options: SyncOptions,
+    /// The name on the network, if it is not its own.
+    pub host: Option<String>,
+    /// Breaks requests that this node sends.
+    pub scissors: Scissors,
+    /// The largest message that its transport carries.
+    pub max_message: usize,
     network: Network,
     engine_options: Options,
     running: Option<Running>,
@@ -149,6 +159,9 @@ impl Node {
             wishes: Arc::new(Wishes { wishes: Mutex::default(), bell: watch::Sender::new(0) }),
             listens: true,
             options: SyncOptions::default(),
+            host: None,
+            scissors: Scissors::default(),
+            max_message: 1 << 20,
             network: world.network.clone(),
             engine_options,
             running: None,
@@ -160,7 +173,8 @@ impl Node {
         let engine = Engine::open(self.disk.backend(), self.engine_options.clone()).await.unwrap();
         let (device, wishes) = (self.device.clone(), self.wishes.clone());
         let syncer = Syncer::start(engine.clone(), device, wishes, self.options).await.unwrap();
-        syncer.register_transport("sim", self.network.transport(&self.name)).await.unwrap();
+        let transport = self.network.transport(self.host()).max_message(self.max_message);
+        syncer.register_transport("sim", self.scissors.around(transport)).await.unwrap();
         if self.listens {
             syncer.accept_connections().await.unwrap();
         }
@@ -175,7 +189,7 @@ impl Node {
 
     /// Lets the process end that has lost its disk.
     async fn fall(&mut self) {
-        self.network.crash(&self.name);
+        self.network.crash(self.host());
         self.running = None;
         self.disk = self.disk.reopen().await;
     }
@@ -197,7 +211,7 @@ impl Node {
                 self.disk.crash();
             }
             drop((engine, syncer));
-            self.network.crash(&self.name);
+            self.network.crash(self.host());
             self.disk = self.disk.reopen().await;
         }
     }
@@ -219,7 +233,11 @@ impl Node {
     }
 
     pub fn address(&self) -> Address {
-        address(&self.name)
+        address(self.host())
+    }
+
+    fn host(&self) -> &str {
+        self.host.as_deref().unwrap_or(&self.name)
     }
 
     pub fn grants(&self) -> Grants {
@@ -238,9 +256,14 @@ impl Node {
         self.syncer().settle_wishes().await.unwrap();
     }
 
+    /// How others know it.
+    pub fn info(&self, id: Id) -> SyncPeerInfo {
+        info(self.key(), id, vec![self.address()])
+    }
+
     /// Declares a peer, with its address.
     pub async fn know(&self, peer: &Node, id: Id) -> SyncHandle {
-        self.syncer().register_sync_peer(info(peer.key(), id, vec![peer.address()])).await.unwrap()
+        self.syncer().register_sync_peer(peer.info(id)).await.unwrap()
     }
 
     /// Creates a database that these users may write to, and tracks it.

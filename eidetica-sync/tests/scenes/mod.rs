@@ -1,4 +1,12 @@
 //! Whole nodes on a simulated network.
 
+mod access;
+mod counts;
+mod cut;
 mod kit;
+mod odd;
 mod random;
+mod relay;
+mod scissors;
+mod tally;
+mod wishes;

@@ -9,7 +9,7 @@ use eidetica_contract::{Caller, Error, ErrorKind, PublicKey, Result};
 use eidetica_core::{Database, Id};
 use tokio::time::{Instant, timeout_at};
 
-use super::super::served::Pass;
+use super::super::served::{Pass, Served};
 use super::guests::Named;
 use super::{Desk, Heard};
 use crate::access::{self, Shown};
@@ -28,6 +28,15 @@ pub(super) struct Answer {
     pub passes: Vec<Pass>,
 }
 
+/// Has all who wait look again when it is dropped.
+struct TellAtEnd<'s>(&'s Served);
+
+impl Drop for TellAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.tell();
+    }
+}
+
 impl From<Reply> for Answer {
     fn from(reply: Reply) -> Answer {
         Answer { reply, passes: Vec::new() }
@@ -37,6 +46,8 @@ impl From<Reply> for Answer {
 /// A database that a caller may read, for as long as the pass is held.
 struct Entered {
     database: Database,
+    /// True if the caller may read it because everybody may.
+    everybody: bool,
     pass: Pass,
 }
 
@@ -71,6 +82,7 @@ impl Desk {
         self.state().guests.note(peer, tag_key, shown.clone(), listing);
 
         let (mut reply, mut passes, mut read) = (Introduction::default(), Vec::new(), Vec::new());
+        let mut vouched = false;
         for (id, shown) in &shown {
             let Some(entered) = self.enter(id, shown).await? else {
                 if let Some(pass) = self.lacks(id, shown).await? {
@@ -82,9 +94,13 @@ impl Desk {
             let claims = self.parts.grants.to_show(id, Some(&entered.database), None).await?;
             reply.databases.push((tag_key.tag(id), claims));
             passes.push(entered.pass);
-            read.push(*id);
+            if !entered.everybody {
+                vouched = true;
+                read.push(*id);
+            }
         }
-        if !read.is_empty() {
+        // Who reads what everybody may read stays a stranger: anybody can be that, with as many keys as he likes.
+        if vouched {
             reply.addresses =
                 self.parts.transports.upgrade().map(|transports| transports.own_addresses()).unwrap_or_default();
             self.set_known(peer, true);
@@ -105,16 +121,19 @@ impl Desk {
         let message = "a message about a database that is none of version 1; the other program may be newer";
         let request = reconcile::Request::parse(body).ok_or_else(|| Error::new(ErrorKind::InvalidInput, message))?;
         let lane = Lane { peer, database: id };
-        let talking = self.parts.steps.talk(lane);
+        let compared = match &request {
+            reconcile::Request::Compare { digest, .. } => Some(*digest),
+            _ => None,
+        };
+        // Whoever waits on behalf of this peer may hold back meanwhile, and looks again then, however this ends.
+        let _news = TellAtEnd(&self.parts.served);
+        let _talking = self.parts.steps.talk(lane);
         let reply = reconcile::answer(&entered.database, request, &self.limits, &peer.to_string()).await?;
-        if let reconcile::Reply::Same { .. } = reply {
-            let digest = entered.database.heads_digest().await?;
+        // What the caller has said it has is what both have; more may have come in here since.
+        if let (reconcile::Reply::Same { .. }, Some(digest)) = (&reply, compared) {
             self.parts.steps.note(lane, digest);
             self.hear(Heard::InStep { lane, digest }).await;
         }
-        drop(talking);
-        // Whoever waits on behalf of this peer may have held back meanwhile.
-        self.parts.served.tell();
         // The settings may have changed meanwhile, by what the caller itself has sent.
         if access::may_read(&entered.database, &shown).await?.is_none() {
             return Ok(Reply::NotServed.into());
@@ -134,18 +153,19 @@ impl Desk {
         Ok(Answer { reply: Reply::Taken, passes: vec![pass] })
     }
 
-    /// A pass to a database that is wanted here and of which nothing is here, if the caller knows it and acts for a user.
-    /// Whether that user may read it cannot be judged, since there are no settings; but what is told is only that it is wanted.
+    /// A pass to a database that is wanted here and of which nothing is here, if it is to be synced with this caller, who acts
+    /// for a user. Whether that user may read it cannot be judged, since there are no settings.
     async fn lacks(&self, id: &Id, shown: &Shown) -> Result<Option<Pass>> {
-        let pass = self.parts.served.enter(id).filter(|_| shown.users().next().is_some());
-        match pass {
-            Some(pass) if self.here(id).await?.is_none() => Ok(Some(pass)),
-            _ => Ok(None),
-        }
+        let Some(pass) = self.parts.served.enter(id) else { return Ok(None) };
+        let related = self.parts.peers.relationship(&(*shown.device()).into(), id).await?.is_some();
+        let wanted = related && shown.users().next().is_some() && self.here(id).await?.is_none();
+        Ok(wanted.then_some(pass))
     }
 
     /// Waits until one of these databases has other heads than the caller said, or the time is up.
     async fn watch(&self, peer: PublicKey, until: Instant, mut held: Vec<Held>) -> Result<Answer> {
+        held.sort_unstable_by_key(|held| held.database);
+        held.dedup_by_key(|held| held.database);
         let tags: Vec<Tag> = held.iter().map(|held| held.database).collect();
         if self.look(&peer, &tags).is_none() {
             return Ok(Reply::Introduce.into());
@@ -153,13 +173,13 @@ impl Desk {
         let Some(mut place) = self.waiting.enter(peer) else {
             return Err(Error::new(ErrorKind::Busy, "too many peers wait for news here"));
         };
-        let mut news = self.parts.served.news();
+        let news = self.parts.served.news();
         // Databases whose news this node sends by itself, and since when they are due.
         let mut pushed: BTreeMap<Tag, Instant> = BTreeMap::new();
         let mut told: Option<Vec<Id>> = None;
         loop {
-            news.mark_unchanged();
-            let looked = self.look(&peer, &tags).unwrap_or_default();
+            let seen = news.rings();
+            let Some(looked) = self.look(&peer, &tags) else { return Ok(Reply::Introduce.into()) };
             let named: Vec<Id> = looked.iter().flatten().map(|(id, _)| *id).collect();
             if told.as_ref() != Some(&named) {
                 self.hear(Heard::Waits { peer, databases: named.clone() }).await;
@@ -200,7 +220,7 @@ impl Desk {
             tokio::select! {
                 // In a fixed order, so that a run can be repeated.
                 biased;
-                _ = timeout_at(next, news.changed()) => {}
+                _ = timeout_at(next, news.after(seen)) => {}
                 _ = &mut place.ended => return Ok(Reply::Changed(Vec::new()).into()),
             }
         }
@@ -218,7 +238,8 @@ impl Desk {
         };
         let (answer, filing) = self.parts.book.ask(&request, caller.origin.as_deref(), served.as_ref()).await?;
         if let Some(filing) = filing {
-            self.hear(Heard::Asked(filing)).await;
+            // Not waited for, or the time would tell that there is such a database. What finds no room is asked again.
+            let _ = self.parts.heard.try_send(Heard::Asked(filing));
         }
         Ok(Answer { reply: Reply::Access(answer.to_bytes()), passes: pass.into_iter().collect() })
     }
@@ -247,7 +268,7 @@ impl Desk {
         let Some(pass) = self.parts.served.enter(id) else { return Ok(None) };
         let Some(database) = self.here(id).await? else { return Ok(None) };
         let reader = access::may_read(&database, shown).await?;
-        Ok(reader.map(|_| Entered { database, pass }))
+        Ok(reader.map(|reader| Entered { database, everybody: reader.everybody, pass }))
     }
 
     async fn here(&self, id: &Id) -> Result<Option<Database>> {

@@ -1,6 +1,6 @@
 //! Callers that have introduced themselves, and by which claims they ask.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use eidetica_contract::PublicKey;
@@ -26,7 +26,7 @@ pub(crate) struct Guests {
 struct Guest {
     last: u64,
     /// What it has shown for the databases that it has named. Whether that is worth anything is asked each time anew: a
-    /// right may come and go.
+    /// right may come and go, and so may the wish here to sync the database.
     databases: BTreeMap<Id, Arc<Shown>>,
     /// What it has shown to be told of databases.
     listing: Option<Arc<Shown>>,
@@ -56,6 +56,11 @@ impl Guests {
         guest.listing = listing.or(guest.listing.take());
     }
 
+    /// Forgets what a caller has shown.
+    pub fn forget(&mut self, caller: &PublicKey) {
+        self.guests.remove(caller);
+    }
+
     /// The databases that these tags mean, and what the caller has shown for each; `None` for a tag of which neither is
     /// known. All of it is `None` if the caller has not introduced itself.
     pub fn look(
@@ -72,9 +77,6 @@ impl Guests {
             Some((of, tags)) if *of == version => tags.clone(),
             _ => {
                 let tags = Arc::new(tags(&guest.tag_key));
-                // What is no longer served is forgotten.
-                let served: BTreeSet<&Id> = tags.values().collect();
-                guest.databases.retain(|id, _| served.contains(id));
                 guest.tags = Some((version, tags.clone()));
                 tags
             }

@@ -21,9 +21,12 @@ use super::steps::Steps;
 use super::transports::Transports;
 use crate::access::{Book, Filing, Grants};
 use crate::message::Request;
+use crate::peers::Peers;
 use crate::reconcile::Limits;
 use crate::schedule::Lane;
-use crate::session::{Identity, Offer, REFUSAL, Received, Request as Sealed, SessionLimits, Sessions, kind};
+use crate::session::{
+    CloseReason, Identity, Offer, REFUSAL, Received, Request as Sealed, SessionLimits, Sessions, kind,
+};
 use answers::Answer;
 use guests::Guests;
 use rate::{Rate, Strangers};
@@ -51,6 +54,7 @@ pub(crate) struct Parts {
     pub steps: Arc<Steps>,
     pub grants: Grants,
     pub book: Book,
+    pub peers: Peers,
     pub heard: mpsc::Sender<Heard>,
 }
 
@@ -118,6 +122,14 @@ impl Desk {
     /// Answers all who wait for news, and lets nobody wait any longer.
     pub fn close(&self) {
         self.waiting.close();
+    }
+
+    /// Forgets a peer: its sessions end, and it is a stranger from now on.
+    pub fn forget(&self, peer: &PublicKey) {
+        let mut state = self.state();
+        state.sessions.set_known(*peer, false);
+        state.sessions.close_peer(peer, CloseReason::Done);
+        state.guests.forget(peer);
     }
 
     /// Says whether a peer is known here, and may thus send more than a stranger.

@@ -1,0 +1,153 @@
+//! `serve`: lets peers in, and keeps databases in step with them.
+
+use eidetica::sync::transports::http::HttpTransport;
+use eidetica::sync::{SyncEvent, Syncer};
+use eidetica::{Error, ErrorKind, Instance};
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::arguments::Serve;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::node::{self, Door, Post};
+use crate::output::{Output, remark};
+use crate::session::Session;
+
+/// Serves the store until it is told to stop.
+pub async fn run(
+    session: &Session,
+    arguments: &Serve,
+    output: &mut Output,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let post = session.file().map(Post::take).transpose()?;
+    // What this device needs to sync for the user who has no password may have to be signed yet.
+    match session.user().await {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unauthenticated) => {
+            return Err(error.into());
+        }
+        _ => {}
+    }
+    let mut transport = HttpTransport::builder();
+    if let Some(address) = &arguments.http {
+        transport = transport.bind(address.as_str());
+    }
+    for address in &arguments.advertise {
+        transport = transport.advertise(address.as_str());
+    }
+    // Nothing is opened yet: what is wrong lies in the command line.
+    let sync = node::enable(&session.instance, transport).await.map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => Failure::Usage(error),
+        _ => Failure::Error(error),
+    })?;
+    if arguments.http.is_some() {
+        sync.accept_connections().await?;
+    }
+    let mut door = open_door(session, post)?;
+    say_where(session, &sync, output).await?;
+    let work = async {
+        tokio::select! {
+            told = tell(&sync, output) => told,
+            () = let_in(&mut door, &session.instance, &sync) => Ok(()),
+            () = interrupt.raised() => Ok(()),
+            () = stdin_ends(), if arguments.until_stdin_ends => Ok(()),
+        }
+    };
+    let ended = work.await;
+    if !output.json {
+        remark("stopping");
+    }
+    // No command comes in from now on, and peers are answered to the end of what they have begun.
+    drop(door);
+    sync.stop_server().await?;
+    ended
+}
+
+#[cfg(unix)]
+fn open_door(session: &Session, post: Option<Post>) -> Result<Option<Door>, Error> {
+    match (post, session.file()) {
+        (Some(post), Some(file)) => Door::open(post, file).map(Some),
+        _ => Ok(None),
+    }
+}
+
+#[cfg(not(unix))]
+fn open_door(_: &Session, _: Option<Post>) -> Result<Option<Door>, Error> {
+    Ok(None)
+}
+
+async fn let_in(door: &mut Option<Door>, instance: &Instance, sync: &Syncer) {
+    match door {
+        #[cfg(unix)]
+        Some(door) => door.let_in(instance, sync).await,
+        _ => {
+            let _ = (instance, sync);
+            std::future::pending().await
+        }
+    }
+}
+
+async fn say_where(session: &Session, sync: &Syncer, output: &mut Output) -> Result<(), Failure> {
+    let addresses: Vec<String> =
+        sync.get_all_server_addresses_async().await?.into_iter().map(|(_, address)| address.to_string()).collect();
+    let device = session.instance.device_id().to_string();
+    let place = match addresses.is_empty() {
+        true => ", and letting nobody in: this side calls".to_owned(),
+        false => format!(" at {}", addresses.join(", ")),
+    };
+    let text = format!("serving {}{place}\nthis device is {device}", session.url);
+    let process = std::process::id();
+    output.say(&text, || {
+        json!({ "event": "serving", "store": session.url, "addresses": addresses, "device": device, "process": process })
+    })?;
+    output.flush()
+}
+
+/// Tells what happens, as long as anybody reads it.
+async fn tell(sync: &Syncer, output: &mut Output) -> Result<(), Failure> {
+    let mut events = sync.events();
+    loop {
+        let event = match events.recv().await {
+            Ok(event) => event,
+            Err(RecvError::Lagged(_)) => continue,
+            // Sync has been closed, and so this command is about to end.
+            Err(RecvError::Closed) => return Ok(()),
+        };
+        match event {
+            SyncEvent::AccessRequested => {
+                let text = "somebody asks for access; see `eidetica requests`";
+                output.say(text, || json!({ "event": "access-requested" }))?;
+            }
+            SyncEvent::Synced { peer, database, outcome } if outcome.received + outcome.sent > 0 || output.json => {
+                let (received, sent) = (outcome.received, outcome.sent);
+                let text = format!("{}: {received} entries came, {sent} went", crate::snapshot::short(&database));
+                output.say(&text, || {
+                    json!({
+                        "event": "synced", "peer": peer.to_string(), "database": database.to_string(),
+                        "received": received, "repeated": outcome.repeated, "sent": sent,
+                        "sent_again": outcome.sent_again, "complete": outcome.complete,
+                    })
+                })?;
+            }
+            SyncEvent::Failed { peer, database, kind, text } if output.json => {
+                output.document(&json!({
+                    "event": "failed", "peer": peer.to_string(), "database": database.to_string(),
+                    "kind": format!("{kind:?}"), "text": text,
+                }))?;
+            }
+            _ => continue,
+        }
+        output.flush()?;
+    }
+}
+
+/// Waits until whoever has started this process closes its input, or is gone.
+async fn stdin_ends() {
+    let (ended, wait) = tokio::sync::oneshot::channel::<()>();
+    // The thread may read on when this process ends by something else; it keeps nothing from ending.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        drop(ended);
+    });
+    let _ = wait.await;
+}

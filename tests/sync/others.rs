@@ -1,0 +1,100 @@
+//! Several processes on one store, one of which serves it.
+
+use std::path::Path;
+
+use eidetica::backend::database::Sqlite;
+use eidetica::crdt::Doc;
+use eidetica::sync::SyncPeerInfo;
+use eidetica::sync::peers::{PeerLimits, Peers};
+use eidetica::{Instance, User};
+
+use super::kit::*;
+
+/// The store as one more process would open it: nothing is shared but the file.
+async fn open(path: &Path) -> Instance {
+    Instance::open(Box::new(Sqlite::open(path).await.unwrap())).await.unwrap()
+}
+
+async fn grant(database: &eidetica::Database, to: &User) {
+    let transaction = database.new_transaction().await.unwrap();
+    let store = transaction.get_store::<eidetica::store::SettingsStore>("_settings").await.unwrap();
+    store.set_auth_key(&to.get_default_key().unwrap(), eidetica::auth::Permission::Write, 0).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_another_process_wishes_counts_for_the_one_that_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("anna.db");
+    let serving = open(&path).await;
+    serving.create_user("anna", None).await.unwrap();
+    let anna = Device::of(serving, "anna", None).await;
+    let address = anna.listen().await;
+    let mut ben = Device::new("ben").await;
+
+    // Another process makes a database, lets ben in, and writes.
+    let other = open(&path).await;
+    let mut user = other.login_user("anna", None).await.unwrap();
+    let key = user.get_default_key().unwrap();
+    let database = user.create_database(Doc::new(), &key).await.unwrap();
+    let id = *database.root_id();
+    grant(&database, &ben.user).await;
+    set(&database, "who", "the other process").await.unwrap();
+    let sync_settings = Default::default();
+    let tracked = eidetica::user::types::TrackedDatabase { database_id: id, key_id: ben.key, sync_settings };
+    ben.user.track_database(tracked).await.unwrap();
+    until("ben has been given it", || async { ben.sync.sync_with_peer(&address, Some(&id)).await.is_ok() }).await;
+    let there = ben.user.open_database(&id).await.unwrap();
+    assert_eq!(get(&there, "who").await.as_deref(), Some("the other process"));
+
+    // And live from then on, in both directions.
+    set(&database, "live", "there").await.unwrap();
+    until("it is at ben's", || async { get(&there, "live").await.as_deref() == Some("there") }).await;
+    set(&there, "live", "back").await.unwrap();
+    until("it is in the other process", || async { get(&database, "live").await.as_deref() == Some("back") }).await;
+
+    // What the other process no longer wishes is not served any longer.
+    user.untrack_database(&id).await.unwrap();
+    until("ben is refused", || async { ben.sync.sync_with_peer(&address, Some(&id)).await.is_err() }).await;
+    other.close().await.unwrap();
+    anna.instance.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_another_process_declares_is_synced_and_one_that_it_removes_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ben.db");
+    let mut anna = Device::new("anna").await;
+    let address = anna.listen().await;
+    let serving = open(&path).await;
+    serving.create_user("ben", None).await.unwrap();
+    let mut ben = Device::of(serving, "ben", None).await;
+    let database = anna.user.create_database(Doc::new(), &anna.key).await.unwrap();
+    let id = *database.root_id();
+    grant(&database, &ben.user).await;
+    set(&database, "who", "anna").await.unwrap();
+    let sync_settings = Default::default();
+    let tracked = eidetica::user::types::TrackedDatabase { database_id: id, key_id: ben.key, sync_settings };
+    ben.user.track_database(tracked).await.unwrap();
+
+    let other = open(&path).await;
+    let peers = Peers::new(other.engine().clone(), PeerLimits::default());
+    let info = SyncPeerInfo {
+        peer_pubkey: anna.instance.device_id().to_string(),
+        tree_id: id,
+        addresses: vec![address],
+        auth: None,
+        display_name: None,
+    };
+    let name = peers.declare(&info).await.unwrap();
+    until("ben has it", || async { ben.user.open_database(&id).await.is_ok() }).await;
+    let here = ben.user.open_database(&id).await.unwrap();
+    until("all of it", || async { get(&here, "who").await.as_deref() == Some("anna") }).await;
+
+    peers.remove(&name).await.unwrap();
+    let handle = ben.sync.handle(&anna.instance.device_id(), &id);
+    let ended = || async { handle.status().unwrap().state == eidetica::sync::SyncState::Ended };
+    until("the relationship has ended", ended).await;
+    other.close().await.unwrap();
+    ben.instance.close().await.unwrap();
+}
