@@ -19,6 +19,8 @@ use crate::schedule::{Behind, Done, Effect, End, Failure, Lane, Progress as Told
 
 /// A peer that asks anew within this time has never ceased to watch.
 const BETWEEN_WATCHES: Duration = Duration::from_secs(2);
+/// How long a peer may go on talking until it is looked whether it has what is new.
+const DOUBT: Duration = Duration::from_millis(100);
 /// How long peers are told at the end that there is nobody here any longer.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -51,6 +53,9 @@ struct Driver {
     saves: JoinSet<()>,
     /// Peers that watched until now, and until when they count as if they did.
     leaving: BTreeMap<PublicKey, Instant>,
+    /// Lanes of peers that were just talking about a database when its heads changed: mostly they have brought the change, or learn
+    /// of it in the same talk. When it is looked whether they have it, if they do not say so before.
+    doubtful: BTreeMap<Lane, Instant>,
 }
 
 /// Runs until it is told to stop, or nobody is left who could. Everything that it began has ended when it returns, and
@@ -105,6 +110,7 @@ async fn turn(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, mut stop: o
         filings: JoinSet::new(),
         saves: JoinSet::new(),
         leaving: BTreeMap::new(),
+        doubtful: BTreeMap::new(),
     };
     loop {
         driver.follow_databases().await;
@@ -113,7 +119,8 @@ async fn turn(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, mut stop: o
         // An interval may be longer than time is counted: then there is nothing to wake for.
         let wake = shared.schedule().next_wake();
         let wake = wake.and_then(|at| Instant::now().checked_add(at.saturating_sub(shared.now())));
-        let wake = wake.into_iter().chain(driver.leaving.values().min().copied()).min();
+        let waits = driver.leaving.values().chain(driver.doubtful.values()).min().copied();
+        let wake = wake.into_iter().chain(waits).min();
         tokio::select! {
             biased;
             _ = &mut stop => break,
@@ -203,6 +210,7 @@ impl Driver {
             Effect::Start { round, lane, reasons } => {
                 let asked = reasons.contains(crate::schedule::Reason::Asked);
                 let task = self.rounds.spawn(play(self.shared.clone(), round, lane, asked));
+                self.shared.steps.note_round(lane, true);
                 self.by_task.insert(task.id(), (round, lane));
                 self.by_round.insert(round, task);
             }
@@ -265,6 +273,9 @@ impl Driver {
             }
         };
         let Some((round, lane)) = self.by_task.remove(&task) else { return };
+        self.shared.steps.note_round(lane, false);
+        // The peer may have been asked to wait for this.
+        self.shared.served.tell();
         self.by_round.remove(&round);
         let end = match &result {
             None => End::Aborted,
@@ -341,15 +352,33 @@ impl Driver {
 
     /// A database has other heads: all peers are to have them that do not.
     fn beat(&mut self, id: Id, digest: [u8; 32]) {
-        let shared = &self.shared;
+        let (shared, doubtful) = (&self.shared, &mut self.doubtful);
         shared.tell(|schedule, now| {
             schedule.arrived(now, id, None);
             let mark = schedule.mark(&id);
             let peers: Vec<PublicKey> = schedule.peers_of(&id).collect();
-            for peer in peers.into_iter().filter(|peer| shared.steps.is_in_step(peer, &id, &digest)) {
+            for peer in peers {
+                let has = shared.steps.is_in_step(&peer, &id, &digest);
+                if !has && shared.steps.is_talking(&peer, &id) {
+                    doubtful.insert(Lane { peer, database: id }, Instant::now() + DOUBT);
+                } else if !has {
+                    continue;
+                }
                 schedule.served(now, peer, id, mark);
             }
         });
+    }
+
+    /// Looks whether a peer that was talking has what is here, and has it told otherwise.
+    fn resolve(&mut self, lane: Lane) {
+        if self.doubtful.remove(&lane).is_none() {
+            return;
+        }
+        let shared = &self.shared;
+        let latest = shared.served.digest(&lane.database);
+        if latest.is_some_and(|digest| !shared.steps.is_in_step(&lane.peer, &lane.database, &digest)) {
+            shared.tell(|schedule, now| schedule.news(now, lane.peer, lane.database));
+        }
     }
 
     /// If a peer has what is here, it need not be told.
@@ -401,7 +430,10 @@ impl Driver {
                     }
                 });
             }
-            Heard::InStep { lane, digest } => self.in_step_with(lane, digest),
+            Heard::InStep { lane, digest } => {
+                self.in_step_with(lane, digest);
+                self.resolve(lane);
+            }
             Heard::Waits { peer, databases } if databases.is_empty() => {
                 self.leaving.insert(peer, Instant::now() + BETWEEN_WATCHES);
             }
@@ -418,6 +450,8 @@ impl Driver {
     fn let_go(&mut self) {
         let now = Instant::now();
         let gone: Vec<PublicKey> = self.leaving.iter().filter(|(_, at)| **at <= now).map(|(peer, _)| *peer).collect();
+        let due: Vec<Lane> = self.doubtful.iter().filter(|(_, at)| **at <= now).map(|(lane, _)| *lane).collect();
+        due.into_iter().for_each(|lane| self.resolve(lane));
         for peer in gone {
             self.leaving.remove(&peer);
             self.shared.tell(|schedule, now| schedule.watched_by(now, peer, Default::default()));

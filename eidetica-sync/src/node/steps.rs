@@ -19,6 +19,8 @@ struct State {
     reached: BTreeSet<PublicKey>,
     /// Requests that are being answered, by peer and database.
     talking: BTreeMap<Lane, usize>,
+    /// Rounds that this node has under way.
+    rounds: BTreeSet<Lane>,
 }
 
 /// The most lanes of which something is remembered.
@@ -44,6 +46,20 @@ impl Steps {
     pub fn talk(&self, lane: Lane) -> Talking<'_> {
         *self.state().talking.entry(lane).or_default() += 1;
         Talking { steps: self, lane }
+    }
+
+    /// Notes that a round begins on a lane, or that it has ended.
+    pub fn note_round(&self, lane: Lane, under_way: bool) {
+        let mut state = self.state();
+        match under_way {
+            true => state.rounds.insert(lane),
+            false => state.rounds.remove(&lane),
+        };
+    }
+
+    /// Whether this node has a round under way on a lane.
+    pub fn has_round(&self, lane: &Lane) -> bool {
+        self.state().rounds.contains(lane)
     }
 
     /// Whether a peer is just talking about a database, and may thus learn what is new by that.

@@ -187,11 +187,11 @@ impl Story {
 
     async fn flush(&mut self, number: usize) {
         let member = &mut self.members[number];
-        if member.node.runs() {
-            if let Some(database) = member.node.database(&self.id).await {
-                // It fails if the disk crashes meanwhile.
-                let _ = member.ledger.flush(&database).await;
-            }
+        if member.node.runs()
+            && let Some(database) = member.node.database(&self.id).await
+        {
+            // It fails if the disk crashes meanwhile.
+            let _ = member.ledger.flush(&database).await;
         }
     }
 

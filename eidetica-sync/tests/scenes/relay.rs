@@ -40,7 +40,7 @@ fn two_who_never_meet_have_the_same_by_a_third_that_does_not_know_what() {
 
 async fn relay(world: sim::World) {
     let mut dice = world.dice("relay");
-    if world.seed % 2 == 0 {
+    if world.seed.is_multiple_of(2) {
         world.network.everywhere(Conditions::poor());
     }
     let (anna, cleo) = (Node::start(&world, "anna").await, Node::start(&world, "cleo").await);

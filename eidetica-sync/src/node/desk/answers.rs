@@ -22,6 +22,9 @@ const LONGEST_WATCH: Duration = Duration::from_secs(25);
 /// How long a peer that can be reached from here is given to get the news that way, before its wait is answered.
 const PUSH_GRACE: Duration = Duration::from_secs(2);
 
+/// How long a peer that begins a round is asked to wait for one that is under way from here.
+const LET_PASS: Duration = Duration::from_secs(2);
+
 /// An answer, and the passes to all databases that it tells something of: given back once it is on its way.
 pub(super) struct Answer {
     pub reply: Reply,
@@ -125,6 +128,9 @@ impl Desk {
             reconcile::Request::Compare { digest, .. } => Some(*digest),
             _ => None,
         };
+        if compared.is_some() && self.parts.identity.device() < peer && self.parts.steps.reaches(&peer) {
+            self.let_pass(&lane).await;
+        }
         // Whoever waits on behalf of this peer may hold back meanwhile, and looks again then, however this ends.
         let _news = TellAtEnd(&self.parts.served);
         let _talking = self.parts.steps.talk(lane);
@@ -139,6 +145,19 @@ impl Desk {
             return Ok(Reply::NotServed.into());
         }
         Ok(Answer { reply: Reply::About(reply.to_bytes()), passes: vec![entered.pass] })
+    }
+
+    /// Waits until no round of this node is under way on a lane, but not for long. If both sides begin at once, each would carry
+    /// what the other does: so the one with the greater key waits for that with the smaller one.
+    async fn let_pass(&self, lane: &Lane) {
+        let until = Instant::now() + LET_PASS;
+        let news = self.parts.served.news();
+        loop {
+            let seen = news.rings();
+            if !self.parts.steps.has_round(lane) || timeout_at(until, news.after(seen)).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Takes the root of a database that is wanted here, and of which nothing is here yet. Whose root it is, its id proves.
