@@ -84,10 +84,12 @@ impl Shared {
             (Arc::<Transports>::default(), Arc::<Served>::default(), Arc::<Steps>::default());
         let grants = Grants::new(engine.clone(), identity.device());
         let book = Book::open(engine.clone(), identity.device(), BookLimits::default()).await?;
+        let frontiers = Frontiers::new(engine.clone());
         let peers = Peers::new(engine.clone(), PeerLimits::default());
         let parts = Parts {
             book: book.clone(),
             peers: peers.clone(),
+            frontiers: frontiers.clone(),
             engine: engine.clone(),
             identity: identity.clone(),
             served: served.clone(),
@@ -101,7 +103,7 @@ impl Shared {
             book,
             asked: AskedRequests::new(engine.clone(), identity.device()),
             peers,
-            frontiers: Frontiers::new(engine.clone()),
+            frontiers,
             engine,
             identity,
             limits,

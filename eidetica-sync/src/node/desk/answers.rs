@@ -138,6 +138,11 @@ impl Desk {
         // What the caller has said it has is what both have; more may have come in here since.
         if let (reconcile::Reply::Same { .. }, Some(digest)) = (&reply, compared) {
             self.parts.steps.note(lane, digest);
+            // The next round from here then knows what is new, and sends it with its first request.
+            let heads = entered.database.get_tips().await?;
+            if reconcile::digest_of(&heads) == digest {
+                self.parts.frontiers.note(peer, id, &heads);
+            }
             self.hear(Heard::InStep { lane, digest }).await;
         }
         // The settings may have changed meanwhile, by what the caller itself has sent.

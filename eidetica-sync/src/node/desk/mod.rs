@@ -21,7 +21,7 @@ use super::steps::Steps;
 use super::transports::Transports;
 use crate::access::{Book, Filing, Grants};
 use crate::message::Request;
-use crate::peers::Peers;
+use crate::peers::{Frontiers, Peers};
 use crate::reconcile::Limits;
 use crate::schedule::Lane;
 use crate::session::{
@@ -55,6 +55,7 @@ pub(crate) struct Parts {
     pub grants: Grants,
     pub book: Book,
     pub peers: Peers,
+    pub frontiers: Frontiers,
     pub heard: mpsc::Sender<Heard>,
 }
 
