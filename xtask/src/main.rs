@@ -16,7 +16,7 @@ struct Step {
     tests: bool,
 }
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 8] = [
     Step {
         name: "properties",
         about: "random histories against the oracle, 100,000 for each property",
@@ -39,6 +39,20 @@ const STEPS: [Step; 5] = [
         tests: true,
     },
     Step {
+        name: "ladder",
+        about: "what two peers lack, counted in bytes and round trips on histories of 100,000 entries",
+        cargo: "test --release --package eidetica-sync --test main -- reconcile:: --nocapture",
+        variables: &[("EIDETICA_LARGE", "1")],
+        tests: true,
+    },
+    Step {
+        name: "worlds",
+        about: "whole nodes on simulated networks with faults and crashes, in 100,000 worlds",
+        cargo: "test --release --package eidetica-sync --test main -- scenes::random --nocapture",
+        variables: &[("EIDETICA_CASES", "2500")],
+        tests: true,
+    },
+    Step {
         name: "release",
         about: "everything, built as it is shipped",
         cargo: "build --release --workspace",
@@ -49,6 +63,13 @@ const STEPS: [Step; 5] = [
         name: "benches",
         about: "what work costs, beside what limits it",
         cargo: "run --release --package eidetica-benches --bin table",
+        variables: &[],
+        tests: false,
+    },
+    Step {
+        name: "sync",
+        about: "what sync over HTTP costs: bytes, round trips and times",
+        cargo: "run --release --package eidetica-benches --bin sync",
         variables: &[],
         tests: false,
     },
