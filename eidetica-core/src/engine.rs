@@ -270,6 +270,15 @@ impl Engine {
         Database::new(core, writer, key).rebuilt().await
     }
 
+    /// A database to read, if it is in this store.
+    pub async fn find_database(&self, id: &Id) -> Result<Option<Database>> {
+        match self.open_database(id, None).await {
+            Ok(database) => Ok(Some(database)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The databases in this store.
     pub async fn databases(&self) -> Result<Vec<Id>> {
         let rows = self.inner.storage.snapshot().await?;

@@ -174,11 +174,7 @@ impl User {
 
     /// A database of this store, without a key; `None` if it is not here.
     pub(super) async fn database_here(&self, id: &Id) -> Result<Option<Database>> {
-        match self.instance.open_database_with_key(id, None).await {
-            Ok(database) => Ok(Some(database)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.instance.engine().find_database(id).await
     }
 
     /// The key of the user that may do most, of equal ones the oldest.

@@ -12,10 +12,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::desk::Heard;
 use super::events::SyncEvent;
+use super::round::{Unsuccessful, play};
 use super::shared::Shared;
-use super::{news, others, pulse, talk};
-use crate::reconcile::{Outcome, Progress};
-use crate::schedule::{Behind, Done, Effect, End, Failure, Lane, Progress as Told, RoundId, Scope};
+use super::{news, others, pulse};
+use crate::reconcile::Outcome;
+use crate::schedule::{Done, Effect, End, Lane, RoundId};
 
 /// A peer that asks anew within this time has never ceased to watch.
 const BETWEEN_WATCHES: Duration = Duration::from_secs(2);
@@ -457,50 +458,4 @@ impl Driver {
             self.shared.tell(|schedule, now| schedule.watched_by(now, peer, Default::default()));
         }
     }
-}
-
-/// Why a round has come to nothing.
-struct Unsuccessful {
-    /// Whether the peer was reached, and has proven its key.
-    reached: bool,
-    error: Error,
-}
-
-impl Unsuccessful {
-    /// What has to wait: without a word from the peer, all of its lanes.
-    fn failure(&self) -> Failure {
-        match self.reached {
-            true => Failure::of(&self.error),
-            false => Failure::new(Scope::Peer, self.error.kind(), self.error.to_string()),
-        }
-    }
-}
-
-/// One round on a lane.
-#[tracing::instrument(level = "debug", name = "round", skip_all, fields(peer = %lane.peer, database = %lane.database))]
-async fn play(shared: Arc<Shared>, round: RoundId, lane: Lane, asked: bool) -> Result<Outcome, Unsuccessful> {
-    let pass = shared.served.enter(&lane.database);
-    if pass.is_none() && !asked {
-        let message = "nobody wishes this database synced any longer";
-        let error = Error::new(ErrorKind::Conflict, message).with("database", lane.database);
-        return Err(Unsuccessful { reached: true, error });
-    }
-    let link = shared.link(lane.peer).await.map_err(|error| Unsuccessful { reached: false, error })?;
-    let told = std::sync::Mutex::new(Progress::default());
-    let progress = |progress: Progress| {
-        let before = std::mem::replace(&mut *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner), progress);
-        let told = Told {
-            received: progress.received.saturating_sub(before.received),
-            sent: progress.sent.saturating_sub(before.sent),
-            behind: Some(Behind { here: progress.left, there: 0 }),
-        };
-        shared.tell(|schedule, now| schedule.progressed(now, round, told));
-        shared.tell_event(SyncEvent::Progressed { peer: lane.peer, database: lane.database, progress });
-    };
-    let result = talk::sync(&shared, &link, lane.database, &progress).await;
-    drop(pass);
-    result.map_err(|error| {
-        shared.note_broken(&link, &error);
-        Unsuccessful { reached: true, error }
-    })
 }

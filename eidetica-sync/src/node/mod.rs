@@ -13,6 +13,7 @@ mod links;
 mod news;
 mod others;
 mod pulse;
+mod round;
 mod served;
 mod shared;
 mod state;

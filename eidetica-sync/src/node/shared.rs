@@ -142,11 +142,7 @@ impl Shared {
 
     /// A database, if it is here.
     pub async fn here(&self, id: &Id) -> Result<Option<Database>> {
-        match self.engine.open_database(id, None).await {
-            Ok(database) => Ok(Some(database)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.engine.find_database(id).await
     }
 
     pub fn caller(&self) -> Caller<'_> {

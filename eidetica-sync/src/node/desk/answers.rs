@@ -296,11 +296,7 @@ impl Desk {
     }
 
     async fn here(&self, id: &Id) -> Result<Option<Database>> {
-        match self.parts.engine.open_database(id, None).await {
-            Ok(database) => Ok(Some(database)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.parts.engine.find_database(id).await
     }
 
     fn look(&self, peer: &PublicKey, tags: &[Tag]) -> Option<Vec<Named>> {
