@@ -243,7 +243,6 @@ impl Site {
                     if error.kind() != ErrorKind::Locked || Instant::now() >= deadline {
                         return Err(error);
                     }
-                    // Two processes that create the same store meet here, and SQLite does not wait by itself.
                     std::thread::sleep(Duration::from_millis(5));
                 }
             }
@@ -252,7 +251,11 @@ impl Site {
 
     fn found(&self, connection: &Connection) -> Result<Found> {
         let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let read = || Ok((number("application_id")?, number("user_version")?, number("schema_version")?));
+        let read = || {
+            // All three of one moment: another process may just be making the store, and half of its numbers are nobody's.
+            let _moment = connection.is_autocommit().then(|| connection.unchecked_transaction()).transpose()?;
+            Ok((number("application_id")?, number("user_version")?, number("schema_version")?))
+        };
         Ok(match read().map_err(|error| self.translate(error))? {
             (APPLICATION, FORMAT, _) => Found::Ours,
             (APPLICATION, version, _) if version > FORMAT => Found::Newer(version),

@@ -67,15 +67,7 @@ async fn commits_of_others_are_noticed_and_own_ones_are_not() {
 async fn handles_of_one_process_share_a_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("shared.db");
-    let mut opening = tokio::task::JoinSet::new();
-    for _ in 0..6 {
-        let path = path.clone();
-        opening.spawn(async move { Sqlite::open(path).await });
-    }
-    let mut stores = Vec::new();
-    while let Some(store) = opening.join_next().await {
-        stores.push(store.unwrap().unwrap());
-    }
+    let stores = open_at_once(&path).await;
     for store in &stores {
         increment(store).await.unwrap();
     }
@@ -88,6 +80,26 @@ async fn handles_of_one_process_share_a_file() {
         }
     }
     assert!(beside(&path).is_empty(), "the last one to close leaves one file: {:?}", beside(&path));
+}
+
+/// Whoever opens a store while another is making it finds nothing or all of it.
+#[tokio::test]
+async fn a_store_that_is_just_being_made_is_nobody_elses() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..60 {
+        for store in open_at_once(&directory.path().join(format!("{round}.db"))).await {
+            store.close().await.unwrap();
+        }
+    }
+}
+
+async fn open_at_once(path: &Path) -> Vec<Sqlite> {
+    let mut opening = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let path = path.to_owned();
+        opening.spawn(async move { Sqlite::open(path).await });
+    }
+    opening.join_all().await.into_iter().collect::<Result<_, _>>().unwrap()
 }
 
 /// Adds one, provided that nobody does so in between.
