@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use eidetica::auth::Permission;
 use eidetica::backend::database::Memory;
-use eidetica::store::DocStore;
-use eidetica::sync::transports::http::HttpTransport;
-use eidetica::sync::{Address, Syncer};
+use eidetica::store::{DocStore, SettingsStore};
+use eidetica::sync::transports::http::{HttpTransport, HttpTransportBuilder};
+use eidetica::sync::{Address, SyncOptions, Syncer};
 use eidetica::user::KeyId;
 use eidetica::{Database, Instance, Result, User};
 
@@ -25,11 +26,22 @@ impl Device {
     }
 
     pub async fn of(instance: Instance, name: &str, password: Option<&str>) -> Device {
-        instance.enable_sync().await.unwrap();
+        let http = HttpTransport::builder().bind("127.0.0.1:0");
+        Device::with(instance, name, password, http, SyncOptions::default()).await
+    }
+
+    pub async fn with(
+        instance: Instance,
+        name: &str,
+        password: Option<&str>,
+        http: HttpTransportBuilder,
+        options: SyncOptions,
+    ) -> Device {
+        instance.enable_sync_with(options).await.unwrap();
         let user = instance.login_user(name, password).await.unwrap();
         let key = user.get_default_key().unwrap();
         let sync = instance.sync().unwrap();
-        sync.register_transport("http", HttpTransport::builder().bind("127.0.0.1:0")).await.unwrap();
+        sync.register_transport("http", http).await.unwrap();
         Device { instance, user, key, sync }
     }
 
@@ -51,14 +63,26 @@ pub async fn get(database: &Database, key: &str) -> Option<String> {
     notes.get_string(key).await.ok()
 }
 
-/// Waits until this is so.
+/// Waits until this is so, for half a minute.
 pub async fn until<F: Future<Output = bool>>(what: &str, so: impl Fn() -> F) {
+    until_within(Duration::from_secs(30), what, so).await;
+}
+
+pub async fn until_within<F: Future<Output = bool>>(time: Duration, what: &str, so: impl Fn() -> F) {
     let wait = async {
         while !so().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    if tokio::time::timeout(Duration::from_secs(30), wait).await.is_err() {
-        panic!("after half a minute still not: {what}");
+    if tokio::time::timeout(time, wait).await.is_err() {
+        panic!("after {time:?} still not: {what}");
     }
+}
+
+/// Lets another device's user into a database of the user of this one, as a writer.
+pub async fn let_in(database: &Database, key: &KeyId) {
+    let transaction = database.new_transaction().await.unwrap();
+    let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
+    settings.set_auth_key(key, Permission::Write, 0).await.unwrap();
+    transaction.commit().await.unwrap();
 }

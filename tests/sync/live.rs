@@ -14,10 +14,7 @@ use super::kit::*;
 async fn share(anna: &mut Device, ben: &mut Device) -> (Database, Database) {
     let database = anna.user.create_database(Doc::new(), &anna.key).await.unwrap();
     let id = *database.root_id();
-    let settings = database.new_transaction().await.unwrap();
-    let store = settings.get_store::<eidetica::store::SettingsStore>("_settings").await.unwrap();
-    store.set_auth_key(&ben.key, eidetica::auth::Permission::Write, 0).await.unwrap();
-    settings.commit().await.unwrap();
+    let_in(&database, &ben.key).await;
     let sync_settings = SyncSettings::default();
     ben.user.track_database(TrackedDatabase { database_id: id, key_id: ben.key, sync_settings }).await.unwrap();
     let address = anna.listen().await;
