@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::transports::Transports;
 use crate::access::Claim;
+use crate::bell::Bell;
 use crate::message::{Reply, Request, Tag, TagKey};
 use crate::session::{CloseReason, Identity, Offer, SessionChannel, SessionLimits};
 
@@ -33,6 +34,8 @@ pub(crate) struct Link {
     pub max_request: usize,
     /// The databases that it serves to this device, with the claims that it has shown for each.
     served: Mutex<BTreeMap<Id, Vec<Claim>>>,
+    /// Rings when it was forgotten because it is broken.
+    broken: Bell,
 }
 
 /// All links.
@@ -101,8 +104,9 @@ impl Links {
         Ok(link)
     }
 
-    /// Forgets a link that is broken.
+    /// Forgets a link that is broken, and tells those who wait for something on it.
     pub fn forget(&self, link: &Arc<Link>) {
+        link.broken.ring();
         let mut links = self.by_peer();
         let is_it = |cell: &Arc<OnceCell<Arc<Link>>>| cell.get().is_some_and(|other| Arc::ptr_eq(other, link));
         if links.get(&link.peer).is_some_and(is_it) {
@@ -149,6 +153,7 @@ impl Caller<'_> {
             tags,
             max_request: agreed.max_whole,
             served: Mutex::default(),
+            broken: Bell::default(),
         })
     }
 }
@@ -164,6 +169,11 @@ impl Link {
     pub async fn ask(&self, request: &Request, timeout: Duration) -> Result<Reply> {
         let answer = self.channel.request(request.to_bytes(), CallOptions::timeout(timeout)).await?;
         Reply::parse(&answer).ok_or_else(|| self.misspoken())
+    }
+
+    /// Returns when it was found to be broken, by whomever.
+    pub async fn broken(&self) {
+        self.broken.after(0).await;
     }
 
     /// What an answer is that has nothing to do with the question.

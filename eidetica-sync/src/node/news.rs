@@ -63,7 +63,12 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
         by_tag.insert(database, *id);
     }
     let request = Request::Watch { millis: LONGEST.as_millis() as u32, databases: held };
-    let result = link.ask(&request, LONGEST + ANSWER).await;
+    let result = tokio::select! {
+        biased;
+        result = link.ask(&request, LONGEST + ANSWER) => result,
+        // What has failed for others will hardly bring an answer: that of a request which was lost would be waited for long.
+        () = link.broken() => return Ok(false),
+    };
     let reply = result.inspect_err(|error| shared.note_broken(&link, error))?;
     let changed = match reply {
         Reply::Introduce => return introduce(shared, &link, databases, Vec::new()).await.map(|()| false),

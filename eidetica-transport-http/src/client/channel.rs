@@ -48,7 +48,11 @@ impl HttpChannel {
     /// Runs a call until its deadline, or until the transport is closed.
     async fn within<T>(&self, options: CallOptions, call: impl Future<Output = Result<T>>) -> Result<T> {
         let mut end = self.closed.clone();
-        let late = |_| Error::new(ErrorKind::Timeout, "no answer in time").with("address", &self.line.endpoint);
+        let late = |_| {
+            // What swallowed this may have swallowed part of what the others carried.
+            self.line.close_waiting();
+            Error::new(ErrorKind::Timeout, "no answer in time").with("address", &self.line.endpoint)
+        };
         tokio::select! {
             biased;
             _ = end.wait_for(|closed| *closed) => Err(closed()),

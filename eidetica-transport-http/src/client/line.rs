@@ -116,6 +116,11 @@ impl Line {
         }
     }
 
+    /// Closes the connections that wait: the next request makes one.
+    pub(crate) fn close_waiting(&self) {
+        self.idle().waiting.clear();
+    }
+
     pub(crate) fn close(&self) {
         let mut idle = self.idle();
         idle.closed = true;
