@@ -39,6 +39,8 @@ pub(crate) enum Request {
     /// The root entry of a database that the answerer wants and lacks: a reply of [`reconcile`](crate::reconcile) that
     /// holds it.
     Offer { database: Tag, root: Bytes },
+    /// Nobody where the caller is wants these synced any longer: nothing more of them is to be sent there.
+    Ended(Vec<Tag>),
 }
 
 /// What an answerer says.
@@ -60,7 +62,7 @@ pub(crate) enum Reply {
     Databases(Vec<(Id, String)>),
     /// The database is wanted, and nothing of it is here: offer it.
     Lacking,
-    /// The offer was taken.
+    /// The offer was taken, or the end taken note of.
     Taken,
 }
 
@@ -94,6 +96,7 @@ mod kind {
     pub const INTRODUCE_FIRST: u8 = 0x06;
     pub const OFFER: u8 = 0x07;
     pub const LACKING: u8 = 0x08;
+    pub const ENDED: u8 = 0x09;
 }
 
 impl Request {
@@ -123,6 +126,10 @@ impl Request {
                 out.put_u8(kind::OFFER);
                 out.put_slice(&database.0);
                 out.put_slice(root);
+            }
+            Request::Ended(databases) => {
+                out.put_u8(kind::ENDED);
+                databases.iter().for_each(|database| out.put_slice(&database.0));
             }
         }
         out.freeze()

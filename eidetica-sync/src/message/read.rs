@@ -28,6 +28,7 @@ impl Request {
                 let database = Tag(fields.array()?);
                 return Some(Request::Offer { database, root: bytes.slice_ref(fields.rest()) });
             }
+            kind::ENDED => Request::Ended(all(&mut fields, MAX_DATABASES, |fields| Some(Tag(fields.array()?)))?),
             _ => return None,
         };
         fields.is_empty().then_some(request)

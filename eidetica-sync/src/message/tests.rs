@@ -44,6 +44,7 @@ fn request() -> impl Strategy<Value = Request> {
         body().prop_map(Request::Access),
         Just(Request::Discover),
         (tag(), body()).prop_map(|(database, root)| Request::Offer { database, root }),
+        vec(tag(), 0..5).prop_map(Request::Ended),
     ]
 }
 
@@ -151,6 +152,7 @@ mod vectors {
             ("request: access, body \"body\"", hex(&Request::Access(Bytes::from_static(b"body")).to_bytes())),
             ("request: discover", hex(&Request::Discover.to_bytes())),
             ("request: offer, root \"root\"", hex(&offer.to_bytes())),
+            ("request: ended", hex(&Request::Ended(vec![database_tag]).to_bytes())),
             ("reply: lacking", hex(&Reply::Lacking.to_bytes())),
             ("reply: taken", hex(&Reply::Taken.to_bytes())),
             ("reply: not served", hex(&Reply::NotServed.to_bytes())),

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::transports::Transports;
 use crate::access::Claim;
 use crate::bell::Bell;
-use crate::message::{Reply, Request, Tag, TagKey};
+use crate::message::{MAX_DATABASES, Reply, Request, Tag, TagKey};
 use crate::session::{CloseReason, Identity, Offer, SessionChannel, SessionLimits};
 
 /// The version of the messages that this program speaks.
@@ -128,6 +128,32 @@ impl Links {
             closing.spawn(async move { link.channel.close(CloseReason::Done, CallOptions::timeout(within)).await });
         }
         while closing.join_next().await.is_some() {}
+    }
+
+    /// Tells the peers that have been given these databases that nobody here wants them any longer, as far as that can be
+    /// done within this time: until they know, they would send what is new.
+    pub async fn end(&self, ended: &[Id], within: Duration) {
+        let mut telling = tokio::task::JoinSet::new();
+        for link in self.open_links() {
+            let shared: Vec<Tag> = {
+                let served = link.served_map();
+                ended.iter().filter(|id| served.contains_key(id)).map(|id| link.tag(id)).collect()
+            };
+            link.note_served(ended, BTreeMap::new());
+            for databases in shared.chunks(MAX_DATABASES) {
+                let (link, request) = (link.clone(), Request::Ended(databases.to_vec()));
+                telling.spawn(async move { link.ask(&request, within).await });
+            }
+        }
+        while telling.join_next().await.is_some() {}
+    }
+
+    /// A peer wants these no longer: before the next round it is asked anew.
+    pub fn ended(&self, peer: &PublicKey, databases: &[Id]) {
+        let link = self.by_peer().get(peer).and_then(|cell| cell.get().cloned());
+        if let Some(link) = link {
+            link.note_served(databases, BTreeMap::new());
+        }
     }
 
     fn open_links(&self) -> Vec<Arc<Link>> {

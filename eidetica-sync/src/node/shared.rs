@@ -24,6 +24,9 @@ use crate::reconcile::Outcome;
 use crate::schedule::{Lane, RoundId, Schedule, Wish};
 use crate::session::{Identity, SessionLimits};
 
+/// How long peers may take to hear that a database is not wanted any longer.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// What sync asks of whoever embeds it: what is wished for databases.
 #[async_trait]
 pub trait Host: Send + Sync + 'static {
@@ -42,7 +45,7 @@ pub(crate) struct Shared {
     pub transports: Arc<Transports>,
     pub served: Arc<Served>,
     pub steps: Arc<Steps>,
-    pub links: Links,
+    pub links: Arc<Links>,
     pub desk: Arc<Desk>,
     pub peers: Peers,
     pub frontiers: Frontiers,
@@ -85,6 +88,7 @@ impl Shared {
         let grants = Grants::new(engine.clone(), identity.device());
         let book = Book::open(engine.clone(), identity.device(), BookLimits::default()).await?;
         let frontiers = Frontiers::new(engine.clone());
+        let links = Arc::<Links>::default();
         let peers = Peers::new(engine.clone(), PeerLimits::default());
         let parts = Parts {
             book: book.clone(),
@@ -95,6 +99,7 @@ impl Shared {
             served: served.clone(),
             transports: Arc::downgrade(&transports),
             steps: steps.clone(),
+            links: links.clone(),
             grants: grants.clone(),
             heard: tell,
         };
@@ -111,7 +116,7 @@ impl Shared {
             transports,
             served,
             steps,
-            links: Links::default(),
+            links,
             grants,
             events: broadcast::Sender::new(1024),
             poke: Notify::new(),
@@ -252,6 +257,15 @@ impl Shared {
 
     /// Reads what is wished, and goes by it. When it returns, nothing is under way of what nobody wishes any longer.
     pub async fn reload_wishes(&self) -> Result<()> {
+        let ended = self.take_wishes().await?;
+        if !ended.is_empty() {
+            self.links.end(&ended, FAREWELL).await;
+        }
+        Ok(())
+    }
+
+    /// Takes over what is wished now; returns what is not wished any longer, of which nothing is under way then.
+    async fn take_wishes(&self) -> Result<Vec<Id>> {
         let _turn = self.reloading.lock().await;
         let wishes = self.host.wishes().await?;
         let before = self.served.all();
@@ -270,7 +284,7 @@ impl Shared {
         self.fail_waits(|lane| ended.contains(&lane.database));
         self.served.set(&wishes).await;
         self.poke.notify_one();
-        Ok(())
+        Ok(ended)
     }
 
     /// A round on a lane that begins after this call: its outcome. Errors: `NotFound` if the peer cannot be dialled; those

@@ -38,9 +38,8 @@ fn grants_are_enough_after_a_restart_and_an_end_is_an_end() {
         // Ben alone ends it: he neither asks nor answers, whatever Anna has to tell; of her entries not one leaves.
         ben.untrack(ended).await;
         anna.untrack(stays).await;
-        tokio::time::sleep(MINUTE).await;
-        let large = "x".repeat(50_000);
         world.network.reset_traffic();
+        let large = "x".repeat(50_000);
         let before = anna.open(&ended).await.entry_count().await.unwrap();
         set(&anna.open(&ended).await, "more", &large).await;
         set(&ben.open(&ended).await, "more", &large).await;

@@ -66,6 +66,7 @@ impl Desk {
             Request::Access(body) => self.access(peer, caller, &body).await,
             Request::Discover => self.discover(peer).await,
             Request::Offer { database, root } => self.offered(peer, database, root).await,
+            Request::Ended(databases) => Ok(self.ended(peer, &databases).into()),
         }
     }
 
@@ -177,6 +178,14 @@ impl Desk {
         Ok(Answer { reply: Reply::Taken, passes: vec![pass] })
     }
 
+    /// Takes note of what a caller does not want any longer.
+    fn ended(&self, peer: PublicKey, databases: &[Tag]) -> Reply {
+        let Some(looked) = self.look(&peer, databases) else { return Reply::Introduce };
+        let ended: Vec<Id> = looked.into_iter().flatten().map(|(id, _)| id).collect();
+        self.parts.links.ended(&peer, &ended);
+        Reply::Taken
+    }
+
     /// A pass to a database that is wanted here and of which nothing is here, if it is to be synced with this caller, who acts
     /// for a user. Whether that user may read it cannot be judged, since there are no settings.
     async fn lacks(&self, id: &Id, shown: &Shown) -> Result<Option<Pass>> {
@@ -205,6 +214,11 @@ impl Desk {
             let seen = news.rings();
             let Some(looked) = self.look(&peer, &tags) else { return Ok(Reply::Introduce.into()) };
             let named: Vec<Id> = looked.iter().flatten().map(|(id, _)| *id).collect();
+            if told.iter().flatten().any(|before| !named.contains(before)) {
+                // One is not served any longer. The caller, which hears what is served when it introduces itself, must not go on
+                // sending it.
+                return Ok(Reply::Introduce.into());
+            }
             if told.as_ref() != Some(&named) {
                 self.hear(Heard::Waits { peer, databases: named.clone() }).await;
                 told = Some(named);

@@ -15,7 +15,7 @@ use eidetica_core::{Engine, Id};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
-use super::links::VERSION;
+use super::links::{Links, VERSION};
 use super::served::Served;
 use super::steps::Steps;
 use super::transports::Transports;
@@ -52,6 +52,7 @@ pub(crate) struct Parts {
     /// A transport holds the desk as its service, so the desk does not hold the transport.
     pub transports: Weak<Transports>,
     pub steps: Arc<Steps>,
+    pub links: Arc<Links>,
     pub grants: Grants,
     pub book: Book,
     pub peers: Peers,
