@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use eidetica::sync::Address;
+use eidetica_sync::sim::Dice;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,7 +45,7 @@ pub struct Proxy {
 #[derive(Clone)]
 struct Rules {
     treatment: watch::Receiver<Treatment>,
-    dice: Arc<Mutex<u64>>,
+    dice: Arc<Mutex<Dice>>,
     passed: Arc<AtomicU64>,
     hurt: Arc<AtomicU64>,
 }
@@ -56,7 +57,7 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let (treatment, treatments) = watch::channel(Treatment::Pass);
         let (passed, hurt) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-        let dice = Arc::new(Mutex::new(seed | 1));
+        let dice = Arc::new(Mutex::new(Dice::new(seed)));
         let rules = Rules { treatment: treatments, dice, passed: passed.clone(), hurt: hurt.clone() };
         let accepting = tokio::spawn(async move {
             // Ends all connections when it is dropped.
@@ -181,13 +182,8 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut rules: Rules
 }
 
 impl Rules {
-    /// A number below `sides`, from the seed (splitmix64).
-    fn dice(&self, sides: u64) -> u64 {
-        let mut state = self.dice.lock().unwrap();
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = *state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides.max(1)
+    /// A number below the end, from the seed.
+    fn dice(&self, end: u64) -> u64 {
+        self.dice.lock().unwrap().below(end)
     }
 }

@@ -14,7 +14,7 @@ use super::desk::Heard;
 use super::events::SyncEvent;
 use super::round::{Unsuccessful, play};
 use super::shared::Shared;
-use super::{news, others, pulse};
+use super::{farewells, news, others, pulse};
 use crate::reconcile::Outcome;
 use crate::schedule::{Done, Effect, End, Lane, RoundId};
 
@@ -69,6 +69,7 @@ pub(crate) async fn run(
 ) {
     let mut wishes = JoinSet::new();
     wishes.spawn(follow_wishes(shared.clone(), changed));
+    wishes.spawn(farewells::say(shared.clone()));
     wishes.spawn(others::follow(shared.clone()));
     // In a task of its own, so that a defect does not leave servers behind, and callers who wait for ever.
     let mut turns = JoinSet::new();

@@ -131,7 +131,7 @@ impl Links {
     }
 
     /// Tells the peers that have been given these databases that nobody here wants them any longer, as far as that can be
-    /// done within this time: until they know, they would send what is new.
+    /// done within this time.
     pub async fn end(&self, ended: &[Id], within: Duration) {
         let mut telling = tokio::task::JoinSet::new();
         for link in self.open_links() {

@@ -8,6 +8,7 @@
 mod desk;
 mod driver;
 mod events;
+mod farewells;
 mod handle;
 mod links;
 mod news;

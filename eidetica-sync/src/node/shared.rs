@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::desk::{Desk, Heard, Parts};
 use super::events::SyncEvent;
+use super::farewells::Farewells;
 use super::links::{Caller, Link, Links};
 use super::others::Seen;
 use super::served::Served;
@@ -23,9 +24,6 @@ use crate::peers::{Contact, Frontiers, PeerLimits, Peers};
 use crate::reconcile::Outcome;
 use crate::schedule::{Lane, RoundId, Schedule, Wish};
 use crate::session::{Identity, SessionLimits};
-
-/// How long peers may take to hear that a database is not wanted any longer.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What sync asks of whoever embeds it: what is wished for databases.
 #[async_trait]
@@ -46,6 +44,7 @@ pub(crate) struct Shared {
     pub served: Arc<Served>,
     pub steps: Arc<Steps>,
     pub links: Arc<Links>,
+    pub farewells: Farewells,
     pub desk: Arc<Desk>,
     pub peers: Peers,
     pub frontiers: Frontiers,
@@ -99,7 +98,7 @@ impl Shared {
             served: served.clone(),
             transports: Arc::downgrade(&transports),
             steps: steps.clone(),
-            links: links.clone(),
+            links: Arc::downgrade(&links),
             grants: grants.clone(),
             heard: tell,
         };
@@ -117,6 +116,7 @@ impl Shared {
             served,
             steps,
             links,
+            farewells: Farewells::default(),
             grants,
             events: broadcast::Sender::new(1024),
             poke: Notify::new(),
@@ -255,17 +255,9 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads what is wished, and goes by it. When it returns, nothing is under way of what nobody wishes any longer.
+    /// Reads what is wished, and goes by it. When it returns, nothing is under way of what nobody wishes any longer, and peers
+    /// are about to be told.
     pub async fn reload_wishes(&self) -> Result<()> {
-        let ended = self.take_wishes().await?;
-        if !ended.is_empty() {
-            self.links.end(&ended, FAREWELL).await;
-        }
-        Ok(())
-    }
-
-    /// Takes over what is wished now; returns what is not wished any longer, of which nothing is under way then.
-    async fn take_wishes(&self) -> Result<Vec<Id>> {
         let _turn = self.reloading.lock().await;
         let wishes = self.host.wishes().await?;
         let before = self.served.all();
@@ -283,8 +275,9 @@ impl Shared {
         });
         self.fail_waits(|lane| ended.contains(&lane.database));
         self.served.set(&wishes).await;
+        self.farewells.add(ended);
         self.poke.notify_one();
-        Ok(ended)
+        Ok(())
     }
 
     /// A round on a lane that begins after this call: its outcome. Errors: `NotFound` if the peer cannot be dialled; those

@@ -293,9 +293,12 @@ impl Syncer {
         first.map_or(Ok(()), |error: Error| Err(error.with("databases", failed)))
     }
 
-    /// Makes wishes that have just changed count: on return, nothing is under way of what nobody wishes any longer.
+    /// Makes wishes that have just changed count: on return, nothing is under way of what nobody wishes any longer, and the
+    /// peers that can be reached within a second or two have been told.
     pub async fn settle_wishes(&self) -> Result<()> {
-        self.shared.reload_wishes().await
+        self.shared.reload_wishes().await?;
+        self.shared.farewells.said().await;
+        Ok(())
     }
 
     /// Makes what other processes have changed in the same store count at once: wishes, databases, peers and relationships.

@@ -39,7 +39,7 @@ fn grants_are_enough_after_a_restart_and_an_end_is_an_end() {
         ben.untrack(ended).await;
         anna.untrack(stays).await;
         world.network.reset_traffic();
-        let large = "x".repeat(50_000);
+        let large = noise(&mut world.dice("value"), 50_000);
         let before = anna.open(&ended).await.entry_count().await.unwrap();
         set(&anna.open(&ended).await, "more", &large).await;
         set(&ben.open(&ended).await, "more", &large).await;
@@ -70,6 +70,45 @@ fn grants_are_enough_after_a_restart_and_an_end_is_an_end() {
         ben.track(stays, Wish::live()).await;
         come_in_step(&[&anna, &ben], &stays, MINUTE).await;
     });
+}
+
+/// So many characters that compress to their half at best: on the line they show.
+fn noise(dice: &mut sim::Dice, length: usize) -> String {
+    (0..length / 16).map(|_| format!("{:016x}", dice.number())).collect()
+}
+
+/// Whoever goes on sending, live or at intervals, hears of an end before it is one: not one new entry is on the line after.
+#[test]
+fn after_an_end_nothing_is_sent_in_vain() {
+    for (seed, wish) in [(5, Wish::live()), (6, Wish::every(Duration::from_secs(2)))] {
+        sim::run(seed, async move |world| {
+            let (anna, ben) = (Node::start(&world, "anna").await, Node::start(&world, "ben").await);
+            let id = *anna.create(&[ben.user.public()]).await.root_id();
+            anna.track(id, wish).await;
+            ben.track(id, Wish::live()).await;
+            ben.know(&anna, id).await;
+            anna.know(&ben, id).await;
+            // Small enough for a first message.
+            let mut dice = world.dice("values");
+            let mut write = async |node: &Node| {
+                set(&node.open(&id).await, "key", &noise(&mut dice, 4_000)).await;
+            };
+            come_in_step(&[&anna, &ben], &id, MINUTE).await;
+            world.network.reset_traffic();
+            write(&anna).await;
+            come_in_step(&[&anna, &ben], &id, MINUTE).await;
+            let to = world.network.traffic("anna", "ben").bytes + world.network.traffic("ben", "anna").bytes;
+            assert!(to > 2_000, "{to}");
+            // By then each has begun rounds of its own, and knows what the other has: what is new goes with the first message.
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            ben.untrack(id).await;
+            world.network.reset_traffic();
+            write(&anna).await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let (to, from) = (world.network.traffic("anna", "ben"), world.network.traffic("ben", "anna"));
+            assert!(to.bytes < 1_500 && from.bytes < 1_500, "{to:?} {from:?}");
+        });
+    }
 }
 
 /// The end of one wish changes nothing on the line but for that database: the same world, in which the database was never

@@ -182,7 +182,9 @@ impl Desk {
     fn ended(&self, peer: PublicKey, databases: &[Tag]) -> Reply {
         let Some(looked) = self.look(&peer, databases) else { return Reply::Introduce };
         let ended: Vec<Id> = looked.into_iter().flatten().map(|(id, _)| id).collect();
-        self.parts.links.ended(&peer, &ended);
+        if let Some(links) = self.parts.links.upgrade() {
+            links.ended(&peer, &ended);
+        }
         Reply::Taken
     }
 

@@ -51,8 +51,9 @@ pub(crate) struct Parts {
     pub served: Arc<Served>,
     /// A transport holds the desk as its service, so the desk does not hold the transport.
     pub transports: Weak<Transports>,
+    /// A channel of a link may lead back to the desk.
+    pub links: Weak<Links>,
     pub steps: Arc<Steps>,
-    pub links: Arc<Links>,
     pub grants: Grants,
     pub book: Book,
     pub peers: Peers,
