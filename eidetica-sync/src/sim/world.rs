@@ -124,12 +124,15 @@ fn repeat(seed: u64) -> String {
     format!("EIDETICA_SEED={seed}")
 }
 
-/// The seeds that a test runs: those from 1 to `count`, times `EIDETICA_CASES` if that is set; or the one in
-/// `EIDETICA_SEED`.
+/// The seeds that a test runs: those from 1 to `count`, times `EIDETICA_CASES` if that is set, or as many from
+/// `EIDETICA_FIRST` on, so that a long proof can be run in parts; or the one in `EIDETICA_SEED`.
 pub fn seeds(count: u64) -> RangeInclusive<u64> {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
     match number("EIDETICA_SEED") {
         Some(seed) => seed..=seed,
-        None => 1..=count.saturating_mul(number("EIDETICA_CASES").unwrap_or(1).max(1)),
+        None => {
+            let first = number("EIDETICA_FIRST").unwrap_or(1).max(1);
+            first..=(first - 1).saturating_add(count.saturating_mul(number("EIDETICA_CASES").unwrap_or(1).max(1)))
+        }
     }
 }
