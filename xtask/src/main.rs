@@ -16,7 +16,7 @@ struct Step {
     tests: bool,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 7] = [
     Step {
         name: "properties",
         about: "random histories against the oracle, 100,000 for each property",
@@ -36,13 +36,6 @@ const STEPS: [Step; 8] = [
         about: "the resident memory of a process that opens and reads a long history",
         cargo: "test --release --package eidetica --test main -- local::growth::memory --nocapture",
         variables: &[("EIDETICA_GROWTH", "1000000")],
-        tests: true,
-    },
-    Step {
-        name: "ladder",
-        about: "what two peers lack, counted in bytes and round trips on histories of 100,000 entries",
-        cargo: "test --release --package eidetica-sync --test main -- reconcile:: --nocapture",
-        variables: &[("EIDETICA_LARGE", "1")],
         tests: true,
     },
     Step {

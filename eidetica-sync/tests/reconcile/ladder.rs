@@ -1,18 +1,14 @@
 //! Each rung of the ladder, counted in bytes and round trips, which must not grow with the history.
 //!
-//! Histories of 1,000 and 10,000 entries; with `EIDETICA_LARGE=1` also of 100,000.
+//! On histories of 1,000, 10,000 and 100,000 entries.
 
 use eidetica_core::entry::VerifiedEntry;
 use eidetica_core::store::DocStore;
 use eidetica_core::{Database, Durability, Engine, Id, Memory};
 use eidetica_sync::reconcile::{Ask, Finding, Options, Reply, Request, Width, exchange, fetch_root};
 
+use super::grown::{Grown, SIZES, grown};
 use super::kit::*;
-
-fn sizes() -> Vec<usize> {
-    let large = std::env::var_os("EIDETICA_LARGE").is_some();
-    [1_000, 10_000].into_iter().chain(large.then_some(100_000)).collect()
-}
 
 async fn commit(db: &Database, key: &str) -> Id {
     let transaction = db.new_transaction().await.unwrap();
@@ -40,11 +36,10 @@ fn within(crossed: &Crossed, round_trips: usize, beside: usize) {
 
 #[tokio::test]
 async fn nothing_and_little_is_new() {
-    let forge = Forge::new(1);
-    let all = forge.chain(&forge.root, sizes().into_iter().max().unwrap(), "a");
-    for n in sizes() {
-        let (one, other) = (forge.peer(&[&all[..n]]).await, forge.peer(&[&all[..n]]).await);
-        let both = vec![all[n - 1].id()];
+    let grown = grown().await;
+    for n in SIZES {
+        let (one, other) = (grown.peer(n, &[]).await, grown.peer(n, &[]).await);
+        let both = vec![grown.chain[n - 1].id()];
         for remembered in [None, Some(both.clone())] {
             let (outcome, crossed) = sync(&one, &other, &Options { remembered, ..Options::default() }).await;
             assert_eq!((outcome.sent, outcome.received, &outcome.frontier), (0, 0, &both));
@@ -110,13 +105,8 @@ enum Shape {
     MergedScattered,
 }
 
-fn new_entries(
-    forge: &Forge,
-    common: &[VerifiedEntry],
-    shape: Shape,
-    name: &str,
-    dice: &mut Dice,
-) -> Vec<VerifiedEntry> {
+fn new_entries(grown: &Grown, n: usize, shape: Shape, name: &str, dice: &mut Dice) -> Vec<VerifiedEntry> {
+    let (forge, common) = (&grown.forge, &grown.chain[..n]);
     let top = common.last().unwrap();
     let mut new = match shape {
         Shape::Branch | Shape::MergedBranch => forge.chain(&common[dice.below(common.len() / 2)], 99, name),
@@ -142,17 +132,13 @@ fn new_entries(
 /// The difference lies at old heights, and nothing is remembered.
 #[tokio::test]
 async fn a_hundred_on_each_side() {
-    let forge = Forge::new(1);
-    let all = forge.chain(&forge.root, sizes().into_iter().max().unwrap(), "a");
-    for n in sizes() {
-        let common = &all[..n];
+    let grown = grown().await;
+    for n in SIZES {
         for shape in [Shape::Branch, Shape::MergedBranch, Shape::Scattered, Shape::MergedScattered] {
             let mut dice = Dice(n as u64);
-            let (left, right) = (
-                new_entries(&forge, common, shape, "l", &mut dice),
-                new_entries(&forge, common, shape, "r", &mut dice),
-            );
-            let (one, other) = (forge.peer(&[common, &left]).await, forge.peer(&[common, &right]).await);
+            let (left, right) =
+                (new_entries(grown, n, shape, "l", &mut dice), new_entries(grown, n, shape, "r", &mut dice));
+            let (one, other) = (grown.peer(n, &left).await, grown.peer(n, &right).await);
             println!("{n} {shape:?}");
             let (outcome, crossed) = sync(&one, &other, &Options::default()).await;
             assert_eq!((outcome.sent, outcome.received), (left.len() as u64, right.len() as u64));
@@ -165,17 +151,13 @@ async fn a_hundred_on_each_side() {
 /// The same where lists may not be used: ranges are compared down to single entries.
 #[tokio::test]
 async fn a_hundred_on_each_side_by_ranges() {
-    let forge = Forge::new(1);
-    let all = forge.chain(&forge.root, sizes().into_iter().max().unwrap(), "a");
-    for n in sizes() {
-        let common = &all[..n];
+    let grown = grown().await;
+    for n in SIZES {
         for shape in [Shape::MergedBranch, Shape::MergedScattered] {
             let mut dice = Dice(n as u64);
-            let (left, right) = (
-                new_entries(&forge, common, shape, "l", &mut dice),
-                new_entries(&forge, common, shape, "r", &mut dice),
-            );
-            let (one, other) = (forge.peer(&[common, &left]).await, forge.peer(&[common, &right]).await);
+            let (left, right) =
+                (new_entries(grown, n, shape, "l", &mut dice), new_entries(grown, n, shape, "r", &mut dice));
+            let (one, other) = (grown.peer(n, &left).await, grown.peer(n, &right).await);
             println!("{n} {shape:?}");
             let (outcome, crossed) = sync(&one, &other, &Options { list: 0, ..Options::default() }).await;
             assert_eq!((outcome.sent, outcome.received), (left.len() as u64, right.len() as u64));
@@ -197,37 +179,39 @@ fn compressed(entries: &[VerifiedEntry]) -> usize {
     zstd::bulk::compress(&all, 3).unwrap().len()
 }
 
-/// Far behind, in both directions, and an empty peer that has only heard of the database.
+/// Ten thousand behind, in both directions, and an empty peer that has only heard of the database.
 #[tokio::test]
 async fn far_behind() {
-    let forge = Forge::new(1);
-    let chain = forge.chain(&forge.root, 11_000, "a");
-    let ahead = forge.peer(&[&chain]).await;
-    let limit = compressed(&chain[1000..]) * 13 / 10;
-    let behind = forge.peer(&[&chain[..1000]]).await;
-    let (outcome, crossed) = sync(&behind, &ahead, &Options::default()).await;
-    assert_eq!(outcome.received, 10_000);
-    within(&crossed, 8, 2_000);
-    assert!(crossed.bytes() <= limit, "{} bytes, at most {limit}", crossed.bytes());
-    assert_same(&behind, &ahead).await;
+    let grown = grown().await;
+    for (few, n) in [(1_000, 11_000), (90_000, 100_000)] {
+        let ahead = grown.peer(n, &[]).await;
+        let limit = compressed(&grown.chain[few..n]) * 13 / 10;
+        let behind = grown.peer(few, &[]).await;
+        let (outcome, crossed) = sync(&behind, &ahead, &Options::default()).await;
+        assert_eq!(outcome.received, 10_000);
+        within(&crossed, 3, 600);
+        assert!(crossed.bytes() <= limit, "{} bytes, at most {limit}", crossed.bytes());
+        assert_same(&behind, &ahead).await;
 
-    let behind = forge.peer(&[&chain[..1000]]).await;
-    let (outcome, crossed) = sync(&ahead, &behind, &Options::default()).await;
-    assert_eq!(outcome.sent, 10_000);
-    within(&crossed, 8, 2_000);
-    assert!(crossed.bytes() <= limit, "{} bytes, at most {limit}", crossed.bytes());
+        let behind = grown.peer(few, &[]).await;
+        let (outcome, crossed) = sync(&ahead, &behind, &Options::default()).await;
+        assert_eq!(outcome.sent, 10_000);
+        within(&crossed, 4, 600);
+        assert!(crossed.bytes() <= limit, "{} bytes, at most {limit}", crossed.bytes());
 
-    let engine = Engine::open(Box::new(Memory::new()), Default::default()).await.unwrap();
-    let nobody = forge.peer(&[]).await;
-    let wire = Wire::new(&nobody, &ahead);
-    let root = fetch_root(&forge.root.id(), &wire).await.unwrap();
-    assert!(fetch_root(&chain[0].id(), &wire).await.is_err());
-    let empty = engine.adopt_database(root, None).await.unwrap();
-    let (outcome, crossed) = sync(&empty, &ahead, &Options::default()).await;
-    assert_eq!(outcome.received, 11_000);
-    within(&crossed, 9, 2_000);
-    assert!(crossed.bytes() <= compressed(&chain) * 13 / 10);
-    assert_same(&empty, &ahead).await;
+        let engine = Engine::open(Box::new(Memory::new()), Default::default()).await.unwrap();
+        let nobody = grown.forge.peer(&[]).await;
+        let wire = Wire::new(&nobody, &ahead);
+        let root = fetch_root(&grown.forge.root.id(), &wire).await.unwrap();
+        assert!(fetch_root(&grown.chain[0].id(), &wire).await.is_err());
+        let empty = engine.adopt_database(root, None).await.unwrap();
+        let (outcome, crossed) = sync(&empty, &ahead, &Options::default()).await;
+        assert_eq!(outcome.received, n as u64);
+        // Pages of about 3,700 entries, and some bytes about each of them.
+        within(&crossed, 1 + n / 3_500, 600 + n / 30);
+        assert!(crossed.bytes() <= compressed(&grown.chain[..n]) * 13 / 10);
+        assert_same(&empty, &ahead).await;
+    }
 }
 
 /// One has very much, the other a little that the first lacks: the little is named, whichever side asks.

@@ -2,6 +2,7 @@
 
 mod cut;
 mod garbage;
+mod grown;
 mod hostile;
 mod kit;
 mod ladder;
