@@ -90,7 +90,8 @@ async fn show(session: &Session, status: &Json, output: &mut Output) -> Result<(
         } else if let Some(ago) = one["last_success_seconds"].as_f64() {
             more = format!("compared {ago:.0} s ago");
         }
-        lines.push(vec![database, text("peer"), state, number("received"), number("sent"), number("behind"), more]);
+        let counts = ["received", "sent", "behind", "peer_behind"].map(number);
+        lines.push([database, text("peer"), state].into_iter().chain(counts).chain([more]).collect::<Vec<_>>());
     }
     for one in status["asked"].as_array().into_iter().flatten() {
         let text = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
@@ -101,12 +102,15 @@ async fn show(session: &Session, status: &Json, output: &mut Output) -> Result<(
         };
         let database = known(&named, &one["database"]).map_or_else(|| text("database"), |named| named.name.clone());
         lines.push(vec![database, text("to"), state.to_owned()]);
-        lines.last_mut().into_iter().for_each(|line| line.resize(7, String::new()));
+        lines.last_mut().into_iter().for_each(|line| line.resize(8, String::new()));
     }
     if lines.is_empty() {
         return output.line("no database is synced with anybody; `eidetica join ADDRESS DATABASE` begins that");
     }
-    output.table(&["database", "peer", "state", "received", "sent", "behind", "more"].map(str::to_owned), &lines)
+    output.table(
+        &["database", "peer", "state", "received", "sent", "behind", "peer behind", "more"].map(str::to_owned),
+        &lines,
+    )
 }
 
 fn known<'n>(named: &'n [Named], id: &Json) -> Option<&'n Named> {

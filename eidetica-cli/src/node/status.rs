@@ -65,7 +65,7 @@ async fn relationship(instance: &Instance, sync: Option<&Syncer>, one: &Relation
             "last_error": status.last_error.map(|(ago, kind, text)| {
                 json!({ "seconds_ago": ago.as_secs_f64(), "kind": format!("{kind:?}"), "text": text })
             }),
-            "behind": status.behind_here, "received": status.received, "sent": status.sent, "rounds": status.rounds,
+            "behind": status.behind_here, "peer_behind": status.behind_there, "received": status.received, "sent": status.sent, "rounds": status.rounds,
         }),
         Err(error) => json!({
             "state": "not a peer",

@@ -56,6 +56,8 @@ pub struct SyncStatus {
     pub unsent: bool,
     /// How many entries were missing here when this was last known.
     pub behind_here: Option<u64>,
+    /// How many entries were missing at the peer when this was last known.
+    pub behind_there: Option<u64>,
     /// Entries that came and were sent, since the start of this process.
     pub received: u64,
     /// Entries that were sent.
@@ -181,6 +183,7 @@ impl SyncStatus {
             next_attempt: None,
             unsent: false,
             behind_here: None,
+            behind_there: None,
             received: 0,
             sent: 0,
             rounds: 0,
@@ -207,6 +210,7 @@ impl SyncStatus {
             next_attempt: lane.next_attempt.map(|at| at.saturating_sub(now)),
             unsent: lane.unsent,
             behind_here: lane.behind.map(|behind| behind.here),
+            behind_there: lane.behind.map(|behind| behind.there),
             received: lane.received,
             sent: lane.sent,
             rounds: lane.rounds,

@@ -48,7 +48,7 @@ pub(crate) async fn play(
         let told = Told {
             received: progress.received.saturating_sub(before.received),
             sent: progress.sent.saturating_sub(before.sent),
-            behind: Some(Behind { here: progress.left, there: 0 }),
+            behind: Some(Behind { here: progress.left, there: progress.unsent }),
         };
         shared.tell(|schedule, now| schedule.progressed(now, round, told));
         shared.tell_event(SyncEvent::Progressed { peer: lane.peer, database: lane.database, progress });

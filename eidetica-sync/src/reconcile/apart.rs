@@ -38,9 +38,11 @@ impl Run<'_> {
         let mut digest = None;
         let mut more = false;
         if let Some(list) = list {
-            let wanted = if self.options.pull { self.lacking(&list).await? } else { Vec::new() };
+            let lacking = self.lacking(&list).await?;
+            let here = list.len() - lacking.len();
+            let wanted = if self.options.pull { lacking } else { Vec::new() };
             let supply = match self.options.push {
-                true => Supply::beyond(common, stand.entries, list),
+                true => Supply::beyond(common, stand.entries, list, here),
                 false => Supply::default(),
             };
             digest = self.trade(supply, wanted).await?;
@@ -53,8 +55,10 @@ impl Run<'_> {
             };
             digest = fetched;
             if self.options.push && !held.iter().all(|held| *held) {
-                let except = own.into_iter().zip(held).filter(|(_, held)| *held).map(|(short, _)| short).collect();
-                digest = self.trade(Supply::beyond(common, stand.entries, except), Vec::new()).await?;
+                let except: Vec<_> =
+                    own.into_iter().zip(held).filter(|(_, held)| *held).map(|(short, _)| short).collect();
+                let here = except.len();
+                digest = self.trade(Supply::beyond(common, stand.entries, except, here), Vec::new()).await?;
             }
         } else {
             let found = descent.descend(self, claims, findings).await?;

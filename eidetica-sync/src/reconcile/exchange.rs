@@ -138,6 +138,8 @@ pub(super) struct Run<'a> {
     pub(super) width: Width,
     /// How many entries are still to come.
     pub(super) left: u64,
+    /// How many entries are still to be sent.
+    pub(super) unsent: u64,
 }
 
 /// What a comparison has shown.
@@ -157,7 +159,7 @@ impl<'a> Run<'a> {
         progress: &'a (dyn Fn(Progress) + Send + Sync),
     ) -> Run<'a> {
         let (outcome, asked, common) = Default::default();
-        Run { db, remote, options, progress, outcome, asked, common, width: Width::Short, left: 0 }
+        Run { db, remote, options, progress, outcome, asked, common, width: Width::Short, left: 0, unsent: 0 }
     }
 
     /// Asks, and counts.
@@ -188,7 +190,7 @@ impl<'a> Run<'a> {
         // What was sent and not taken is no progress: nobody is to send it again at once on account of it.
         let Outcome { received, .. } = self.outcome;
         let sent = self.outcome.moved() - received;
-        (self.progress)(Progress { received, sent, left: self.left });
+        (self.progress)(Progress { received, sent, left: self.left, unsent: self.unsent });
     }
 
     /// Notes what became of entries that came.
@@ -214,6 +216,7 @@ impl<'a> Run<'a> {
         }
         let Some(given) = given else { return Ok(()) };
         self.outcome.sent += total;
+        self.unsent = self.unsent.saturating_sub(total);
         self.outcome.sent_again += u64::from(given.known);
         self.outcome.parked_there += u64::from(given.waiting) + u64::from(given.loose);
         self.outcome.refused_there += u64::from(given.refused);
@@ -338,7 +341,7 @@ impl<'a> Run<'a> {
         if !self.options.push {
             return Ok(End::Done(theirs));
         }
-        let supply = Supply::beyond(theirs, stand.entries, Vec::new());
+        let supply = Supply::beyond(theirs, stand.entries, Vec::new(), 0);
         let digest = self.trade(supply, Vec::new()).await?;
         self.pushed(stand, digest).await
     }

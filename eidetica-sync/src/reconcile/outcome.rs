@@ -62,6 +62,8 @@ pub struct Progress {
     pub sent: u64,
     /// Entries that are still to come, as far as is known.
     pub left: u64,
+    /// Entries that are still to be sent, as far as is known.
+    pub unsent: u64,
 }
 
 /// What an exchange has done.

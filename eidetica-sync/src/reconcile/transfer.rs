@@ -27,22 +27,31 @@ pub(super) struct Supply {
     from: Option<u64>,
     until: u64,
     except: HashSet<Short>,
+    /// How many of the excepted are here.
+    spared: u64,
     width: Width,
     listed: Vec<Id>,
 }
 
 impl Supply {
-    /// What is not below some entries, arrived before a number, and is not excepted.
-    pub(super) fn beyond(known: Vec<Id>, until: u64, except: Vec<Short>) -> Supply {
+    /// What is not below some entries, arrived before a number, and is not excepted; so many of the excepted are here.
+    pub(super) fn beyond(known: Vec<Id>, until: u64, except: Vec<Short>, here: usize) -> Supply {
         let width = except.first().map_or(Width::Short, Short::width);
         let except = except.into_iter().collect();
-        Supply { known, from: Some(0), until, except, width, listed: Vec::new() }
+        Supply { known, from: Some(0), until, except, spared: here as u64, width, listed: Vec::new() }
     }
 
     /// These entries, each after those below it.
     pub(super) fn listed(mut ids: Vec<Id>) -> Supply {
         ids.reverse();
         Supply { listed: ids, ..Supply::default() }
+    }
+
+    /// How many entries that are.
+    async fn count(&self, db: &Database) -> Result<u64> {
+        let Some(from) = self.from else { return Ok(self.listed.len() as u64) };
+        let beyond = Beyond { known: &self.known, from, until: self.until };
+        Ok(db.count_beyond(&beyond).await?.saturating_sub(self.spared))
     }
 
     /// The next page of about `bytes` bytes of entries, and at most `most` when it is packed; how many entries it has.
@@ -137,6 +146,7 @@ impl Run<'_> {
     /// Sends and fetches, until both are done. Returns the hash of the other side's heads as it said it last.
     pub(super) async fn trade(&mut self, mut supply: Supply, mut wanted: Vec<Short>) -> Result<Option<[u8; 32]>> {
         wanted.reverse();
+        (self.left, self.unsent) = (wanted.len() as u64, supply.count(self.db).await?);
         let width = wanted.first().map_or(Width::Short, Short::width);
         let at_once = WANTED.min(self.max_request() / 4 / width.bytes());
         let (bytes, max_request) = (self.page(), self.max_request());

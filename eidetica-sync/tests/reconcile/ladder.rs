@@ -232,6 +232,35 @@ async fn much_on_one_side() {
     }
 }
 
+/// At any time it is told how much the other side lacks still.
+#[tokio::test]
+async fn what_is_still_to_be_sent_is_told() {
+    let forge = Forge::new(1);
+    let chain = forge.chain(&forge.root, 5_000, "a");
+    let (left, right) = (forge.chain(&chain[4_000], 700, "l"), forge.chain(&chain[4_100], 300, "r"));
+    let ahead = (forge.peer(&[&chain]).await, forge.peer(&[&chain[..1_000]]).await, 1024, 4_000);
+    let apart = |list| {
+        let forge = &forge;
+        let (left, right, chain) = (&left, &right, &chain);
+        async move {
+            let (one, other) = (forge.peer(&[chain, left]).await, forge.peer(&[chain, right]).await);
+            (one, other, list, 700)
+        }
+    };
+    for (one, other, list, total) in [ahead, apart(1024).await, apart(0).await] {
+        let mut wire = Wire::new(&one, &other);
+        wire.max = 16 << 10;
+        let told = std::sync::Mutex::new(Vec::new());
+        let progress = |progress| told.lock().unwrap().push(progress);
+        let outcome = exchange(&one, &wire, &Options { list, ..Options::default() }, &progress).await.unwrap();
+        assert!(outcome.complete && outcome.sent == total, "{outcome:?}");
+        let told = told.into_inner().unwrap();
+        assert!(told.len() > 3, "{told:?}");
+        assert!(told.iter().all(|told| told.sent + told.unsent == total), "{told:?}");
+        assert_eq!(told.last().map(|last| (last.unsent, last.left)), Some((0, 0)));
+    }
+}
+
 /// Both have far more than a list may hold, and more than the claims of one request may name: only ranges are left.
 #[tokio::test]
 async fn much_on_both_sides() {
