@@ -1,5 +1,7 @@
 //! The command as its users run it: as a process, on the table of airports.
 
+#[cfg(target_os = "linux")]
+mod abuse;
 mod care;
 mod copy;
 mod demo;
@@ -11,5 +13,6 @@ mod kit;
 mod network;
 mod processes;
 mod rows;
+mod serving;
 mod transfer;
 mod users;
