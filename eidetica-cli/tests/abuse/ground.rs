@@ -18,7 +18,7 @@ use crate::serving::{Serving, serve_by};
 pub const WITHIN: Duration = Duration::from_secs(5);
 
 /// How many files the process may have open: what many systems give, whatever the one who tests is given.
-const FILES: usize = 1024;
+pub const FILES: usize = 1024;
 
 pub struct Ground {
     pub place: Place,
@@ -54,11 +54,14 @@ impl Ground {
     pub async fn stands<T>(&self, what: &str, mebibytes: usize, strangers: bool, attack: impl Future<Output = T>) -> T {
         let before = self.serving.peak();
         let (mut slowest, mut latest, mut turns) = (Duration::ZERO, Duration::ZERO, 0);
+        let mut let_in = Instant::now();
         let beside = async {
             loop {
                 slowest = slowest.max(self.turn().await);
-                if strangers {
+                // One origin may begin eight handshakes a second.
+                if strangers && (turns == 0 || let_in.elapsed() > Duration::from_millis(250)) {
                     latest = latest.max(self.newcomer().await);
+                    let_in = Instant::now();
                 }
                 turns += 1;
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -53,8 +53,8 @@ async fn an_origin_that_floods_gets_its_share() {
 async fn a_flood_from_everywhere_is_bounded() {
     let ground = Ground::new().await;
     let (taken, refused) = flood(&ground, "greetings of forty origins", 80, 2, false).await;
-    // 512 at once and 256 a second.
-    assert!((512..=3000).contains(&taken), "{taken} handshakes were begun");
-    assert!(refused > 2000, "{refused} were refused: that is no flood");
+    // 512 at once and 256 a second, if the machine can do as many.
+    assert!((512..=512 + 256 * 6).contains(&taken), "{taken} handshakes were begun");
+    assert!(refused > 100, "{refused} were refused: that is no flood");
     ground.end().await;
 }

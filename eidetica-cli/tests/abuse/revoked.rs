@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use eidetica::Instance;
 use eidetica::store::SettingsStore;
 
-use super::ground::{Ground, many, origin};
+use super::ground::{Ground, WITHIN, many, origin};
 use super::insider::{Device, Line};
 
 /// Asks where the heads are: `compare` with a digest of nothing.
@@ -56,15 +56,17 @@ async fn the_session_of_a_peer_that_was_removed_is_worth_nothing() {
     let ask = compare(&device.tag(&ground));
     let reply = line.ask(ask.clone()).await.unwrap();
     assert_eq!(reply[..2], [2, 2], "it is told that the heads differ: {reply:?}");
-    let mut before = sealed(&line, &ask, 200);
+    let before = sealed(&line, &ask, 200);
     let used = before[0].clone();
     assert_ne!(line.post(&used).await.unwrap(), [0]);
     assert_eq!(line.post(&used).await.unwrap(), [0], "a frame is taken once");
     let remove = ["peers", "remove", &device.key().to_string()];
     tokio::task::block_in_place(|| ground.place.run(&remove).ok());
-    let told = line.post(&before.remove(1)).await.unwrap();
-    assert_ne!(told, [0], "it is told once that the session is closed");
-    assert!(line.ask(ask.clone()).await.is_none());
+    // The process that serves looks four times a second at what others have changed in its store.
+    let began = Instant::now();
+    while line.ask(ask.clone()).await.is_some() {
+        assert!(began.elapsed() < WITHIN, "it is still served");
+    }
     hammer(&ground, "messages of a peer that was removed", line, before).await;
     ground.end().await;
 }
@@ -98,7 +100,7 @@ async fn a_session_of_a_key_without_a_right_gives_nothing() {
     revoke(&ground, &device).await;
     let began = Instant::now();
     while line.ask(ask.clone()).await.unwrap()[0] != 0 {
-        assert!(began.elapsed() < Duration::from_secs(5), "it is still served");
+        assert!(began.elapsed() < WITHIN, "it is still served");
     }
     let (socket, line, count) = (ground.socket(), Arc::new(line), Arc::new(AtomicUsize::new(0)));
     let attack = many(64, |number| {
