@@ -78,11 +78,16 @@ impl Device {
 
     /// A session over a new connection from this origin. `None` if it is not taken.
     pub async fn line(&self, origin: u8) -> Option<Line> {
+        self.line_of(origin, 4 << 20).await
+    }
+
+    /// One that carries messages of this size.
+    pub async fn line_of(&self, origin: u8, max_message: usize) -> Option<Line> {
         let mut raw = Raw::from(origin, self.socket).await?;
         let (limits, start) = (SessionLimits::default(), Instant::now());
         let identity = self.identity.clone();
         let offer = Offer::versions(1, 1);
-        let mut outbound = Outbound::new(identity, offer, limits, 4 << 20, None, Some(self.server)).ok()?;
+        let mut outbound = Outbound::new(identity, offer, limits, max_message, None, Some(self.server)).ok()?;
         let greeting = outbound.greet().ok()?;
         let answer = raw.post(&greeting.message()).await?;
         let session = outbound.welcome(Duration::ZERO, greeting, &answer).ok()?;
@@ -125,6 +130,23 @@ impl Line {
                 Step::Wait | Step::Renew => return None,
             }
         }
+    }
+
+    /// Sends a request that goes in parts, but for the last of them. How many bytes of it were taken.
+    pub async fn begin(&mut self, length: usize) -> usize {
+        let mut exchange = Exchange::new(self.session.clone(), vec![7; length].into()).unwrap();
+        let mut taken = 0;
+        while let Ok(Step::Send(number, message)) = exchange.step() {
+            if taken + message.len() >= length {
+                break;
+            }
+            let Some(answer) = self.raw.post(&message).await else { break };
+            if exchange.answer(number, &answer.into(), self.start.elapsed()).is_err() {
+                break;
+            }
+            taken += message.len();
+        }
+        taken
     }
 
     pub async fn introduce(&mut self, device: &Device, ground: &Ground) {

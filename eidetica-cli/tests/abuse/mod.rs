@@ -11,6 +11,7 @@ mod ground;
 mod handshakes;
 mod insider;
 mod noise;
+mod parts;
 mod peer;
 mod raw;
 mod revoked;
