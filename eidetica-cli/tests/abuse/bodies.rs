@@ -2,33 +2,30 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::ground::{Ground, many, origin};
 use super::raw::{Raw, endless, head};
 
-/// How long an attack lasts.
-const WHILE: Duration = Duration::from_secs(4);
-
 /// Ten gibibytes are announced, and sent, as long as anybody takes them; and the same without a word on the length.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn huge_bodies_are_not_taken() {
     let ground = Ground::new().await;
     let socket = ground.socket();
-    let (sent, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (on, sent, most) = (ground.on(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let attack = many(100, |number| {
-        let (sent, most) = (sent.clone(), most.clone());
+        let (on, sent, most) = (on.clone(), sent.clone(), most.clone());
         async move {
-            let (piece, began) = (vec![b'x'; 64 << 10], Instant::now());
+            let piece = vec![b'x'; 64 << 10];
             let chunk = [b"10000\r\n", &piece[..], b"\r\n"].concat();
-            while began.elapsed() < WHILE {
+            while on.is() {
                 let Some(mut raw) = Raw::from(origin(number, 25), socket).await else { continue };
                 let announced = number.is_multiple_of(2);
                 raw.say(if announced { head(10_u64 << 30) } else { endless() }).await;
                 let mut of_this = 0;
-                while of_this < 10 << 30 && raw.say(if announced { &piece } else { &chunk }).await {
+                while on.is() && raw.say(if announced { &piece } else { &chunk }).await {
                     of_this += piece.len();
                 }
                 sent.fetch_add(of_this, Ordering::Relaxed);
@@ -44,22 +41,31 @@ async fn huge_bodies_are_not_taken() {
     ground.end().await;
 }
 
+/// The largest message (`HttpLimits::max_message`).
+const LARGEST: usize = 4 << 20;
+
 /// As much as is allowed, but for the last byte, from more connections than there are places for large messages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn large_bodies_that_stop_before_their_end_are_few() {
     let ground = Ground::new().await;
     let socket = ground.socket();
-    let attack = many(400, |number| async move {
-        const LARGEST: usize = 4 << 20;
-        let Some(mut raw) = Raw::from(origin(number, 100), socket).await else { return };
-        let piece = vec![b'x'; 64 << 10];
-        raw.say(head(LARGEST)).await;
-        let fill = async {
-            for _ in 0..LARGEST / piece.len() - 1 {
-                raw.say(&piece).await;
+    let on = ground.on();
+    let attack = many(400, |number| {
+        let on = on.clone();
+        async move {
+            let Some(mut raw) = Raw::from(origin(number, 100), socket).await else { return };
+            let (piece, mut left) = (vec![b'x'; 64 << 10], LARGEST - 1);
+            raw.say(head(LARGEST)).await;
+            while on.is() {
+                let some = left.min(piece.len());
+                // Where nothing is taken, this waits for a while.
+                if some == 0 || !raw.say(&piece[..some]).await {
+                    sleep(Duration::from_millis(50)).await;
+                } else {
+                    left -= some;
+                }
             }
-        };
-        let _ = tokio::time::timeout(WHILE, fill).await;
+        }
     });
     // 64 MiB for the messages that are large, and what a connection may have read ahead.
     ground.stands("large bodies that stop", 224, true, attack).await;
@@ -71,15 +77,15 @@ async fn large_bodies_that_stop_before_their_end_are_few() {
 async fn bodies_that_drip_cost_little() {
     let ground = Ground::new().await;
     let socket = ground.socket();
-    let dripping = Arc::new(AtomicUsize::new(0));
+    let (on, dripping) = (ground.on(), Arc::new(AtomicUsize::new(0)));
     let attack = many(400, |number| {
-        let dripping = dripping.clone();
+        let (on, dripping) = (on.clone(), dripping.clone());
         async move {
             let Some(mut raw) = Raw::from(origin(number, 100), socket).await else { return };
             let piece = [b"f000\r\n", &vec![b'x'; 0xf000][..], b"\r\n"].concat();
             raw.say(endless()).await;
             raw.say(piece).await;
-            for _ in 0..WHILE.as_secs() {
+            while on.is() {
                 sleep(Duration::from_secs(1)).await;
                 if !raw.say("1\r\nx\r\n").await {
                     return;

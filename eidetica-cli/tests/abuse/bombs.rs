@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use super::ground::{Ground, many, origin};
 use super::insider::Device;
@@ -53,19 +52,15 @@ async fn pages_that_swell_cost_no_more_than_a_few_of_them() {
         trade(&tag, LARGEST as u32, &packed(&[0; 100])),
     ];
     assert!(bombs.iter().all(|bomb| bomb.len() < 16 << 10), "they are small");
-    let (line, bombs, sent) = (Arc::new(line), Arc::new(bombs), Arc::new(AtomicUsize::new(0)));
+    let (on, line, bombs, sent) = (ground.on(), Arc::new(line), Arc::new(bombs), Arc::new(AtomicUsize::new(0)));
     let attack = many(200, |number| {
-        let (line, bombs, sent) = (line.clone(), bombs.clone(), sent.clone());
+        let (on, line, bombs, sent) = (on.clone(), line.clone(), bombs.clone(), sent.clone());
         async move {
             let Some(mut line) = line.also(origin(number, 50), socket).await else { return };
-            let began = Instant::now();
-            for turn in number.. {
+            for turn in (number..).take_while(|_| on.is()) {
                 let (_, messages) = line.messages(bombs[turn % bombs.len()].clone()).unwrap();
                 line.post(&messages[0].1).await;
                 sent.fetch_add(1, Ordering::Relaxed);
-                if began.elapsed() > Duration::from_secs(4) {
-                    return;
-                }
             }
         }
     });

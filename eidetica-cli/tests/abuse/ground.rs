@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use eidetica::Id;
@@ -17,6 +18,10 @@ use crate::serving::{Serving, serve_by};
 /// that was never seen before is let in. On a machine with nothing else to do the former takes a few milliseconds.
 pub const WITHIN: Duration = Duration::from_secs(5);
 
+/// An attack goes on for so long, and until the peers beside it have had so many turns.
+const WHILE: Duration = Duration::from_secs(3);
+const TURNS: usize = 3;
+
 /// How many files the process may have open: what many systems give, whatever the one who tests is given.
 pub const FILES: usize = 1024;
 
@@ -26,6 +31,17 @@ pub struct Ground {
     pub id: Id,
     peers: [Peer; 2],
     turns: AtomicUsize,
+    on: Arc<AtomicBool>,
+}
+
+/// Whether an attack is to go on.
+#[derive(Clone)]
+pub struct On(Arc<AtomicBool>);
+
+impl On {
+    pub fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Ground {
@@ -39,7 +55,8 @@ impl Ground {
             (serve_by(place.command_with_files(FILES, &["--json", "serve", "--http", "127.0.0.1:0"])), id)
         });
         let peers = [Peer::join("ben", &id, &place, &serving).await, Peer::join("carl", &id, &place, &serving).await];
-        let ground = Ground { place, serving, id, peers, turns: AtomicUsize::new(0) };
+        let (turns, on) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(true)));
+        let ground = Ground { place, serving, id, peers, turns, on };
         ground.turn().await;
         ground
     }
@@ -48,13 +65,18 @@ impl Ground {
         self.serving.address.parse().unwrap()
     }
 
-    /// Runs an attack, and insists that nobody else notices, and that it costs no more memory than so many MiB.
+    pub fn on(&self) -> On {
+        On(self.on.clone())
+    }
+
+    /// Runs an attack, and insists that nobody else notices, and that it costs no more memory than so many MiB. The attack ends
+    /// once it is not [`on`](Ground::on) any longer.
     ///
     /// With `strangers`, that includes devices that come for the first time meanwhile.
     pub async fn stands<T>(&self, what: &str, mebibytes: usize, strangers: bool, attack: impl Future<Output = T>) -> T {
         let before = self.serving.peak();
         let (mut slowest, mut latest, mut turns) = (Duration::ZERO, Duration::ZERO, 0);
-        let mut let_in = Instant::now();
+        let (began, mut let_in) = (Instant::now(), Instant::now());
         let beside = async {
             loop {
                 slowest = slowest.max(self.turn().await);
@@ -64,6 +86,7 @@ impl Ground {
                     let_in = Instant::now();
                 }
                 turns += 1;
+                self.on.store(turns < TURNS || began.elapsed() < WHILE, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -78,7 +101,7 @@ impl Ground {
             "{what}: {grown} KiB more than {before}; {turns} turns beside it took {slowest:?} at most, devices that came \
              {latest:?}, afterwards {after:?}"
         );
-        assert!(turns >= 3, "{what}: the attack is too short to be noticed: {turns} turns");
+        assert!(turns >= TURNS, "{what}: the attack has ended before it was to: {turns} turns");
         assert!(grown <= mebibytes << 10, "{what}: {grown} KiB more than before");
         attacked
     }

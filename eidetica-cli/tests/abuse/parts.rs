@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use super::ground::{Ground, many, origin};
 use super::insider::Device;
@@ -14,13 +13,12 @@ const LARGEST: usize = 2 << 20;
 async fn parts_of_strangers_fill_their_room_alone() {
     let ground = Ground::new().await;
     let devices: Arc<Vec<Device>> = Arc::new((0..24).map(|_| Device::new(&ground)).collect());
-    let taken = Arc::new(AtomicUsize::new(0));
+    let (on, taken) = (ground.on(), Arc::new(AtomicUsize::new(0)));
     let attack = many(devices.len(), |number| {
-        let (devices, taken) = (devices.clone(), taken.clone());
+        let (on, devices, taken) = (on.clone(), devices.clone(), taken.clone());
         async move {
             let Some(mut line) = devices[number].line_of(origin(number, 8), 128 << 10).await else { return };
-            let began = Instant::now();
-            while began.elapsed() < Duration::from_secs(4) {
+            while on.is() {
                 taken.fetch_add(line.begin(LARGEST).await, Ordering::Relaxed);
             }
         }
