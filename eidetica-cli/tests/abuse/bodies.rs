@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::ground::{Ground, many, origin};
+use super::ground::{Ground, many, may_open, origin};
 use super::raw::{Raw, endless, head};
 
 /// Ten gibibytes are announced, and sent, as long as anybody takes them; and the same without a word on the length.
@@ -72,16 +72,19 @@ async fn large_bodies_that_stop_before_their_end_are_few() {
     ground.end().await;
 }
 
-/// Sixty kibibytes at once, and then a byte a second.
+/// Sixty kibibytes at once, and then a byte a second, from 400 connections of each of two origins.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn bodies_that_drip_cost_little() {
+    if !may_open(1500) {
+        return;
+    }
     let ground = Ground::new().await;
     let socket = ground.socket();
     let (on, dripping) = (ground.on(), Arc::new(AtomicUsize::new(0)));
-    let attack = many(400, |number| {
+    let attack = many(800, |number| {
         let (on, dripping) = (on.clone(), dripping.clone());
         async move {
-            let Some(mut raw) = Raw::from(origin(number, 100), socket).await else { return };
+            let Some(mut raw) = Raw::from(origin(number, 400), socket).await else { return };
             let piece = [b"f000\r\n", &vec![b'x'; 0xf000][..], b"\r\n"].concat();
             raw.say(endless()).await;
             raw.say(piece).await;
@@ -94,8 +97,9 @@ async fn bodies_that_drip_cost_little() {
             dripping.fetch_add(1, Ordering::Relaxed);
         }
     });
-    ground.stands("bodies that drip", 96, true, attack).await;
+    ground.stands("bodies that drip", 72, true, attack).await;
     let dripping = dripping.load(Ordering::Relaxed);
-    assert!(dripping > 300, "{dripping} were let drip: that is no attack");
+    // Each origin has 128 connections, and who sends a body is not pushed out.
+    assert!((200..=256).contains(&dripping), "{dripping} were let drip");
     ground.end().await;
 }
