@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod abuse;
+#[cfg(target_os = "linux")]
+mod bootstrap;
 mod care;
 mod copy;
 mod demo;
