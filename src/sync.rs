@@ -73,7 +73,7 @@ pub mod transports {
     /// HTTP: simple, for fixed addresses and behind proxies.
     #[cfg(feature = "http")]
     pub mod http {
-        pub use eidetica_transport_http::{HttpTransport, HttpTransportBuilder};
+        pub use eidetica_transport_http::{HttpLimits, HttpTransport, HttpTransportBuilder};
     }
 
     /// The transport in memory, for tests.

@@ -68,6 +68,21 @@ impl Place {
         command
     }
 
+    /// The same, by a process that may have so many files open.
+    pub fn command_with_files(&self, files: usize, arguments: &[&str]) -> Command {
+        let command = self.command(arguments);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(command.get_program());
+        limited.args(command.get_args()).env("EIDETICA_STORE", &self.store).env_remove("EIDETICA_PASSWORD_FILE");
+        limited.stdin(Stdio::null());
+        limited
+    }
+
+    /// The store, as programs open it.
+    pub fn store(&self) -> &str {
+        &self.store
+    }
+
     pub fn run(&self, arguments: &[&str]) -> Ended {
         wait(self.start(arguments))
     }

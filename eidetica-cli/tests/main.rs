@@ -1,5 +1,9 @@
 //! The command as its users run it: as a process, on the table of airports.
 
+#[cfg(target_os = "linux")]
+mod abuse;
+#[cfg(target_os = "linux")]
+mod bootstrap;
 mod care;
 mod copy;
 mod demo;
@@ -11,5 +15,6 @@ mod kit;
 mod network;
 mod processes;
 mod rows;
+mod serving;
 mod transfer;
 mod users;

@@ -1,55 +1,9 @@
-use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
-use crate::kit::{Ended, Place, until, wait};
-
-/// A process that serves a store. It is stopped when the test ends.
-struct Serving {
-    child: Option<Child>,
-    address: String,
-    device: String,
-}
-
-fn serve(place: &Place) -> Serving {
-    serve_at(place, "127.0.0.1:0")
-}
-
-fn serve_at(place: &Place, address: &str) -> Serving {
-    let mut command = place.command(&["--json", "serve", "--http", address]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    out.read_line(&mut line).unwrap();
-    if line.is_empty() {
-        panic!("it does not serve: {:?}", wait(child));
-    }
-    // What it says later must not fill the pipe.
-    std::thread::spawn(move || out.read_to_end(&mut Vec::new()));
-    let said: Json = serde_json::from_str(&line).unwrap();
-    let address = said["addresses"][0].as_str().unwrap().to_owned();
-    Serving { child: Some(child), address, device: said["device"].as_str().unwrap().to_owned() }
-}
-
-impl Serving {
-    fn stop(&mut self, signal: &str) -> Ended {
-        let child = self.child.take().unwrap();
-        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status().unwrap();
-        assert!(sent.success());
-        wait(child)
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
+use crate::kit::{Place, until, wait};
+use crate::serving::{Serving, serve, serve_at};
 
 fn id(place: &Place) -> String {
     place.json(&["list"])[0]["id"].as_str().unwrap().to_owned()

@@ -22,7 +22,8 @@ pub struct HttpLimits {
     /// The largest message in either direction, in bytes. Default: 4 MiB; at least 16 KiB.
     pub max_message: usize,
     /// Server: connections at once. One more takes the place of the one that has been silent for longest; if none is silent, it
-    /// is closed. Default: 1024.
+    /// is closed. No more than half of the files that the process may have open when it begins to listen (`ulimit -n`), so that
+    /// connections never take those of its stores. Default: 1024.
     pub connections: usize,
     /// Server: connections at once from one IPv4 address, or from one IPv6 network of 64 bits, by the same rule. To be raised
     /// behind a proxy, where all connections come from one. Default: 128.

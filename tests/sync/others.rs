@@ -98,3 +98,33 @@ async fn a_peer_that_another_process_declares_is_synced_and_one_that_it_removes_
     other.close().await.unwrap();
     ben.instance.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_peer_that_came_by_itself_is_gone_once_another_process_removes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ben.db");
+    let mut anna = Device::new("anna").await;
+    let address = anna.listen().await;
+    let serving = open(&path).await;
+    serving.create_user("ben", None).await.unwrap();
+    let mut ben = Device::of(serving, "ben", None).await;
+    let database = anna.user.create_database(Doc::new(), &anna.key).await.unwrap();
+    let id = *database.root_id();
+    grant(&database, &ben.user).await;
+    let sync_settings = Default::default();
+    let tracked = eidetica::user::types::TrackedDatabase { database_id: id, key_id: ben.key, sync_settings };
+    ben.user.track_database(tracked).await.unwrap();
+    let other = open(&path).await;
+    let peers = Peers::new(other.engine().clone(), PeerLimits::default());
+    // Opening has changed the store. Only what comes after this process has looked at that is of its own making.
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    ben.sync.sync_with_peer(&address, Some(&id)).await.unwrap();
+    let handle = ben.sync.handle(&anna.instance.device_id(), &id);
+    assert_ne!(handle.status().unwrap().state, eidetica::sync::SyncState::Ended);
+
+    peers.remove(&anna.instance.device_id().into()).await.unwrap();
+    let ended = || async { handle.status().unwrap().state == eidetica::sync::SyncState::Ended };
+    until("the relationship has ended", ended).await;
+    other.close().await.unwrap();
+    ben.instance.close().await.unwrap();
+}

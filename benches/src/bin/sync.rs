@@ -2,19 +2,13 @@
 //!
 //! `sync [N…]`: with histories of so many commits; 1,000, 10,000 and 100,000 without any.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use eidetica::auth::Permission;
-use eidetica::store::SettingsStore;
-use eidetica::sync::transports::http::HttpTransport;
-use eidetica::sync::{Address, Syncer};
-use eidetica::user::types::{SyncSettings, TrackedDatabase};
-use eidetica::{Database, Durability, ErrorKind, Id, Instance, User};
+use eidetica::{Durability, ErrorKind};
 use eidetica_benches::Result;
 use eidetica_benches::base::{self, Bases};
 use eidetica_benches::clock::{human, thousands};
-use eidetica_benches::counted::{Counted, Counts};
+use eidetica_benches::work::sync::{Side, let_in};
 use eidetica_benches::workloads::{self, NEAR};
 
 fn main() -> Result<()> {
@@ -26,62 +20,6 @@ fn main() -> Result<()> {
         sizes = vec![1_000, 10_000, 100_000];
     }
     eidetica_benches::run(async move { all(&sizes).await })?
-}
-
-/// A store with a user who tracks the database of the bench.
-struct Side {
-    instance: Instance,
-    user: User,
-    sync: Syncer,
-    counts: Counts,
-}
-
-impl Side {
-    async fn open(path: &std::path::Path, name: &str) -> Result<Side> {
-        let instance = Instance::open(Box::new(base::sqlite(path).await?)).await?;
-        instance.enable_sync().await?;
-        instance.create_user(name, None).await?;
-        let user = instance.login_user(name, None).await?;
-        let sync = instance.sync().ok_or("sync was enabled")?;
-        let counts = Counts::default();
-        let builder = HttpTransport::builder().bind("127.0.0.1:0");
-        sync.register_transport("http", Counted(builder, counts.clone())).await?;
-        Ok(Side { instance, user, sync, counts })
-    }
-
-    async fn listen(&self) -> Result<Address> {
-        self.sync.accept_connections().await?;
-        Ok(self.sync.get_server_address_async().await?)
-    }
-
-    /// Tracks the database: by hand alone, or live.
-    async fn track(&mut self, id: Id, live: bool) -> Result<()> {
-        let key_id = self.user.get_default_key()?;
-        let interval_seconds = (!live).then_some(86_400);
-        let sync_settings =
-            SyncSettings { sync_enabled: true, sync_on_commit: live, interval_seconds, properties: BTreeMap::new() };
-        Ok(self.user.track_database(TrackedDatabase { database_id: id, key_id, sync_settings }).await?)
-    }
-
-    async fn database(&self, id: &Id) -> Result<Database> {
-        let database = self.instance.open_database_with_key(id, Some(base::key())).await?;
-        Ok(database)
-    }
-
-    async fn close(self) -> Result<()> {
-        Ok(self.instance.close().await?)
-    }
-}
-
-/// Lets keys in.
-async fn let_in(database: &Database, keys: &[eidetica::PublicKey]) -> Result<()> {
-    let transaction = database.new_transaction().await?;
-    let settings = transaction.get_store::<SettingsStore>("_settings").await?;
-    for key in keys {
-        settings.set_auth_key(key, Permission::Write, 0).await?;
-    }
-    transaction.commit().await?;
-    Ok(())
 }
 
 fn row(work: &str, n: u64, took: Duration, counts: [u64; 3], more: &str) {

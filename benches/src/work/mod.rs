@@ -7,3 +7,4 @@ pub mod ingest;
 pub mod merge;
 pub mod open;
 pub mod read;
+pub mod sync;

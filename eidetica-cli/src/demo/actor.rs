@@ -23,8 +23,8 @@ pub struct Actor {
     program: PathBuf,
     file: PathBuf,
     serving: Option<Serving>,
-    /// Whether others can call it.
-    listens: bool,
+    /// Whether others can call it, from when it next begins to serve.
+    pub listens: bool,
     /// Where it has listened; it listens there again if it can.
     pub address: Option<String>,
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use eidetica::{Error, ErrorKind};
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Actor;
 use super::checks::Teller;
@@ -19,16 +19,68 @@ const FIELD: &str = "value";
 
 pub async fn play(
     anna: &Actor,
-    ben: &Actor,
+    ben: &mut Actor,
     imported: &Json,
     pushes: u64,
     teller: &mut Teller<'_>,
 ) -> Result<Json, Failure> {
-    teller.step(&format!("Each writes {pushes} times, and it is measured when the other shows it."))?;
     let database = imported["id"].as_str().unwrap_or_default();
-    let there = measure(anna, ben, database, pushes, teller).await?;
-    let back = measure(ben, anna, database, pushes, teller).await?;
-    Ok(json!({ "anna_to_ben": there, "ben_to_anna": back }))
+    teller.step(&format!("Anna writes {pushes} times. She cannot call Ben, who asks her for news instead."))?;
+    let asked = measure(anna, ben, database, pushes, teller).await?;
+
+    teller.step("Ben listens from now on, too, and Anna learns from him where.")?;
+    ben.stop().await?;
+    ben.listens = true;
+    ben.serve().await?;
+    knows(anna, ben).await?;
+    teller.say(&format!("Ben listens at {}", ben.address.as_deref().unwrap_or_default()))?;
+
+    teller.step(&format!("Each writes {pushes} times, and calls the other at once."))?;
+    let there = pushed(anna, ben, database, pushes, teller).await?;
+    let back = pushed(ben, anna, database, pushes, teller).await?;
+    Ok(json!({ "asked_for": asked, "anna_to_ben": there, "ben_to_anna": back }))
+}
+
+/// Waits until one has been told where the other listens.
+async fn knows(one: &Actor, other: &Actor) -> Result<(), Failure> {
+    let until = Instant::now() + LONGEST;
+    loop {
+        let peers = one.done(&["peers"]).await?;
+        let mut addresses = peers.iter().filter_map(|peer| peer["addresses"].as_array()).flatten();
+        if addresses.any(|address| address.as_str() == other.address.as_deref()) {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let message = "this is not so: a node that listens tells its peer where within twenty seconds";
+            return Err(Error::new(ErrorKind::Timeout, message).into());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Measures, and sees to it that who wrote has made the calls itself.
+async fn pushed(
+    from: &Actor,
+    to: &Actor,
+    database: &str,
+    pushes: u64,
+    teller: &mut Teller<'_>,
+) -> Result<Json, Failure> {
+    let told = from.heard("synced").len();
+    let mut measured = measure(from, to, database, pushes, teller).await?;
+    let until = Instant::now() + LONGEST;
+    let carried = loop {
+        let rounds = from.heard("synced").split_off(told);
+        let carried = rounds.iter().filter_map(|round| round["sent"].as_u64()).sum::<u64>();
+        // What a node tells may come later than what it does.
+        if carried >= pushes || Instant::now() >= until {
+            break carried;
+        }
+        sleep(Duration::from_millis(20)).await;
+    };
+    teller.check(carried >= pushes, &format!("{} was the one who called, each time", from.name))?;
+    measured["carried"] = carried.into();
+    Ok(measured)
 }
 
 async fn measure(

@@ -25,6 +25,14 @@ pub(crate) struct Seen {
     relationships: BTreeSet<(PublicKey, Id)>,
 }
 
+/// What this process itself has written since it last looked. It has nothing to do about that; but when another process takes
+/// it away, it must have been there.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub peers: BTreeSet<PublicKey>,
+    pub relationships: BTreeSet<(PublicKey, Id)>,
+}
+
 /// Keeps up with other processes, until the store is closed. Ends at once where a store is not shared.
 pub(crate) async fn follow(shared: Arc<Shared>) {
     if !shared.engine.backend_info().capabilities.shared {
@@ -58,6 +66,12 @@ impl Shared {
     /// Goes by what has changed in the store since it was last looked at, whoever has changed it.
     pub async fn catch_up(&self) -> Result<()> {
         let mut seen = self.seen.lock().await;
+        // Before the look: what is written after it stays for the next time.
+        let written = std::mem::take(&mut *self.written());
+        for peer in written.peers {
+            seen.peers.entry(peer).or_default();
+        }
+        seen.relationships.extend(written.relationships);
         let found = self.look().await?;
         if found.wishes != seen.wishes || found.databases != seen.databases {
             self.reload_wishes().await?;

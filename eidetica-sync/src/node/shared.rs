@@ -14,7 +14,7 @@ use super::desk::{Desk, Heard, Parts};
 use super::events::SyncEvent;
 use super::farewells::Farewells;
 use super::links::{Caller, Link, Links};
-use super::others::Seen;
+use super::others::{Seen, Written};
 use super::served::Served;
 use super::steps::Steps;
 use super::syncer::SyncOptions;
@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     reloading: tokio::sync::Mutex<()>,
     /// What was last seen of what other processes may change.
     pub seen: tokio::sync::Mutex<Seen>,
+    /// Not in `seen`: that is locked while a look waits for others.
+    written: Mutex<Written>,
 }
 
 /// Somebody who waits for the end of a round with this number or a later one.
@@ -126,6 +128,7 @@ impl Shared {
             start: Instant::now(),
             reloading: tokio::sync::Mutex::default(),
             seen: tokio::sync::Mutex::default(),
+            written: Mutex::default(),
         })
     }
 
@@ -182,11 +185,17 @@ impl Shared {
     /// Notes where a peer that has proven its key can be reached.
     pub async fn learn(&self, peer: PublicKey, addresses: Vec<Address>) -> Result<()> {
         let is_new = self.peers.learn(peer, &Contact { addresses, display_name: None }).await?;
+        self.written().peers.insert(peer);
         self.note_dialable(peer).await?;
         if is_new {
             self.tell(|schedule, now| schedule.contact(now, peer));
         }
         Ok(())
+    }
+
+    /// What this process has written of peers, for the look at what others have changed.
+    pub fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets a peer whose rows are gone, and ends what is under way with it.
@@ -202,6 +211,11 @@ impl Shared {
     /// Notes that a database is synced with a peer.
     pub async fn relate(&self, peer: PublicKey, database: Id) -> Result<()> {
         self.peers.relate(peer, &database).await?;
+        {
+            let mut written = self.written();
+            written.peers.insert(peer);
+            written.relationships.insert((peer, database));
+        }
         self.note_dialable(peer).await?;
         self.tell(|schedule, now| schedule.relate(now, peer, database));
         Ok(())

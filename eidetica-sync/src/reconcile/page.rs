@@ -134,7 +134,8 @@ fn append(out: &mut Vec<u8>, entry: &VerifiedEntry) {
 
 fn read_entry(input: &mut Input) -> Option<RawEntry> {
     let length = input.u32()? as usize;
-    let header = input.take(length).filter(|header| !header.is_empty())?;
+    // A longer one would be hashed, more than once, only to be refused.
+    let header = input.take(length).filter(|header| (1..=MAX_HEADER).contains(&header.len()))?;
     let count = usize::from(input.byte()?);
     if count > MAX_STORES {
         return None;

@@ -23,6 +23,8 @@ pub struct SessionLimits {
     pub session_bytes: usize,
     /// What they may take together, for all sessions. Default: 256 MiB.
     pub all_bytes: usize,
+    /// What they may take together, for all sessions of peers that are not known. Default: 32 MiB.
+    pub stranger_bytes: usize,
     /// After this time without a part, a message in parts is forgotten. Default: one minute.
     pub partial_age: Duration,
     /// Sessions of known peers. Default: 1,024.
@@ -52,6 +54,7 @@ impl Default for SessionLimits {
             partial: 16,
             session_bytes: 64 << 20,
             all_bytes: 256 << 20,
+            stranger_bytes: 32 << 20,
             partial_age: Duration::from_secs(60),
             known: 1024,
             per_peer: 8,

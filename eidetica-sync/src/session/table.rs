@@ -225,9 +225,15 @@ impl Table {
         }
     }
 
-    /// Reserves bytes for a message in parts. False if the session, or all sessions together, hold as much as they may.
+    /// Reserves bytes for a message in parts. False if the session, or all sessions of strangers, or all sessions together,
+    /// hold as much as they may.
     pub(crate) fn reserve(&mut self, id: SessionId, bytes: usize) -> bool {
+        let strangers = self.sessions.values().filter(|session| !self.known.contains(&session.peer));
+        let by_strangers = strangers.map(|session| session.held).sum::<usize>();
         let Some(session) = self.sessions.get_mut(&id) else { return false };
+        if !self.known.contains(&session.peer) && by_strangers.saturating_add(bytes) > self.limits.stranger_bytes {
+            return false;
+        }
         let partial = session.arriving.len() + session.leaving.len();
         let fits = partial < self.limits.partial
             && session.held.saturating_add(bytes) <= self.limits.session_bytes

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use eidetica_contract::{Error, ErrorKind, Result};
 use eidetica_core::entry::VerifiedEntry;
+use eidetica_core::limits::MAX_HEADER;
 use eidetica_core::{Database, Id, Point};
 use eidetica_sync::reconcile::{
     Ask, Claim, Content, Finding, Limits, MAX_UNPACKED, MAX_UNPACKED_ONE, Options, Outcome, Page, Piece, Print, Reply,
@@ -334,10 +335,16 @@ async fn zip_bombs() {
     // One entry that is as long as can be, and one that is longer.
     for (longer, entries) in [(0, Some(1)), (1, None)] {
         let mut one = vec![b'x'; MAX_UNPACKED_ONE + longer];
-        one[..4].copy_from_slice(&((MAX_UNPACKED_ONE + longer - 5) as u32).to_be_bytes());
-        *one.last_mut().unwrap() = 0;
+        // A header of one byte, and one body.
+        one[..10].copy_from_slice(&[0, 0, 0, 1, b'x', 1, 0, 0, 0, 0]);
+        one[6..10].copy_from_slice(&((MAX_UNPACKED_ONE + longer - 10) as u32).to_be_bytes());
         let packed = zstd::bulk::compress(&one, 3).unwrap();
         assert_eq!(page_of_bytes(true, one.len(), &packed).unpack().map(|all| all.len()), entries);
+    }
+    // A header as long as one may be, and one that is longer.
+    for (length, entries) in [(MAX_HEADER, Some(1)), (MAX_HEADER + 1, None)] {
+        let one = [&(length as u32).to_be_bytes()[..], &vec![b'x'; length], &[0]].concat();
+        assert_eq!(page_of_bytes(false, one.len(), &one).unpack().map(|all| all.len()), entries);
     }
     // Very many entries of a few bytes: more than a page may have.
     let tiny: Vec<u8> = [0u8, 0, 0, 1, 7, 0].repeat(16_385);

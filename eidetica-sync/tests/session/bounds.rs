@@ -240,3 +240,26 @@ fn whoever_is_refused_twice_gives_up() {
     exchange.answer(number, &Bytes::from_static(REFUSED), seconds(0)).unwrap();
     assert_eq!(exchange.step().unwrap_err().kind(), ErrorKind::Unauthenticated);
 }
+
+/// Whether the first part of a message of so many bytes is kept.
+fn begins(session: &std::sync::Arc<eidetica_sync::session::Session>, server: &Server, bytes: usize) -> bool {
+    let mut exchange = Exchange::new(session.clone(), pattern(bytes)).unwrap();
+    let Step::Send(number, message) = exchange.step().unwrap() else { panic!("the first part") };
+    let answer = server.answer(seconds(0), &from("home"), &message);
+    exchange.answer(number, &answer, seconds(0)).is_ok()
+}
+
+#[test]
+fn messages_in_parts_of_strangers_take_no_room_of_known_peers() {
+    const MESSAGE: usize = 1 << 20;
+    let mut limits = small();
+    (limits.all_bytes, limits.stranger_bytes) = (8 * MESSAGE, 3 * MESSAGE);
+    let server = Server::new(2, limits);
+    server.know(identity(1).device());
+    let (peer, one, other) =
+        (call(1, &server, &from("home")), call(3, &server, &from("here")), call(4, &server, &from("there")));
+    assert!(begins(&one, &server, MESSAGE) && begins(&one, &server, MESSAGE) && begins(&other, &server, MESSAGE));
+    assert!(!begins(&one, &server, MESSAGE) && !begins(&other, &server, MESSAGE), "strangers have had their part");
+    assert_eq!((0..10).filter(|_| begins(&peer, &server, MESSAGE)).count(), 5, "the rest is for known peers");
+    assert_eq!(server.sessions.lock().unwrap().load().held_bytes, 8 * MESSAGE);
+}

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::AbortHandle;
 
 use super::clock::Clock;
+use super::files::affordable;
 use crate::HttpLimits;
 
 /// The connections of one listener.
@@ -39,7 +40,7 @@ pub(crate) struct Admitted {
 
 impl Crowd {
     pub(crate) fn new(limits: &HttpLimits) -> Arc<Crowd> {
-        let (all, each) = (limits.connections, limits.connections_per_origin);
+        let (all, each) = (affordable(limits.connections), limits.connections_per_origin);
         Arc::new(Crowd { all, each, members: Mutex::default() })
     }
 

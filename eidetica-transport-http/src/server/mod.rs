@@ -7,6 +7,7 @@ mod accept;
 mod answer;
 mod clock;
 mod crowd;
+mod files;
 mod gate;
 mod large;
 mod local;

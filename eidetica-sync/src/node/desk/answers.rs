@@ -132,6 +132,7 @@ impl Desk {
         if compared.is_some() && self.parts.identity.device() < peer && self.parts.steps.reaches(&peer) {
             self.let_pass(&lane).await;
         }
+        let _place = self.places.take(peer).await?;
         // Whoever waits on behalf of this peer may hold back meanwhile, and looks again then, however this ends.
         let _news = TellAtEnd(&self.parts.served);
         let _talking = self.parts.steps.talk(lane);

@@ -2,6 +2,7 @@
 
 mod answers;
 mod guests;
+mod places;
 mod rate;
 mod waiting;
 
@@ -29,6 +30,7 @@ use crate::session::{
 };
 use answers::Answer;
 use guests::Guests;
+use places::Places;
 use rate::{Rate, Strangers};
 use waiting::Waiting;
 
@@ -66,6 +68,7 @@ pub(crate) struct Desk {
     parts: Parts,
     limits: Limits,
     state: Mutex<State>,
+    places: Places,
     strangers: Semaphore,
     strangers_waiting: Semaphore,
     waiting: Waiting,
@@ -105,6 +108,7 @@ impl Desk {
             parts,
             limits: Limits::default(),
             state: Mutex::new(state),
+            places: Places::new(),
             strangers: Semaphore::new(STRANGERS_AT_ONCE),
             strangers_waiting: Semaphore::new(STRANGERS_WAITING),
             waiting: Waiting::default(),
