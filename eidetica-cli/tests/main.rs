@@ -9,6 +9,8 @@ mod copy;
 mod demo;
 mod errors;
 mod history;
+#[cfg(target_os = "linux")]
+mod hosts;
 mod import;
 mod interrupt;
 mod kit;

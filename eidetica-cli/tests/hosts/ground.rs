@@ -1,0 +1,104 @@
+//! Hosts with addresses of their own: network namespaces of Linux, joined by virtual cables.
+
+use std::process::{Command, Stdio};
+
+/// Set, it says openly that hosts cannot be made here, and what they are for is not tested.
+const WITHOUT: &str = "EIDETICA_NO_NETNS";
+
+/// A host. It goes with its cables when it is dropped.
+pub struct Host {
+    namespace: String,
+}
+
+/// A cable between two hosts; each of its ends has an address.
+pub struct Cable {
+    /// The namespace and the interface of each end.
+    ends: [(String, String); 2],
+    pub addresses: [String; 2],
+}
+
+/// False if that was asked for; a machine that cannot make hosts without saying so is a failure.
+pub fn can_make_hosts() -> bool {
+    if std::env::var_os(WITHOUT).is_some_and(|value| value == "1") {
+        eprintln!("NOT TESTED, as {WITHOUT} says: hosts with networks of their own");
+        return false;
+    }
+    let made = ip_quietly(&["netns", "add", &name("try")]);
+    assert!(made, "hosts with networks of their own cannot be made (it takes root, and `ip`); set {WITHOUT}=1 to do without");
+    ip(&["netns", "delete", &name("try")]);
+    true
+}
+
+impl Host {
+    pub fn new(called: &str) -> Host {
+        let namespace = name(called);
+        ip(&["netns", "add", &namespace]);
+        ip(&["-n", &namespace, "link", "set", "lo", "up"]);
+        Host { namespace }
+    }
+
+    /// The same command, on this host.
+    pub fn on(&self, command: &Command) -> Command {
+        let mut there = Command::new("ip");
+        there.args(["netns", "exec", &self.namespace]).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => there.env(name, value),
+                None => there.env_remove(name),
+            };
+        }
+        there.stdin(Stdio::null());
+        there
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // The cables go with it. Whatever is left is left to be seen.
+        ip_quietly(&["netns", "delete", &self.namespace]);
+    }
+}
+
+impl Cable {
+    /// Joins two hosts, in a network of its own. Nobody passes on what comes in by one cable to another one.
+    pub fn between(one: &Host, other: &Host, network: u8) -> Cable {
+        let ends = [&one.namespace, &other.namespace];
+        let interface = format!("cable{network}");
+        ip(&["-n", ends[0], "link", "add", &interface, "type", "veth", "peer", "name", &interface, "netns", ends[1]]);
+        let addresses = [1, 2].map(|host| format!("10.117.{network}.{host}"));
+        for (namespace, address) in ends.iter().zip(&addresses) {
+            ip(&["-n", namespace, "address", "add", &format!("{address}/24"), "dev", &interface]);
+            ip(&["-n", namespace, "link", "set", &interface, "up"]);
+        }
+        Cable { ends: ends.map(|namespace| (namespace.clone(), interface.clone())), addresses }
+    }
+
+    /// Nothing gets through, and nobody is told: what is sent goes to a network card that is not there.
+    pub fn cut(&self) {
+        for ((namespace, interface), to) in self.ends.iter().zip(self.addresses.iter().rev()) {
+            let nobody = ["lladdr", "02:00:00:00:00:99", "nud", "permanent"];
+            let entry = ["-n", namespace, "neighbour", "replace", to, "dev", interface];
+            ip(&[&entry[..], &nobody[..]].concat());
+        }
+    }
+
+    pub fn heal(&self) {
+        for ((namespace, interface), to) in self.ends.iter().zip(self.addresses.iter().rev()) {
+            ip(&["-n", namespace, "neighbour", "delete", to, "dev", interface]);
+        }
+    }
+}
+
+/// A name that no other run of the tests uses.
+fn name(called: &str) -> String {
+    format!("eidetica-{}-{called}", std::process::id())
+}
+
+fn ip(arguments: &[&str]) {
+    assert!(ip_quietly(arguments), "`ip {}` has failed", arguments.join(" "));
+}
+
+fn ip_quietly(arguments: &[&str]) -> bool {
+    let status = Command::new("ip").args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
