@@ -7,3 +7,5 @@ mod kit;
 mod live;
 mod others;
 mod proxy;
+#[cfg(target_os = "linux")]
+mod soak;

@@ -16,7 +16,7 @@ struct Step {
     tests: bool,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step {
         name: "properties",
         about: "random histories against the oracle, 100,000 for each property",
@@ -43,6 +43,13 @@ const STEPS: [Step; 7] = [
         about: "whole nodes on simulated networks with faults and crashes, in 100,000 worlds",
         cargo: "test --release --package eidetica-sync --test main -- scenes::random --nocapture",
         variables: &[("EIDETICA_CASES", "50")],
+        tests: true,
+    },
+    Step {
+        name: "soak",
+        about: "eight peers over mixed backends, written to, cut and restarted for ten minutes; their memory, too",
+        cargo: "test --release --package eidetica --test main -- sync::soak --nocapture",
+        variables: &[("EIDETICA_SOAK", "600")],
         tests: true,
     },
     Step {

@@ -24,7 +24,10 @@ pub fn can_make_hosts() -> bool {
         return false;
     }
     let made = ip_quietly(&["netns", "add", &name("try")]);
-    assert!(made, "hosts with networks of their own cannot be made (it takes root, and `ip`); set {WITHOUT}=1 to do without");
+    assert!(
+        made,
+        "hosts with networks of their own cannot be made (it takes root, and `ip`); set {WITHOUT}=1 to do without"
+    );
     ip(&["netns", "delete", &name("try")]);
     true
 }
