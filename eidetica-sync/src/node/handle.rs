@@ -206,7 +206,7 @@ impl SyncStatus {
             last_error: failure.map(|(at, failure)| (now.saturating_sub(*at), failure.kind, failure.text.clone())),
             next_attempt: lane.next_attempt.map(|at| at.saturating_sub(now)),
             unsent: lane.unsent,
-            behind_here: lane.behind.map(|behind| behind.here),
+            behind_here: lane.behind_here,
             received: lane.received,
             sent: lane.sent,
             rounds: lane.rounds,

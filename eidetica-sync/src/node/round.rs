@@ -8,7 +8,7 @@ use super::events::SyncEvent;
 use super::shared::Shared;
 use super::talk;
 use crate::reconcile::{Outcome, Progress};
-use crate::schedule::{Behind, Failure, Lane, Progress as Told, RoundId, Scope};
+use crate::schedule::{Failure, Lane, Progress as Told, RoundId, Scope};
 
 /// Why a round has come to nothing.
 pub(crate) struct Unsuccessful {
@@ -48,7 +48,7 @@ pub(crate) async fn play(
         let told = Told {
             received: progress.received.saturating_sub(before.received),
             sent: progress.sent.saturating_sub(before.sent),
-            behind: Some(Behind { here: progress.left, there: 0 }),
+            behind_here: Some(progress.left),
         };
         shared.tell(|schedule, now| schedule.progressed(now, round, told));
         shared.tell_event(SyncEvent::Progressed { peer: lane.peer, database: lane.database, progress });

@@ -7,7 +7,7 @@ use eidetica_contract::PublicKey;
 use eidetica_core::Id;
 
 use super::backoff::Failures;
-use super::effect::{Behind, Failure, Lane, Reasons, RoundId};
+use super::effect::{Failure, Lane, Reasons, RoundId};
 use super::places::{Kind, Queued};
 use super::wish::Wish;
 
@@ -97,7 +97,7 @@ pub(super) struct Record {
     pub in_a_row: u32,
     pub received: u64,
     pub sent: u64,
-    pub behind: Option<Behind>,
+    pub behind_here: Option<u64>,
 }
 
 pub(super) struct RoundData {

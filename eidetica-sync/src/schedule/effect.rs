@@ -164,17 +164,8 @@ pub struct Progress {
     pub received: u64,
     /// Entries that were sent since.
     pub sent: u64,
-    /// How far the sides are apart now, if that is known.
-    pub behind: Option<Behind>,
-}
-
-/// How far two sides are apart, in entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Behind {
-    /// What is missing here.
-    pub here: u64,
-    /// What is missing there.
-    pub there: u64,
+    /// How many entries are missing here now, if that is known.
+    pub behind_here: Option<u64>,
 }
 
 /// Why a round, or a watch, has failed.

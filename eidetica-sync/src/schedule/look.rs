@@ -39,7 +39,7 @@ impl Schedule {
             failures: record.in_a_row,
             received: record.received,
             sent: record.sent,
-            behind: record.behind,
+            behind_here: record.behind_here,
         })
     }
 

@@ -47,7 +47,7 @@ mod timers;
 mod watches;
 mod wish;
 
-pub use effect::{Behind, Done, Effect, End, Failure, Lane, Mark, Progress, Reason, Reasons, RoundId, Scope};
+pub use effect::{Done, Effect, End, Failure, Lane, Mark, Progress, Reason, Reasons, RoundId, Scope};
 pub use machine::Schedule;
 pub use options::ScheduleOptions;
 pub use status::{Busy, LaneState, LaneStatus, PeerStatus, Stop};

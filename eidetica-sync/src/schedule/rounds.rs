@@ -59,7 +59,7 @@ impl Schedule {
         if let Some(data) = self.lane_mut(lane) {
             data.record.received += progress.received;
             data.record.sent += progress.sent;
-            data.record.behind = progress.behind.or(data.record.behind);
+            data.record.behind_here = progress.behind_here.or(data.record.behind_here);
         }
         self.is_answering(lane.peer);
     }
@@ -119,7 +119,7 @@ impl Schedule {
         data.record.in_a_row = 0;
         data.in_step = true;
         if done.complete {
-            data.record.behind = Some(Default::default());
+            data.record.behind_here = Some(0);
             data.synced = data.synced.max(Some(round.version));
         }
         if done.complete || moved {

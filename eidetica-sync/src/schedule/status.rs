@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use eidetica_core::Id;
 
-use super::effect::{Behind, Failure, RoundId};
+use super::effect::{Failure, RoundId};
 
 /// How a lane stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub struct LaneStatus {
     pub received: u64,
     /// Entries that were sent.
     pub sent: u64,
-    /// How far the sides were apart when this was last known.
-    pub behind: Option<Behind>,
+    /// How many entries were missing here when this was last known.
+    pub behind_here: Option<u64>,
 }
 
 /// What goes on on a lane.

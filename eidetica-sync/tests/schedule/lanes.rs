@@ -1,6 +1,6 @@
 //! What makes a round begin, and what does not.
 
-use eidetica_sync::schedule::{Behind, Done, End, LaneState, Progress, Reason, ScheduleOptions, Stop, Wish};
+use eidetica_sync::schedule::{Done, End, LaneState, Progress, Reason, ScheduleOptions, Stop, Wish};
 
 use super::kit::*;
 
@@ -217,16 +217,15 @@ fn status_tells_what_rounds_have_done() {
     let mut world = World::with(ScheduleOptions::default(), 1, 1, Wish::every(seconds(60)));
     world.poll();
     let round = world.round(lane(0, 0));
-    let behind = Some(Behind { here: 90, there: 3 });
-    world.schedule.progressed(world.now, round, Progress { received: 10, sent: 2, behind });
+    world.schedule.progressed(world.now, round, Progress { received: 10, sent: 2, behind_here: Some(90) });
     let status = world.schedule.lane(peer(0), database(0)).unwrap();
-    assert_eq!((status.received, status.sent, status.behind), (10, 2, behind));
+    assert_eq!((status.received, status.sent, status.behind_here), (10, 2, Some(90)));
     assert!(matches!(status.state, LaneState::Running { .. }) && status.next_attempt.is_none() && status.unsent);
     world.now = seconds(5);
     world.end(lane(0, 0), End::Done(Done { complete: true, received: 90, sent: 1 }));
     world.poll();
     let status = world.schedule.lane(peer(0), database(0)).unwrap();
-    assert_eq!((status.received, status.sent, status.behind), (100, 3, Some(Behind::default())));
+    assert_eq!((status.received, status.sent, status.behind_here), (100, 3, Some(0)));
     assert_eq!((status.rounds, status.failed, status.last_success), (1, 0, Some(seconds(5))));
     assert_eq!((status.state, status.next_attempt, status.unsent), (LaneState::Idle, Some(seconds(60)), false));
     // Of a round that has ended nothing is believed.

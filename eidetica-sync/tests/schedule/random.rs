@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use eidetica_contract::ErrorKind;
 use eidetica_sync::schedule::{
-    Behind, Done, End, Failure, Lane, LaneState, Mark, Progress, Reason, RoundId, ScheduleOptions, Scope, Stop, Wish,
+    Done, End, Failure, Lane, LaneState, Mark, Progress, Reason, RoundId, ScheduleOptions, Scope, Stop, Wish,
 };
 use proptest::prelude::*;
 
@@ -191,8 +191,8 @@ fn apply(world: &mut World, truth: &mut Truth, event: Event) {
         }
         Event::Progress(at, moved) => {
             if let Some(round) = nth(world, at) {
-                let behind = moved.then_some(Behind { here: 1, there: 2 });
-                let progress = Progress { received: u64::from(moved), sent: 0, behind };
+                let behind_here = moved.then_some(1);
+                let progress = Progress { received: u64::from(moved), sent: 0, behind_here };
                 world.schedule.progressed(now, round, progress);
             }
         }
