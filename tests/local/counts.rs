@@ -287,3 +287,25 @@ async fn concurrent_commits_share_flushes_in_memory() {
 async fn concurrent_commits_share_flushes_in_sqlite() {
     concurrent_commits_share_flushes(true).await;
 }
+
+/// What was not flushed before is, once a commit is answered that was to be durable, and be it an empty one: what is flushed by
+/// itself comes a tenth of a second later.
+#[tokio::test]
+async fn an_empty_commit_that_is_to_be_durable_flushes_what_came_before() {
+    let (backend, counts) = Counting::new(Memory::new());
+    let instance = Instance::open(Box::new(backend)).await.unwrap();
+    let key = instance.generate_key().unwrap();
+    let database = instance.create_database_with_key(Default::default(), &key).await.unwrap();
+    let (id, asked) = counts
+        .of(async {
+            let transaction = database.new_transaction().await.unwrap();
+            transaction.get_store::<DocStore>("d").await.unwrap().set("key", 1i64).await.unwrap();
+            let written = transaction.commit_with(Durability::Buffered).await.unwrap();
+            let empty = database.new_transaction().await.unwrap().commit_with(Durability::Flushed).await.unwrap();
+            assert!(written.written && !empty.written && empty.id == written.id);
+            empty.id
+        })
+        .await;
+    assert_eq!(asked.commits, 1, "{id}");
+    assert!(asked.flushes >= 1, "{asked:?}");
+}
