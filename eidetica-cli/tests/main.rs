@@ -11,5 +11,7 @@ mod kit;
 mod network;
 mod processes;
 mod rows;
+mod serving;
 mod transfer;
 mod users;
+mod ways;

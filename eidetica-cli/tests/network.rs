@@ -1,84 +1,9 @@
-use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value as Json, json};
 
-use crate::kit::{Ended, Place, until, wait};
-
-/// A process that serves a store. It is stopped when the test ends.
-struct Serving {
-    child: Option<Child>,
-    address: String,
-    device: String,
-}
-
-fn serve(place: &Place) -> Serving {
-    serve_at(place, "127.0.0.1:0")
-}
-
-fn serve_at(place: &Place, address: &str) -> Serving {
-    let mut command = place.command(&["--json", "serve", "--http", address]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    out.read_line(&mut line).unwrap();
-    if line.is_empty() {
-        panic!("it does not serve: {:?}", wait(child));
-    }
-    // What it says later must not fill the pipe.
-    std::thread::spawn(move || out.read_to_end(&mut Vec::new()));
-    let said: Json = serde_json::from_str(&line).unwrap();
-    let address = said["addresses"][0].as_str().unwrap().to_owned();
-    Serving { child: Some(child), address, device: said["device"].as_str().unwrap().to_owned() }
-}
-
-impl Serving {
-    fn stop(&mut self, signal: &str) -> Ended {
-        let child = self.child.take().unwrap();
-        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status().unwrap();
-        assert!(sent.success());
-        wait(child)
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-fn id(place: &Place) -> String {
-    place.json(&["list"])[0]["id"].as_str().unwrap().to_owned()
-}
-
-/// Lets ben into what anna serves.
-fn let_in(anna: &Place, serving: &Serving, ben: &Place) -> String {
-    let id = id(anna);
-    let (code, error) = ben.error(&["join", &serving.address, &id]);
-    assert_eq!((code, &error["kind"]), (5, &json!("Pending")), "{error}");
-    until("the request is there", || !anna.json(&["requests"]).is_empty());
-    let request = anna.json(&["requests"]).remove(0);
-    assert_eq!(request["request"], error["context"]["request_id"]);
-    assert_eq!((&request["state"], &request["permission"]), (&json!("pending"), &json!("write")), "{request}");
-    anna.run(&["approve", &request["request"].as_str().unwrap()[..8]]).ok();
-    assert_eq!(anna.json(&["requests"]).len(), 0);
-    assert_eq!(anna.json(&["requests", "--all"])[0]["state"], "approved");
-    let joined = ben.json(&["join", &serving.address, &id]).remove(0);
-    assert_eq!((&joined["name"], &joined["permission"]), (&json!("travel"), &json!("Write")), "{joined}");
-    id
-}
-
-fn same(anna: &Place, ben: &Place) -> bool {
-    let heads = |place: &Place| {
-        let ended = place.run(&["--json", "info", "travel"]);
-        serde_json::from_str::<Json>(&ended.out).map(|info| info["heads"].clone()).ok()
-    };
-    heads(anna).is_some() && heads(anna) == heads(ben)
-}
+use crate::kit::{Place, until, wait};
+use crate::serving::{id, let_in, same, serve, serve_at};
 
 #[test]
 fn two_stores_come_to_the_same_state_over_http() {

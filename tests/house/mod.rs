@@ -1,5 +1,7 @@
 //! Rules of the house that a compiler does not check: who imports whom, and what no file may contain.
 
+mod features;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -3,7 +3,10 @@
 mod access;
 mod faults;
 mod guide;
+mod identity;
 mod kit;
 mod live;
 mod others;
 mod proxy;
+mod several;
+mod ways;
