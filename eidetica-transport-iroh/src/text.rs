@@ -80,7 +80,10 @@ mod tests {
                     .relay_mode(RelayMode::Custom(vec!["https://a.example.com".into(), "https://b.example.com".into()]))
                     .discovery(false),
             ),
-            ("?relay=staging&advertise=192.0.2.1:7", new().dial_only().relay_mode(RelayMode::Staging).advertise("192.0.2.1:7")),
+            (
+                "?relay=staging&advertise=192.0.2.1:7",
+                new().dial_only().relay_mode(RelayMode::Staging).advertise("192.0.2.1:7"),
+            ),
             ("?relay=default&mdns=off", new().dial_only()),
         ] {
             assert_eq!(format!("{:?}", read(text).unwrap()), format!("{builder:?}"), "{text}");

@@ -26,7 +26,7 @@ use crate::{IrohTransportBuilder, SCHEME};
 ///   until the end: it was never open for listening alone. Both may therefore answer [`ErrorKind::Locked`] for a port in use,
 ///   [`ErrorKind::PermissionDenied`] for one that needs a right, and [`ErrorKind::InvalidInput`] for an address that this
 ///   machine does not have. While nobody listens, connections are refused.
-/// * [`dial`](Transport::dial) connects, so that it shows there who is not reached: after 10 seconds at most, unless the limits
+/// * [`dial`](Transport::dial) connects, so that it shows there who is not reached: after 8 seconds at most, unless the limits
 ///   say otherwise, since a closed UDP port answers nothing. The kept connection to a peer is used whatever address led to it.
 /// * [`addresses`](Transport::addresses) is one ticket. It names more places as they are found, such as a relay; each of them is
 ///   good from its making on.

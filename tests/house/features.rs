@@ -6,7 +6,17 @@ use std::process::Command;
 /// Names of the crates that `eidetica` is built of with these features and no others, on this machine.
 fn built_with(features: &str) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["tree", "--offline", "--locked", "--package", "eidetica", "--edges", "normal,build", "--prefix", "none"]);
+    cargo.args([
+        "tree",
+        "--offline",
+        "--locked",
+        "--package",
+        "eidetica",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+    ]);
     cargo.args(["--format", "{p}", "--no-default-features", "--features", features]).current_dir(super::root());
     let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -67,8 +67,10 @@ async fn another_device_at_the_same_place_is_refused() {
     carl.sync.register_transport("iroh", there()).await.unwrap();
     let taken = carl.listen().await;
     let dora = Device::over("dora", Ways::Iroh).await;
-    for device in [&ben, &dora] {
-        let error = device.sync.connect_to_peer(&address).await.unwrap_err();
+    // Whoever has known anna, and whoever has not.
+    let known = ben.sync.discover_peer_trees(&address).await.unwrap_err();
+    let new = dora.sync.connect_to_peer(&address).await.unwrap_err();
+    for error in [known, new] {
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
         assert!(error.to_string().contains(&old.to_string()), "{error}");
     }

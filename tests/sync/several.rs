@@ -120,10 +120,9 @@ async fn a_transport_that_cannot_listen_takes_no_other_along() {
     let (http_place, iroh_place) =
         (http_taken.local_addr().unwrap().to_string(), iroh_taken.local_addr().unwrap().to_string());
     let without_relays = || IrohTransport::builder().relay_mode(RelayMode::Disabled);
-    for (http, place, listens) in [
-        (http_place.as_str(), "127.0.0.1:0", "iroh"),
-        ("127.0.0.1:0", iroh_place.as_str(), "http"),
-    ] {
+    for (http, place, listens) in
+        [(http_place.as_str(), "127.0.0.1:0", "iroh"), ("127.0.0.1:0", iroh_place.as_str(), "http")]
+    {
         let anna = Device::over("anna", Ways::Both).await;
         anna.sync.register_transport("http", HttpTransport::builder().bind(http)).await.unwrap();
         anna.sync.register_transport("iroh", without_relays().bind(place)).await.unwrap();

@@ -63,7 +63,9 @@ pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrup
     let session = interrupt.guard(async { Ok(Session::open(store, &arguments.who, intent).await?) }).await?;
     let result = match &arguments.command {
         // It ends by being interrupted, and has something to say then.
-        Command::Serve(serve) => serve::run(&session, serve, &arguments.network, output, interrupt).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve(serve) => {
+            serve::run(&session, serve, &arguments.network, output, interrupt).await.map(|()| ExitCode::SUCCESS)
+        }
         _ => interrupt.guard(on(&session, &arguments, output)).await,
     };
     if matches!(result, Err(Failure::Interrupted)) {

@@ -1,7 +1,7 @@
 //! `peers`: who is known, and where they are reached. All of it lies in the store, and whoever serves it notices changes.
 
-use eidetica::sync::peers::{PeerLimits, PeerName, Peers};
 use eidetica::sync::SyncPeerInfo;
+use eidetica::sync::peers::{PeerLimits, PeerName, Peers};
 use eidetica::{Error, ErrorKind};
 use serde_json::json;
 

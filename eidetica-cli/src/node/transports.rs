@@ -57,7 +57,8 @@ pub fn address(text: &str) -> Address {
         return Address::http(rest);
     }
     let id = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let ticket = text.starts_with("endpoint") && text.len() > 40 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let ticket =
+        text.starts_with("endpoint") && text.len() > 40 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     match id || ticket || text.starts_with("ed25519:") {
         true => Address::iroh(text),
         false => Address::http(text),

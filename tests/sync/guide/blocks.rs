@@ -50,10 +50,8 @@ pub async fn quick_start_and_bootstrap(store: Store, ways: Ways) -> Result<()> {
     let pending = asked.unwrap_err();
     assert_eq!(pending.kind(), eidetica::ErrorKind::Pending);
     let id = pending.context("request_id").unwrap().to_owned();
-    until("the request is there", || async {
-        !user.pending_bootstrap_requests(&serving).await.unwrap().is_empty()
-    })
-    .await;
+    until("the request is there", || async { !user.pending_bootstrap_requests(&serving).await.unwrap().is_empty() })
+        .await;
     let (request, _) = user.pending_bootstrap_requests(&serving).await?.remove(0);
     assert_eq!(request.to_string(), id);
     user.approve_bootstrap_request(&serving, &request, &alice_key).await?;
@@ -105,37 +103,37 @@ pub async fn declarative_sync(store: Store, ways: Ways) -> Result<()> {
     assert_eq!(error.kind(), eidetica::ErrorKind::InvalidInput, "{error}");
     assert_eq!(sync.list_peers().await?.len(), 1);
 
-    // And with a peer that is there: background sync happens automatically, both ways.
-    let (peer, _peer_folder) = store.instance("ben").await?;
-    let mut user_ben = peer.login_user("ben", None).await?;
-    let key_ben = user_ben.get_default_key()?;
-    crate::sync::kit::let_in(&db, &key_ben).await;
+    // And with a peer that is there, by one who has nothing yet: background sync happens automatically, both ways.
+    let addresses = ways.listen(&sync).await?;
+    let (other, _other_folder) = store.instance("ben").await?;
+    let mut user_ben = other.login_user("ben", None).await?;
+    crate::sync::kit::let_in(&db, &user_ben.get_default_key()?).await;
+    set(&db, "from alice", "1").await?;
     track(&mut user_ben, db.root_id(), Default::default()).await?;
-    let serving = peer.sync().unwrap();
-    ways.register(&serving).await?;
-    let addresses = ways.listen(&serving).await?;
+    let sync = other.sync().expect("Sync enabled");
+    ways.register(&sync).await?;
     let handle = sync
         .register_sync_peer(SyncPeerInfo {
-            peer_pubkey: peer.device_id().to_string(),
+            peer_pubkey: instance.device_id().to_string(),
             tree_id: db.root_id().clone(),
-            addresses: addresses.iter().map(|Address { transport_type, address }| Address {
-                transport_type: transport_type.clone(),
-                address: address.clone(),
-            }).collect(),
+            addresses: addresses
+                .iter()
+                .map(|known| Address { transport_type: known.transport_type.clone(), address: known.address.clone() })
+                .collect(),
             auth: None,
             display_name: Some("Peer Device".to_string()),
         })
         .await?;
-    set(&db, "from alice", "1").await?;
     handle.wait_for_initial_sync(Duration::from_secs(30)).await?;
-    until("ben has the database", || async { user_ben.open_database(db.root_id()).await.is_ok() }).await;
-    let there = user_ben.open_database(db.root_id()).await?;
-    until("it is at ben's", || async { get(&there, "from alice").await.is_some() }).await;
-    set(&there, "from ben", "2").await?;
+    let here = user_ben.open_database(db.root_id()).await?;
+    assert_eq!(get(&here, "from alice").await.as_deref(), Some("1"));
+    set(&here, "from ben", "2").await?;
     until("it is at alice's", || async { get(&db, "from ben").await.is_some() }).await;
+    set(&db, "from alice", "3").await?;
+    until("it is at ben's", || async { get(&here, "from alice").await.as_deref() == Some("3") }).await;
     let status = handle.status()?;
     assert!(status.last_error.is_none(), "{status:?}");
-    peer.close().await?;
+    other.close().await?;
     instance.close().await
 }
 
