@@ -106,9 +106,8 @@ async fn the_address_outlives_restarts() {
     let path = folder.path().join("anna.db");
     let open = || async {
         let instance = Instance::open(Box::new(Sqlite::open(&path).await.unwrap())).await.unwrap();
-        match instance.list_users().await.unwrap().is_empty() {
-            true => drop(instance.create_user("anna", None).await.unwrap()),
-            false => {}
+        if instance.list_users().await.unwrap().is_empty() {
+            instance.create_user("anna", None).await.unwrap();
         }
         let anna = Device::start(instance, "anna", None, SyncOptions::default()).await;
         Ways::Iroh.register(&anna.sync).await.unwrap();
