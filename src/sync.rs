@@ -76,6 +76,12 @@ pub mod transports {
         pub use eidetica_transport_http::{HttpLimits, HttpTransport, HttpTransportBuilder};
     }
 
+    /// iroh: QUIC from device to device, also through routers and firewalls.
+    #[cfg(feature = "iroh")]
+    pub mod iroh {
+        pub use eidetica_transport_iroh::{IrohLimits, IrohTransport, IrohTransportBuilder, RelayMode};
+    }
+
     /// The transport in memory, for tests.
     pub mod memory {
         pub use eidetica_sync::transport::{MemoryNetwork, MemoryTransport, MemoryTransportBuilder};

@@ -29,6 +29,22 @@ pub fn group(criterion: &mut Criterion, ground: &Ground) {
                 ground.wait(commits.close());
             });
         }
+        for durability in [Durability::Buffered, Durability::Flushed] {
+            group.bench_function(BenchmarkId::new(format!("eidetica, redb, {durability:?}"), n), |b| {
+                let mut commits = ground.wait(Commits::on_redb(ground.bases(), n, durability));
+                b.iter_custom(|times| ground.time(commits.commit(times)));
+                ground.wait(commits.close());
+            });
+            group.bench_function(BenchmarkId::new(format!("limit: rows by redb, {durability:?}"), n), |b| {
+                let mut commits = ground.wait(Commits::on_redb(ground.bases(), n, durability));
+                b.iter_custom(|times| {
+                    ground.wait(commits.commit(times));
+                    let batches = commits.written();
+                    must(commits.raw(&batches)).map_or_else(Default::default, |took| took.wall)
+                });
+                ground.wait(commits.close());
+            });
+        }
         group.bench_function(BenchmarkId::new("eidetica, memory", n), |b| {
             let mut commits = ground.wait(Commits::on_memory(ground.bases(), n));
             b.iter_custom(|times| ground.time(commits.commit(times)));

@@ -13,7 +13,9 @@ pub fn group(criterion: &mut Criterion, ground: &Ground) {
     for n in SIZES {
         group.throughput(Throughput::Elements(n));
         let text = text(n as usize);
-        for (engine, together) in [(Engine::Sqlite, true), (Engine::Sqlite, false), (Engine::Memory, true)] {
+        for (engine, together) in
+            [(Engine::Sqlite, true), (Engine::Sqlite, false), (Engine::Redb, true), (Engine::Memory, true)]
+        {
             let how = if together { "set_all" } else { "set" };
             group.bench_function(BenchmarkId::new(format!("eidetica, {engine:?}, {how}"), n), |b| {
                 b.iter_custom(|times| {

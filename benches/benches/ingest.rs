@@ -14,7 +14,7 @@ pub fn group(criterion: &mut Criterion, ground: &Ground) {
         group.throughput(Throughput::Elements(n));
         let ways: &[(usize, usize)] = if n > 10_000 { &[(1024, 2)] } else { &[(1024, 2), (1, 1)] };
         for &(page, at_once) in ways {
-            for engine in [Engine::Sqlite, Engine::Memory] {
+            for engine in [Engine::Sqlite, Engine::Redb, Engine::Memory] {
                 let name = format!("eidetica, {engine:?}, pages of {page}, {at_once} under way");
                 group.bench_function(BenchmarkId::new(name, n), |b| {
                     let entries = ground.wait(ground.bases().entries(n));

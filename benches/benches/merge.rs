@@ -19,7 +19,7 @@ pub fn group(criterion: &mut Criterion, ground: &Ground) {
             let sides = std::cell::OnceCell::new();
             let sides = || sides.get_or_init(|| ground.wait(Sides::build(work, n)));
             group.throughput(Throughput::Elements(work.items(n)));
-            for engine in [Engine::Memory, Engine::Sqlite] {
+            for engine in [Engine::Memory, Engine::Sqlite, Engine::Redb] {
                 let id = BenchmarkId::new(format!("{}, eidetica, {engine:?}", work.name()), n);
                 group.bench_function(id, |b| {
                     b.iter_custom(|times| {

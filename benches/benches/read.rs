@@ -24,6 +24,16 @@ pub fn group(criterion: &mut Criterion, ground: &Ground) {
             b.iter_custom(|times| must(reads.raw(times)).map_or_else(Default::default, |took| took.wall));
             ground.wait(reads.close());
         });
+        group.bench_function(BenchmarkId::new("eidetica, redb", n), |b| {
+            let mut reads = ground.wait(Reads::on_redb(ground.bases(), n));
+            b.iter_custom(|times| ground.time(reads.read(times)));
+            ground.wait(reads.close());
+        });
+        group.bench_function(BenchmarkId::new("limit: get by redb", n), |b| {
+            let reads = ground.wait(Reads::on_redb(ground.bases(), n));
+            b.iter_custom(|times| must(reads.raw(times)).map_or_else(Default::default, |took| took.wall));
+            ground.wait(reads.close());
+        });
         group.bench_function(BenchmarkId::new("eidetica, memory", n), |b| {
             let mut reads = ground.wait(Reads::on_memory(ground.bases(), n));
             b.iter_custom(|times| ground.time(reads.read(times)));

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use eidetica::backend::database::{Memory, Sqlite};
+use eidetica::backend::Backend;
+use eidetica::backend::database::{Memory, Redb, Sqlite};
 use eidetica::crdt::Doc;
 use eidetica::entry::RawEntry;
 use eidetica::store::DocStore;
@@ -26,6 +27,11 @@ pub fn key() -> SecretKey {
 /// A SQLite file with the page cache of the benches.
 pub async fn sqlite(path: &Path) -> Result<Sqlite> {
     Ok(Sqlite::builder().path(path).page_cache(PAGE_CACHE).open().await?)
+}
+
+/// A file of redb with the page cache of the benches.
+pub async fn redb(path: &Path) -> Result<Redb> {
+    Ok(Redb::builder(path).page_cache(PAGE_CACHE).open().await?)
 }
 
 /// Sets keys in one commit.
@@ -112,14 +118,31 @@ impl Bases {
     /// A store in memory with `n` commits.
     pub async fn memory(&self, n: u64) -> Result<Arc<Memory>> {
         let memory = Arc::new(Memory::new());
-        let instance = Instance::open(Box::new(sqlite(&self.path(n)).await?)).await?;
-        instance.backup(Box::new(Recorder::beside(memory.clone()))).await?;
-        instance.close().await?;
+        self.fill(n, memory.clone()).await?;
         Ok(memory)
     }
 
+    /// A file of redb of its own with `n` commits.
+    pub async fn redb(&self, n: u64) -> Result<PathBuf> {
+        let base = self.directory.path().join(format!("base-{n}.redb"));
+        if !base.exists() {
+            let store = Arc::new(redb(&base).await?);
+            self.fill(n, store.clone()).await?;
+            store.close().await?;
+        }
+        let copy = self.fresh();
+        std::fs::copy(&base, &copy)?;
+        Ok(copy)
+    }
+
+    async fn fill(&self, n: u64, store: Arc<dyn Backend>) -> Result<()> {
+        let instance = Instance::open(Box::new(sqlite(&self.path(n)).await?)).await?;
+        instance.backup(Box::new(Recorder::beside(store))).await?;
+        Ok(instance.close().await?)
+    }
+
     /// Opens the database in a backend that holds one of these stores.
-    pub async fn open(&self, backend: impl eidetica::backend::Backend) -> Result<Open> {
+    pub async fn open(&self, backend: impl Backend) -> Result<Open> {
         self.open_recorder(Recorder::new(Arc::new(backend))).await
     }
 

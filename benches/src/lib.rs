@@ -12,6 +12,8 @@ pub mod clock;
 pub mod counted;
 pub mod limits;
 pub mod raw;
+pub mod raw_iroh;
+pub mod raw_redb;
 pub mod recorder;
 pub mod sides;
 pub mod work;

@@ -4,10 +4,53 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use eidetica::backend::{Keyspace, Operation, WriteBatch};
+use eidetica::backend::database::Memory;
+use eidetica::backend::{Backend as _, Keyspace, Operation, WriteBatch};
 use rusqlite::Connection;
 
+use crate::base::{self, Bases};
+use crate::raw_redb::RawRedb;
+use crate::work::ingest::Engine;
 use crate::{PAGE_CACHE, Result};
+
+/// An engine by itself.
+pub enum Raw {
+    /// SQLite.
+    Sqlite(RawSqlite),
+    /// redb.
+    Redb(RawRedb),
+}
+
+impl Raw {
+    /// A new store of this engine with no rows; `None` in memory, where there is nothing below.
+    pub async fn fresh(bases: &Bases, engine: Engine) -> Result<Option<Raw>> {
+        let path = bases.fresh();
+        Ok(match engine {
+            Engine::Memory => None,
+            Engine::Sqlite => {
+                base::sqlite(&path).await?.close().await?;
+                Some(Raw::Sqlite(RawSqlite::open(&path, "NORMAL")?))
+            }
+            Engine::Redb => Some(Raw::Redb(RawRedb::copy_of(&Memory::new(), &path, false).await?)),
+        })
+    }
+
+    /// Writes the rows of a batch in one transaction.
+    pub fn commit(&self, batch: &WriteBatch) -> Result<()> {
+        match self {
+            Raw::Sqlite(raw) => raw.commit(batch),
+            Raw::Redb(raw) => raw.commit(batch),
+        }
+    }
+
+    /// Reads the value of one key.
+    pub fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>> {
+        match self {
+            Raw::Sqlite(raw) => raw.get(keyspace, key),
+            Raw::Redb(raw) => raw.get(keyspace, key),
+        }
+    }
+}
 
 /// SQLite by itself, on a file that the SQLite backend has made: no thread, no queue, no expectation.
 pub struct RawSqlite {

@@ -12,7 +12,7 @@ use eidetica::store::DocStore;
 use eidetica::{Durability, Id, Instance};
 use tempfile::TempDir;
 
-use crate::base::{Open, STORE, commit, key, sqlite};
+use crate::base::{Open, STORE, commit, key, redb, sqlite};
 use crate::work::ingest::Engine;
 use crate::workloads::{self, FAR, NEAR, Work};
 use crate::{Recorder, Result};
@@ -72,23 +72,29 @@ impl Sides {
     }
 
     fn copy_of(&self, name: &str) -> Result<PathBuf> {
-        let number = self.copies.fetch_add(1, Ordering::Relaxed);
-        let copy = self.directory.path().join(format!("copy-{number}.db"));
+        let copy = self.fresh();
         std::fs::copy(self.directory.path().join(name), &copy)?;
         Ok(copy)
+    }
+
+    /// A new path, which `sweep` removes.
+    fn fresh(&self) -> PathBuf {
+        let number = self.copies.fetch_add(1, Ordering::Relaxed);
+        self.directory.path().join(format!("copy-{number}.db"))
     }
 
     /// A backend that holds the near side.
     pub async fn backend(&self, engine: Engine) -> Result<Arc<dyn Backend>> {
         let file = sqlite(&self.copy()?).await?;
-        if engine == Engine::Sqlite {
-            return Ok(Arc::new(file));
-        }
-        let memory = Arc::new(Memory::new());
+        let other: Arc<dyn Backend> = match engine {
+            Engine::Sqlite => return Ok(Arc::new(file)),
+            Engine::Redb => Arc::new(redb(&self.fresh()).await?),
+            Engine::Memory => Arc::new(Memory::new()),
+        };
         let instance = Instance::open(Box::new(file)).await?;
-        instance.backup(Box::new(Recorder::beside(memory.clone()))).await?;
+        instance.backup(Box::new(Recorder::beside(other.clone()))).await?;
         instance.close().await?;
-        Ok(memory)
+        Ok(other)
     }
 
     /// Opens the near side. It has read a key already, so that nothing is put off.

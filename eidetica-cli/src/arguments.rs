@@ -31,6 +31,9 @@ pub struct Arguments {
     #[command(flatten)]
     pub who: Who,
 
+    #[command(flatten)]
+    pub network: Network,
+
     /// Write JSON: one document, or one for each line; errors as JSON on standard error.
     #[arg(long, global = true)]
     pub json: bool,
@@ -54,6 +57,15 @@ pub struct Who {
     /// The first line of standard input is the password.
     #[arg(long, global = true)]
     pub password_stdin: bool,
+}
+
+/// Who else is asked for the way to a peer.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Network {
+    /// The relays of iroh, through which peers behind routers are found: `default` for the public ones, `disabled` for none, or
+    /// URLs with commas between them.
+    #[arg(long, global = true, env = "EIDETICA_RELAYS", value_name = "WHICH", default_value = "default")]
+    pub relays: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,7 +147,7 @@ pub enum Command {
     /// Make users, check their passwords, and list them.
     #[command(subcommand)]
     User(UserCommand),
-    /// Keep databases in step with peers, and let them in over HTTP, until Ctrl-C or SIGTERM.
+    /// Keep databases in step with peers, and let them in over HTTP, iroh or both, until Ctrl-C or SIGTERM.
     Serve(Serve),
     /// Ask a peer for access to a database, and fetch it once access is there.
     Join(Join),
@@ -163,7 +175,8 @@ pub enum Command {
     },
     /// Bring databases to the same state here and at peers, now.
     Sync {
-        /// The address of a peer, as `host:port` or `http://host:port/path`. Default: all peers that are known.
+        /// The address of a peer: `host:port`, `http://host:port/path`, or a ticket or key of iroh. Default: all peers that are
+        /// known.
         address: Option<String>,
         /// Only this database. Default: all that both sides share.
         #[arg(long, value_name = "NAME")]
@@ -186,10 +199,18 @@ pub enum Command {
 
 #[derive(Debug, clap::Args)]
 pub struct Serve {
-    /// Where to listen, as `host:port`; port 0 takes one that is free. Default: nobody is let in, and this side calls.
+    /// Let peers in over HTTP at this `host:port`; port 0 takes one that is free. Without this and `--iroh` nobody is let in, and
+    /// this side calls.
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
-    /// Tell peers this address instead, such as `https://peer.example.com/notes`; several times for several.
+    /// Let peers in over iroh, also through routers; at this `ip:port` alone, if one is given. Port 0 is the one of last time, if
+    /// it is free.
+    #[arg(long, value_name = "ADDR")]
+    pub iroh: Option<Option<String>>,
+    /// Find peers on the local network over iroh, and be found there, by telling it of this device.
+    #[arg(long, requires = "iroh")]
+    pub mdns: bool,
+    /// Tell peers this HTTP address instead, such as `https://peer.example.com/notes`; several times for several.
     #[arg(long, value_name = "ADDR", requires = "http")]
     pub advertise: Vec<String>,
     /// Stop when standard input ends: for programs that start this one.
@@ -197,9 +218,16 @@ pub struct Serve {
     pub until_stdin_ends: bool,
 }
 
+impl Serve {
+    /// Whether anybody is let in.
+    pub fn listens(&self) -> bool {
+        self.http.is_some() || self.iroh.is_some()
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub struct Join {
-    /// The address of the peer, as `host:port` or `http://host:port/path`.
+    /// The address of the peer: `host:port`, `http://host:port/path`, or a ticket or key of iroh.
     pub address: String,
     /// The id of the database, as `list` shows it at the peer, or the name of one that the peer lets this user see.
     pub database: String,

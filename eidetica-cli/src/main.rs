@@ -25,6 +25,9 @@ mod typed;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use arguments::Arguments;
 use failure::Failure;
@@ -37,19 +40,26 @@ fn main() -> ExitCode {
         Err(error) => return failure::usage(&error),
     };
     let json = arguments.json;
-    let level = match arguments.verbose {
-        // Whoever reads errors as JSON gets nothing else.
-        0 if json => "error",
-        0 => "warn",
-        1 => "info",
-        _ => "debug",
-    };
-    let level = level.parse().unwrap_or(tracing_subscriber::filter::LevelFilter::WARN);
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).without_time().init();
+    listen(arguments.verbose, json);
     match run(arguments) {
         Ok(code) => code,
         Err(failure) => failure.report(json),
     }
+}
+
+/// Writes what happens inside to standard error.
+fn listen(verbose: u8, json: bool) {
+    let (ours, others) = match verbose {
+        // Whoever reads errors as JSON gets nothing else. What other crates complain of, such as a network that is down, is said
+        // by the error that comes of it.
+        0 if json => (LevelFilter::ERROR, LevelFilter::OFF),
+        0 => (LevelFilter::WARN, LevelFilter::OFF),
+        1 => (LevelFilter::INFO, LevelFilter::WARN),
+        _ => (LevelFilter::DEBUG, LevelFilter::DEBUG),
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time();
+    let wanted = Targets::new().with_default(others).with_target("eidetica", ours);
+    tracing_subscriber::registry().with(lines.with_filter(wanted)).init();
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {

@@ -64,6 +64,8 @@ impl Place {
             .args(arguments)
             .env("EIDETICA_STORE", &self.store)
             .env_remove("EIDETICA_PASSWORD_FILE")
+            // Nobody outside is asked for anything.
+            .env("EIDETICA_RELAYS", "disabled")
             .stdin(Stdio::null());
         command
     }

@@ -20,3 +20,4 @@ mod rows;
 mod serving;
 mod transfer;
 mod users;
+mod ways;

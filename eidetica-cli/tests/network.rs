@@ -3,36 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value as Json, json};
 
 use crate::kit::{Place, until, wait};
-use crate::serving::{Serving, serve, serve_at};
-
-fn id(place: &Place) -> String {
-    place.json(&["list"])[0]["id"].as_str().unwrap().to_owned()
-}
-
-/// Lets ben into what anna serves.
-fn let_in(anna: &Place, serving: &Serving, ben: &Place) -> String {
-    let id = id(anna);
-    let (code, error) = ben.error(&["join", &serving.address, &id]);
-    assert_eq!((code, &error["kind"]), (5, &json!("Pending")), "{error}");
-    until("the request is there", || !anna.json(&["requests"]).is_empty());
-    let request = anna.json(&["requests"]).remove(0);
-    assert_eq!(request["request"], error["context"]["request_id"]);
-    assert_eq!((&request["state"], &request["permission"]), (&json!("pending"), &json!("write")), "{request}");
-    anna.run(&["approve", &request["request"].as_str().unwrap()[..8]]).ok();
-    assert_eq!(anna.json(&["requests"]).len(), 0);
-    assert_eq!(anna.json(&["requests", "--all"])[0]["state"], "approved");
-    let joined = ben.json(&["join", &serving.address, &id]).remove(0);
-    assert_eq!((&joined["name"], &joined["permission"]), (&json!("travel"), &json!("Write")), "{joined}");
-    id
-}
-
-fn same(anna: &Place, ben: &Place) -> bool {
-    let heads = |place: &Place| {
-        let ended = place.run(&["--json", "info", "travel"]);
-        serde_json::from_str::<Json>(&ended.out).map(|info| info["heads"].clone()).ok()
-    };
-    heads(anna).is_some() && heads(anna) == heads(ben)
-}
+use crate::serving::{id, let_in, same, serve, serve_at};
 
 #[test]
 fn two_stores_come_to_the_same_state_over_http() {

@@ -73,7 +73,10 @@ pub struct TransportEntry {
     pub scheme: &'static str,
     /// The crate or file that offers it, for messages.
     pub origin: &'static str,
-    /// A builder; the argument is the address to bind, empty for dialling only.
+    /// A builder; the argument is the address to bind, empty for dialling only. Behind a question mark may stand what else the
+    /// transport takes, which is up to it.
+    ///
+    /// Errors: [`ErrorKind::InvalidInput`] for what it does not take.
     pub builder: fn(bind: &str) -> Result<Box<dyn TransportBuilder>>,
 }
 
@@ -164,7 +167,8 @@ impl RegisteredTransport {
         &self.origin
     }
 
-    /// A builder; the argument is the address to bind, empty for dialling only.
+    /// A builder; the argument is the address to bind, empty for dialling only, and what else the transport takes
+    /// ([`TransportEntry::builder`]).
     pub fn builder(&self, bind: &str) -> Result<Box<dyn TransportBuilder>> {
         (self.builder)(bind)
     }

@@ -177,6 +177,18 @@ pub trait TransportBuilder: Send + 'static {
     async fn build(self: Box<Self>, context: TransportContext) -> Result<Box<dyn Transport>>;
 }
 
+/// So that what a registry gives is used as what an application makes.
+#[async_trait]
+impl TransportBuilder for Box<dyn TransportBuilder> {
+    fn wants_device_secret(&self) -> bool {
+        (**self).wants_device_secret()
+    }
+
+    async fn build(self: Box<Self>, context: TransportContext) -> Result<Box<dyn Transport>> {
+        (*self).build(context).await
+    }
+}
+
 /// What a transport is given when it is built.
 #[non_exhaustive]
 pub struct TransportContext {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use eidetica_contract::{Error, ErrorKind, Result, Transport, TransportBuilder, TransportContext};
 use iroh::{RelayUrl, SecretKey};
 
+use crate::kept::Kept;
 use crate::settings::{Relays, Settings};
 use crate::{IrohLimits, IrohTransport, RelayMode};
 
@@ -38,8 +39,9 @@ impl IrohTransportBuilder {
     }
 
     /// The UDP address for both directions, as `ip:port`; at most one of IPv4 and one of IPv6, and nothing else is bound then. Port
-    /// 0 lets the system choose one; with a fixed one the address stays the same over restarts. It is bound with the first
-    /// [`dial`](Transport::dial) or [`listen`](Transport::listen); a text of another form is refused when the transport is built.
+    /// 0 is the one that this device has listened on last, if it is free, else one that the system chooses. It is bound with the
+    /// first [`dial`](Transport::dial) or [`listen`](Transport::listen); a text of another form is refused when the transport is
+    /// built.
     #[must_use]
     pub fn bind(mut self, address: impl Into<String>) -> IrohTransportBuilder {
         self.bind.push(address.into());
@@ -77,7 +79,7 @@ impl IrohTransportBuilder {
         self
     }
 
-    /// Makes it dial alone: `listen` is `Unsupported`.
+    /// Makes it dial alone, from any port: `listen` is `Unsupported`.
     #[must_use]
     pub fn dial_only(mut self) -> IrohTransportBuilder {
         self.dial_only = true;
@@ -91,11 +93,15 @@ impl IrohTransportBuilder {
         self
     }
 
-    /// Makes the transport, for use without a context, with the Ed25519 seed of the device.
+    /// Makes the transport, for use without a context, with the Ed25519 seed of the device. It knows of no last run.
     ///
     /// Errors: [`ErrorKind::InvalidInput`] for an address or a relay that cannot be read, for two addresses of one kind to bind,
     /// or for a limit out of range.
     pub fn into_transport(self, secret: [u8; 32]) -> Result<IrohTransport> {
+        self.checked(secret).map(IrohTransport::new)
+    }
+
+    fn checked(self, secret: [u8; 32]) -> Result<Settings> {
         self.limits.check()?;
         let bind = self.bind.iter().map(|text| socket("bind", text)).collect::<Result<Vec<_>>>()?;
         let of_v4 = bind.iter().filter(|address| address.is_ipv4()).count();
@@ -115,7 +121,7 @@ impl IrohTransportBuilder {
             RelayMode::Custom(urls) => Relays::Custom(relays(&urls)?),
             RelayMode::Disabled => Relays::Disabled,
         };
-        Ok(IrohTransport::new(Settings {
+        Ok(Settings {
             secret: SecretKey::from_bytes(&secret),
             bind,
             advertised,
@@ -124,8 +130,9 @@ impl IrohTransportBuilder {
             #[cfg(feature = "mdns")]
             mdns: self.mdns,
             listens: !self.dial_only,
+            kept: None,
             limits: self.limits,
-        }))
+        })
     }
 }
 
@@ -165,6 +172,10 @@ impl TransportBuilder for IrohTransportBuilder {
             let message = "the secret that was given is not that of this device";
             return Err(Error::new(ErrorKind::InvalidInput, message).with("device", context.device));
         }
-        Ok(Box::new(self.into_transport(secret)?))
+        let mut settings = self.checked(secret)?;
+        if settings.listens {
+            settings.kept = Some(Kept::load(context.state).await?);
+        }
+        Ok(Box::new(IrohTransport::new(settings)))
     }
 }

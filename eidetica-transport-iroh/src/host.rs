@@ -1,12 +1,13 @@
 //! The endpoint of a transport: bound when it is first needed, ended once.
 
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use eidetica_contract::{Error, ErrorKind, Result};
 use iroh::address_lookup::{DnsAddressLookup, PkarrPublisher, PkarrResolver};
-use iroh::endpoint::{BindError, Builder, PortmapperConfig, QuicTransportConfig, VarInt, presets};
+use iroh::endpoint::{BindError, BindOpts, Builder, PortmapperConfig, QuicTransportConfig, VarInt, presets};
 use iroh::{Endpoint, RelayMode, TransportAddr};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -95,7 +96,45 @@ impl Host {
         self.bound().map(|_| endpoint)
     }
 
+    /// An endpoint on the ports of the last run, if there was one and they are free, else on those that were wished.
     async fn bind(&self) -> Result<Endpoint> {
+        if let Some(again) = self.again() {
+            match self.bind_to(&again).await {
+                Ok(endpoint) => return Ok(endpoint),
+                Err(error) => tracing::debug!(%error, "the ports of the last run are not free"),
+            }
+        }
+        let wished = self.settings.bind.iter().map(|address| (*address, true)).collect::<Vec<_>>();
+        self.bind_to(&wished).await
+    }
+
+    /// What to bind for the address that this device had, and whether each of it must succeed. `None` if no port is known.
+    fn again(&self) -> Option<Vec<(SocketAddr, bool)>> {
+        let kept = self.settings.kept.as_ref()?;
+        // What iroh binds by itself.
+        let all = [(Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()];
+        let (wished, must): (&[SocketAddr], bool) = match &self.settings.bind[..] {
+            [] => (&all, false),
+            bind => (bind, true),
+        };
+        let again = |address: &SocketAddr| match kept.again(*address) {
+            Some(again) => (again, true),
+            // A machine may be without IPv6.
+            None => (*address, must || address.is_ipv4()),
+        };
+        let again: Vec<_> = wished.iter().map(again).collect();
+        again.iter().zip(wished).any(|((again, _), wished)| again != wished).then_some(again)
+    }
+
+    /// Keeps the ports for the next run.
+    pub(crate) async fn keep(&self) {
+        if let (Some(kept), Ok(Some(endpoint))) = (&self.settings.kept, self.bound()) {
+            kept.keep(endpoint.bound_sockets()).await;
+        }
+    }
+
+    /// An endpoint on these addresses; on all of the machine if there are none.
+    async fn bind_to(&self, addresses: &[(SocketAddr, bool)]) -> Result<Endpoint> {
         let settings = &self.settings;
         let mut builder = Endpoint::builder(presets::Minimal)
             .secret_key(settings.secret.clone())
@@ -122,22 +161,9 @@ impl Host {
         for address in &settings.advertised {
             builder = builder.external_addr(*address);
         }
-        let endpoint = self.sockets(builder)?.bind().await.map_err(|error| self.refused(error))?;
+        let endpoint = sockets(builder, addresses)?.bind().await.map_err(|error| self.refused(error))?;
         self.find(&endpoint).await;
         Ok(endpoint)
-    }
-
-    fn sockets(&self, mut builder: Builder) -> Result<Builder> {
-        if !self.settings.bind.is_empty() {
-            builder = builder.clear_ip_transports();
-        }
-        for address in &self.settings.bind {
-            builder = builder.bind_addr(*address).map_err(|error| {
-                let message = "an iroh transport cannot bind this";
-                Error::new(ErrorKind::InvalidInput, message).with("bind", address).caused_by(error)
-            })?;
-        }
-        Ok(builder)
     }
 
     /// Waits until the endpoint knows an address of its own, which it looks up without asking anybody.
@@ -191,6 +217,21 @@ impl Host {
             }
         }
     }
+}
+
+/// An endpoint that binds these, and whether each must succeed.
+fn sockets(mut builder: Builder, addresses: &[(SocketAddr, bool)]) -> Result<Builder> {
+    if !addresses.is_empty() {
+        builder = builder.clear_ip_transports();
+    }
+    for (address, must) in addresses {
+        let options = BindOpts::default().set_is_required(*must);
+        builder = builder.bind_addr_with_opts(*address, options).map_err(|error| {
+            let message = "an iroh transport cannot bind this";
+            Error::new(ErrorKind::InvalidInput, message).with("bind", address).caused_by(error)
+        })?;
+    }
+    Ok(builder)
 }
 
 /// For connections that come in. Memory that strangers fill is bounded here.

@@ -36,8 +36,8 @@
 //!
 //! The key of the endpoint is the key of the device, so QUIC proves on both sides whom one speaks with, and
 //! [`Channel::peer`](eidetica_contract::Channel::peer) and [`Caller::proven`](eidetica_contract::Caller::proven) say it. An
-//! address names a key; who answers there with another one is not spoken with. The key also outlives restarts, and so does
-//! what others know of this device, as long as relays, discovery or a fixed port lead to it.
+//! address names a key; who answers there with another one is not spoken with. The key outlives restarts, and so does the
+//! address: where any port will do, the one of the last run is tried first.
 //!
 //! # Addresses
 //!
@@ -75,9 +75,11 @@ mod codes;
 mod deadline;
 mod frame;
 mod host;
+mod kept;
 mod limits;
 mod server;
 mod settings;
+mod text;
 mod transport;
 
 pub use builder::IrohTransportBuilder;
@@ -97,9 +99,6 @@ eidetica_contract::inventory::submit! {
     eidetica_contract::TransportEntry::new(
         SCHEME,
         concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        |bind| {
-            let builder = IrohTransport::builder();
-            Ok(Box::new(if bind.is_empty() { builder.dial_only() } else { builder.bind(bind) }))
-        },
+        |settings| Ok(Box::new(text::read(settings)?)),
     )
 }

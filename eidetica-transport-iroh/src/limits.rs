@@ -49,7 +49,8 @@ pub struct IrohLimits {
     /// Dialling: requests at once to one peer; more wait within their deadline, and so do more than four of more than 64 KiB.
     /// Default: 128.
     pub calls_per_peer: usize,
-    /// Dialling: how long finding the peer and connecting may take, within the deadline of the call. Default: 10 seconds.
+    /// Dialling: how long finding the peer and connecting may take, within the deadline of the call. Default: 8 seconds, so that
+    /// who gives a call ten hears that nobody answers, and tries another way.
     pub connect_timeout: Duration,
 }
 
@@ -68,7 +69,7 @@ impl Default for IrohLimits {
             answer_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
             calls_per_peer: 128,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(8),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use iroh::{RelayUrl, SecretKey};
 
 use crate::IrohLimits;
+use crate::kept::Kept;
 
 /// Which relays a transport uses. Through a relay, peers find each other that cannot be reached from outside; it sees who
 /// speaks with whom and how much, and nothing of what is said.
@@ -32,6 +33,8 @@ pub(crate) struct Settings {
     #[cfg(feature = "mdns")]
     pub(crate) mdns: bool,
     pub(crate) listens: bool,
+    /// Where the ports of the last run are found; for a transport that listens within a store.
+    pub(crate) kept: Option<Kept>,
     pub(crate) limits: IrohLimits,
 }
 

@@ -26,7 +26,7 @@ use crate::{IrohTransportBuilder, SCHEME};
 ///   until the end: it was never open for listening alone. Both may therefore answer [`ErrorKind::Locked`] for a port in use,
 ///   [`ErrorKind::PermissionDenied`] for one that needs a right, and [`ErrorKind::InvalidInput`] for an address that this
 ///   machine does not have. While nobody listens, connections are refused.
-/// * [`dial`](Transport::dial) connects, so that it shows there who is not reached: after 10 seconds at most, unless the limits
+/// * [`dial`](Transport::dial) connects, so that it shows there who is not reached: after 8 seconds at most, unless the limits
 ///   say otherwise, since a closed UDP port answers nothing. The kept connection to a peer is used whatever address led to it.
 /// * [`addresses`](Transport::addresses) is one ticket. It names more places as they are found, such as a relay; each of them is
 ///   good from its making on.
@@ -68,6 +68,33 @@ impl IrohTransport {
             None => Ok(None),
         }
     }
+
+    /// Begins to listen.
+    async fn start(&self, service: Arc<dyn Service>) -> Result<()> {
+        let _starting = self.starting.lock().await;
+        self.host.bound()?;
+        if let Some(mut ended) = self.ending()? {
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+        self.host.endpoint().await?;
+        let serving = Serving::new(service, &self.host.settings.limits);
+        let (stop, stopped) = watch::channel(None);
+        let (end, ended) = watch::channel(false);
+        let mut listening = self.listening();
+        // Looked at under the lock that closing takes after it has noted that it closes.
+        if self.host.bound().is_err() {
+            return Err(closed());
+        }
+        *listening = Some(Listening { stop, ended });
+        let gate = self.host.gate.clone();
+        gate.open(serving.clone());
+        // Ends by `stop`, which it sees dropped as well.
+        tokio::spawn(async move {
+            serving.until_stopped(gate, stopped).await;
+            end.send_replace(true);
+        });
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -92,28 +119,8 @@ impl Transport for IrohTransport {
         if !self.host.settings.listens {
             return Err(Error::new(ErrorKind::Unsupported, "this iroh transport was built to dial alone"));
         }
-        let _starting = self.starting.lock().await;
-        self.host.bound()?;
-        if let Some(mut ended) = self.ending()? {
-            let _ = ended.wait_for(|ended| *ended).await;
-        }
-        self.host.endpoint().await?;
-        let serving = Serving::new(service, &self.host.settings.limits);
-        let (stop, stopped) = watch::channel(None);
-        let (end, ended) = watch::channel(false);
-        let mut listening = self.listening();
-        // Looked at under the lock that closing takes after it has noted that it closes.
-        if self.host.bound().is_err() {
-            return Err(closed());
-        }
-        *listening = Some(Listening { stop, ended });
-        let gate = self.host.gate.clone();
-        gate.open(serving.clone());
-        // Ends by `stop`, which it sees dropped as well.
-        tokio::spawn(async move {
-            serving.until_stopped(gate, stopped).await;
-            end.send_replace(true);
-        });
+        self.start(service).await?;
+        self.host.keep().await;
         Ok(())
     }
 

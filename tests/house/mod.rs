@@ -1,5 +1,7 @@
 //! Rules of the house that a compiler does not check: who imports whom, and what no file may contain.
 
+mod features;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -125,7 +127,7 @@ fn schemes_that_are_linked() {
     let backends: Vec<&str> = registry.backends().map(|entry| entry.scheme()).collect();
     assert_eq!(backends, ["memory", "redb", "sqlite"], "the schemes of all backends, which the tests link");
     let transports: Vec<&str> = registry.transports().map(|entry| entry.scheme()).collect();
-    assert_eq!(transports, ["http"], "the schemes of the default features");
+    assert_eq!(transports, ["http", "iroh"], "the schemes of the default features");
 }
 
 /// The tests link every backend by themselves, so that they alone would not notice a feature that links none.

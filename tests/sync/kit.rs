@@ -1,4 +1,4 @@
-//! Instances with a user each, over HTTP on this machine.
+//! Instances with a user each, on this machine.
 
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use eidetica::sync::transports::http::{HttpTransport, HttpTransportBuilder};
 use eidetica::sync::{Address, SyncOptions, Syncer};
 use eidetica::user::KeyId;
 use eidetica::{Database, Instance, Result, User};
+
+use super::ways::Ways;
 
 pub struct Device {
     pub instance: Instance,
@@ -37,11 +39,26 @@ impl Device {
         http: HttpTransportBuilder,
         options: SyncOptions,
     ) -> Device {
+        let device = Device::start(instance, name, password, options).await;
+        device.sync.register_transport("http", http).await.unwrap();
+        device
+    }
+
+    /// A device with a user without a password, which is reached over these ways.
+    pub async fn over(name: &str, ways: Ways) -> Device {
+        let instance = Instance::open(Box::new(Memory::new())).await.unwrap();
+        instance.create_user(name, None).await.unwrap();
+        let device = Device::start(instance, name, None, SyncOptions::default()).await;
+        ways.register(&device.sync).await.unwrap();
+        device
+    }
+
+    /// A device without a transport.
+    pub async fn start(instance: Instance, name: &str, password: Option<&str>, options: SyncOptions) -> Device {
         instance.enable_sync_with(options).await.unwrap();
         let user = instance.login_user(name, password).await.unwrap();
         let key = user.get_default_key().unwrap();
         let sync = instance.sync().unwrap();
-        sync.register_transport("http", http).await.unwrap();
         Device { instance, user, key, sync }
     }
 

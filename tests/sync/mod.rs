@@ -3,9 +3,12 @@
 mod access;
 mod faults;
 mod guide;
+mod identity;
 mod kit;
 mod live;
 mod others;
 mod proxy;
+mod several;
 #[cfg(target_os = "linux")]
 mod soak;
+mod ways;

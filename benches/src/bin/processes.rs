@@ -12,7 +12,7 @@ use eidetica::{Durability, Id, PublicKey};
 use eidetica_benches::Result;
 use eidetica_benches::base::{self, Bases};
 use eidetica_benches::clock::{human, thousands};
-use eidetica_benches::work::sync::{Side, let_in};
+use eidetica_benches::work::sync::{Side, Way, let_in};
 use eidetica_benches::workloads::{self, NEAR};
 use tokio::sync::mpsc;
 
@@ -48,7 +48,7 @@ async fn both(bases: &Bases, n: u64, ben_listens: bool) -> Result<()> {
     let (id, path) = (bases.id(), bases.copy(n)?);
     let mut ben = Process::start("ben", &bases.fresh(), id, ben_listens)?;
     let key: PublicKey = ben.hear("key")?.parse()?;
-    let mut store = Side::open(&path, "anna").await?;
+    let mut store = Side::open(Way::Http, &path, "anna").await?;
     let database = store.database(&id).await?;
     let_in(&database, &[store.user.get_default_key()?, key]).await?;
     store.track(id, true).await?;
@@ -155,7 +155,7 @@ impl Process {
 
 /// One side: does what it is told, line by line, and tells of each entry that comes in.
 async fn side(name: &str, path: &Path, id: Id, listens: bool) -> Result<()> {
-    let mut side = Side::open(path, name).await?;
+    let mut side = Side::open(Way::Http, path, name).await?;
     println!("key {}", side.user.get_default_key()?);
     if listens {
         println!("at {}", side.listen().await?);

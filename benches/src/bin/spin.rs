@@ -1,7 +1,7 @@
 //! Does one piece of work again and again, and nothing beside it, for a profiler to look at.
 //!
-//! `spin commit|crowd|read|ingest|single|import|set|merge|merge-100|branches N SECONDS`; all but `crowd` with `-memory`,
-//! too. `single` takes entries in one by one; `set` imports row by row.
+//! `spin commit|crowd|read|ingest|single|import|set|merge|merge-100|branches N SECONDS`; all but `crowd` with `-memory`
+//! and with `-redb`, too. `single` takes entries in one by one; `set` imports row by row.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,11 @@ fn main() -> Result<()> {
 }
 
 async fn spin(work: &str, n: u64, time: Duration) -> Result<()> {
-    let engine = if work.ends_with("memory") { Engine::Memory } else { Engine::Sqlite };
-    let work = work.trim_end_matches("-memory");
+    let (work, engine) = match work.rsplit_once('-') {
+        Some((work, "memory")) => (work, Engine::Memory),
+        Some((work, "redb")) => (work, Engine::Redb),
+        _ => (work, Engine::Sqlite),
+    };
     let mut took = clock::Rounds::default();
     let mut start = Instant::now();
     // Only what the work needs is made beforehand, so that little else shows in a profile.
@@ -31,6 +34,7 @@ async fn spin(work: &str, n: u64, time: Duration) -> Result<()> {
         "commit" => {
             let mut commits = match engine {
                 Engine::Memory => commit::Commits::on_memory(&bases, n).await?,
+                Engine::Redb => commit::Commits::on_redb(&bases, n, Durability::Buffered).await?,
                 Engine::Sqlite => commit::Commits::on_sqlite(&bases, n, Durability::Buffered).await?,
             };
             ready(&mut start);
@@ -43,6 +47,7 @@ async fn spin(work: &str, n: u64, time: Duration) -> Result<()> {
         "read" => {
             let mut reads = match engine {
                 Engine::Memory => read::Reads::on_memory(&bases, n).await?,
+                Engine::Redb => read::Reads::on_redb(&bases, n).await?,
                 Engine::Sqlite => read::Reads::on_sqlite(&bases, n).await?,
             };
             ready(&mut start);

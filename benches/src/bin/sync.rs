@@ -1,6 +1,7 @@
-//! Measures sync between two stores over HTTP on this machine, and prints a table.
+//! Measures sync between two stores on this machine, over HTTP and over iroh, and prints a table for each.
 //!
-//! `sync [N…]`: with histories of so many commits; 1,000, 10,000 and 100,000 without any.
+//! `sync [http|iroh] [N…]`: over both, unless one is named; with histories of so many commits; 1,000, 10,000 and 100,000 without
+//! any. Over iroh each figure stands beside iroh itself, which carries as many bytes in as many requests.
 
 use std::time::{Duration, Instant};
 
@@ -8,18 +9,26 @@ use eidetica::{Durability, ErrorKind};
 use eidetica_benches::Result;
 use eidetica_benches::base::{self, Bases};
 use eidetica_benches::clock::{human, thousands};
-use eidetica_benches::work::sync::{Side, let_in};
+use eidetica_benches::raw_iroh::RawIroh;
+use eidetica_benches::work::sync::{Side, Way, let_in};
 use eidetica_benches::workloads::{self, NEAR};
 
 fn main() -> Result<()> {
-    let mut sizes = Vec::new();
+    let (mut sizes, mut ways) = (Vec::new(), Vec::new());
     for argument in std::env::args().skip(1) {
-        sizes.push(argument.parse::<u64>()?);
+        match argument.as_str() {
+            "http" => ways.push(Way::Http),
+            "iroh" => ways.push(Way::Iroh),
+            size => sizes.push(size.parse::<u64>()?),
+        }
+    }
+    if ways.is_empty() {
+        ways = vec![Way::Http, Way::Iroh];
     }
     if sizes.is_empty() {
         sizes = vec![1_000, 10_000, 100_000];
     }
-    eidetica_benches::run(async move { all(&sizes).await })?
+    eidetica_benches::run(async move { all(&sizes, &ways).await })?
 }
 
 fn row(work: &str, n: u64, took: Duration, counts: [u64; 3], more: &str) {
@@ -33,22 +42,41 @@ fn row(work: &str, n: u64, took: Duration, counts: [u64; 3], more: &str) {
     );
 }
 
-async fn all(sizes: &[u64]) -> Result<()> {
-    let bases = Bases::build(sizes).await?;
-    println!("SQLite (page cache 64 MiB, WAL, NORMAL) on both sides, HTTP on loopback, both in this process.\n");
-    println!("| work | n | time | requests | bytes out | bytes back | |\n| --- | --- | --- | --- | --- | --- | --- |");
-    for &n in sizes {
-        one_size(&bases, n).await?;
-    }
-    live(&bases, sizes[0]).await
+/// The same over iroh itself.
+fn raw_row(work: &str, n: u64, took: Duration, counts: [u64; 3], whole: Duration) {
+    let more = format!("{:.1} times this is the row above", whole.as_secs_f64() / took.as_secs_f64());
+    row(&format!("iroh itself: {work}"), n, took, counts, &more);
 }
 
-async fn one_size(bases: &Bases, n: u64) -> Result<()> {
+async fn all(sizes: &[u64], ways: &[Way]) -> Result<()> {
+    let bases = Bases::build(sizes).await?;
+    for &way in ways {
+        let (name, raw) = match way {
+            Way::Http => ("HTTP", None),
+            Way::Iroh => ("iroh, without relays,", Some(RawIroh::open().await?)),
+        };
+        println!("SQLite (page cache 64 MiB, WAL, NORMAL) on both sides, {name} on loopback, both in this process.\n");
+        println!(
+            "| work | n | time | requests | bytes out | bytes back | |\n| --- | --- | --- | --- | --- | --- | --- |"
+        );
+        for &n in sizes {
+            one_size(way, raw.as_ref(), &bases, n).await?;
+        }
+        live(way, raw.as_ref(), &bases, sizes[0]).await?;
+        println!();
+        if let Some(raw) = raw {
+            raw.close().await;
+        }
+    }
+    Ok(())
+}
+
+async fn one_size(way: Way, raw: Option<&RawIroh>, bases: &Bases, n: u64) -> Result<()> {
     let id = bases.id();
-    let mut anna = Side::open(&bases.copy(n)?, "anna").await?;
-    let mut ben = Side::open(&bases.fresh(), "ben").await?;
+    let mut anna = Side::open(way, &bases.copy(n)?, "anna").await?;
+    let mut ben = Side::open(way, &bases.fresh(), "ben").await?;
     // Will know the whole history, and never have met anna.
-    let mut carl = Side::open(&bases.fresh(), "carl").await?;
+    let mut carl = Side::open(way, &bases.fresh(), "carl").await?;
     let mut keys = Vec::new();
     for side in [&anna, &ben, &carl] {
         keys.push(side.user.get_default_key()?);
@@ -67,6 +95,9 @@ async fn one_size(bases: &Bases, n: u64) -> Result<()> {
     let counts = ben.counts.take();
     let rate = format!("{} entries/s", thousands((n as f64 / took.as_secs_f64()) as u64));
     row("bootstrap", n, took, counts, &rate);
+    if let Some(raw) = raw {
+        raw_row("as much, as often", n, raw.carry(counts).await?, counts, took);
+    }
     let here = ben.database(&id).await?;
     assert_eq!(here.get_tips().await?, there.get_tips().await?);
 
@@ -81,6 +112,13 @@ async fn one_size(bases: &Bases, n: u64) -> Result<()> {
         best = best.min(once(&ben).await?);
     }
     row("nothing new", n, best.0, best.1, "best of 21");
+    if let Some(raw) = raw {
+        let mut least = raw.carry(best.1).await?;
+        for _ in 0..20 {
+            least = least.min(raw.carry(best.1).await?);
+        }
+        raw_row("as much, as often", n, least, best.1, best.0);
+    }
 
     let mut pulled = (Duration::MAX, [0; 3]);
     let mut pushed = (Duration::MAX, [0; 3]);
@@ -112,10 +150,10 @@ async fn one_size(bases: &Bases, n: u64) -> Result<()> {
 }
 
 /// From a commit on one side until it can be read on the other.
-async fn live(bases: &Bases, n: u64) -> Result<()> {
+async fn live(way: Way, raw: Option<&RawIroh>, bases: &Bases, n: u64) -> Result<()> {
     let id = bases.id();
-    let mut anna = Side::open(&bases.copy(n)?, "anna").await?;
-    let mut ben = Side::open(&bases.fresh(), "ben").await?;
+    let mut anna = Side::open(way, &bases.copy(n)?, "anna").await?;
+    let mut ben = Side::open(way, &bases.fresh(), "ben").await?;
     let there = anna.database(&id).await?;
     let_in(&there, &[anna.user.get_default_key()?, ben.user.get_default_key()?]).await?;
     let address = anna.listen().await?;
@@ -143,7 +181,14 @@ async fn live(bases: &Bases, n: u64) -> Result<()> {
         }
         times.sort();
         let most = format!("99th percentile {}", human(times[times.len() * 99 / 100].as_secs_f64()));
-        row(&format!("commit to readable, {how}"), n, times[times.len() / 2], [0; 3], &most);
+        let median = times[times.len() / 2];
+        row(&format!("commit to readable, {how}"), n, median, [0; 3], &most);
+        if let Some(raw) = raw {
+            // About what a pushed entry and its answer have.
+            let (out, back) = (700, 100);
+            let took = raw.median(out, back, 500).await?;
+            raw_row("a round trip, median", n, took, [1, out as u64, back as u64], median);
+        }
     }
     anna.close().await?;
     ben.close().await

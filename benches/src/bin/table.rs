@@ -87,8 +87,9 @@ impl Table {
 
     async fn commits(&self, bases: &Bases, largest: u64) -> Result<()> {
         for n in bases.sizes().to_vec() {
-            for engine in [Engine::Sqlite, Engine::Memory] {
+            for engine in [Engine::Sqlite, Engine::Redb, Engine::Memory] {
                 let mut commits = match engine {
+                    Engine::Redb => commit::Commits::on_redb(bases, n, Durability::Buffered).await?,
                     Engine::Sqlite => commit::Commits::on_sqlite(bases, n, Durability::Buffered).await?,
                     Engine::Memory => commit::Commits::on_memory(bases, n).await?,
                 };
@@ -102,8 +103,8 @@ impl Table {
                 );
                 let through = Limit::new("sign", &f.sign).and("rows through Backend", &f.engine);
                 match engine {
-                    Engine::Sqlite => {
-                        times(&work, 2.0, &f.commit, &Limit::new("sign", &f.sign).and("rows by rusqlite", &f.raw));
+                    Engine::Sqlite | Engine::Redb => {
+                        times(&work, 2.0, &f.commit, &Limit::new("sign", &f.sign).and(by(engine), &f.raw));
                         times("″", 2.0, &f.commit, &through);
                     }
                     Engine::Memory => times(&work, 2.0, &f.commit, &through),
@@ -133,8 +134,9 @@ impl Table {
 
     async fn reads(&self, bases: &Bases) -> Result<()> {
         for n in bases.sizes().to_vec() {
-            for engine in [Engine::Sqlite, Engine::Memory] {
+            for engine in [Engine::Sqlite, Engine::Redb, Engine::Memory] {
                 let mut reads = match engine {
+                    Engine::Redb => read::Reads::on_redb(bases, n).await?,
                     Engine::Sqlite => read::Reads::on_sqlite(bases, n).await?,
                     Engine::Memory => read::Reads::on_memory(bases, n).await?,
                 };
@@ -149,6 +151,9 @@ impl Table {
                     let raw = Limit::new("rusqlite after a commit of another connection", &f.raw_after_commit);
                     times(&after, 5.0, &f.after_commit, &raw);
                 } else {
+                    if engine == Engine::Redb {
+                        times(&work, 5.0, &f.read, &Limit::new("get by redb", &f.raw));
+                    }
                     times(&work, 5.0, &f.read, &through);
                     let raw = Limit::new("snapshot + get after a signature and the same rows", &f.raw_after_commit);
                     times(&after, 5.0, &f.after_commit, &raw);
@@ -236,7 +241,7 @@ impl Table {
         let verified = || clock::Rounds::once(limits::verify(3_000), 3_000);
         for n in bases.sizes().iter().copied().filter(|n| *n >= 10_000) {
             let entries = bases.entries(n).await?;
-            for (engine, at_once) in [(Engine::Sqlite, 2), (Engine::Memory, 2)] {
+            for (engine, at_once) in [(Engine::Sqlite, 2), (Engine::Redb, 2), (Engine::Memory, 2)] {
                 let verified = verified();
                 let f = ingest::ingest(bases, engine, &entries, 1024, at_once).await?;
                 let raw = f.raw.as_ref().unwrap_or(&f.engine);
@@ -257,13 +262,13 @@ impl Table {
             }
         }
         let entries = bases.entries(10_000.min(largest)).await?;
-        for engine in [Engine::Memory, Engine::Sqlite] {
+        for engine in [Engine::Memory, Engine::Sqlite, Engine::Redb] {
             let verified = verified();
             let f = ingest::ingest(bases, engine, &entries, 1, 1).await?;
             let work = format!("{} remote entries one by one, {engine:?}", thousands(entries.len() as u64 - 1));
             let limit = Limit::new("verify", &verified);
             match &f.raw {
-                Some(raw) => times(&work, 1.5, &f.ingest, &limit.and("rows by rusqlite", raw)),
+                Some(raw) => times(&work, 1.5, &f.ingest, &limit.and(by(engine), raw)),
                 None => times(&work, 1.5, &f.ingest, &limit),
             }
         }
@@ -368,4 +373,12 @@ fn times(work: &str, goal: f64, took: &clock::Rounds, limit: &Limit) {
 fn line(columns: [&str; 6], ok: Option<bool>) {
     let ok = ok.map_or("", |ok| if ok { "yes" } else { "**no**" });
     println!("| {} | {ok} |", columns.join(" | "));
+}
+
+/// What the same rows in the engine itself are called.
+fn by(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Redb => "rows by redb",
+        _ => "rows by rusqlite",
+    }
 }

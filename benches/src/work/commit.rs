@@ -7,7 +7,8 @@ use eidetica::backend::{Backend, WriteBatch};
 
 use crate::base::{Bases, Open, commit};
 use crate::clock::{Rounds, Took, Watch};
-use crate::raw::{RawSqlite, rows_of};
+use crate::raw::{Raw, RawSqlite, rows_of};
+use crate::raw_redb::RawRedb;
 use crate::workloads::{NEAR, puts};
 use crate::{Recorder, Result, base, limits};
 
@@ -18,7 +19,7 @@ pub struct Commits {
     /// The engine behind the contract of backends.
     engine: Arc<dyn Backend>,
     /// The engine alone; `None` in memory.
-    raw: Option<RawSqlite>,
+    raw: Option<Raw>,
     durability: Durability,
 }
 
@@ -31,7 +32,7 @@ pub struct Figures {
     pub sign: Rounds,
     /// The same rows, in one batch through the backend.
     pub engine: Rounds,
-    /// The same rows, in one transaction of SQLite itself.
+    /// The same rows, in one transaction of the engine itself.
     pub raw: Rounds,
     /// Operations in a batch.
     pub rows: f64,
@@ -45,7 +46,16 @@ impl Commits {
         let open = bases.open(base::sqlite(&bases.copy(n)?).await?).await?;
         let engine = Arc::new(base::sqlite(&bases.copy(n)?).await?);
         let synchronous = if durability == Durability::Flushed { "FULL" } else { "NORMAL" };
-        let raw = Some(RawSqlite::open(&bases.copy(n)?, synchronous)?);
+        let raw = Some(Raw::Sqlite(RawSqlite::open(&bases.copy(n)?, synchronous)?));
+        Ok(Commits { open, next: n, engine, raw, durability })
+    }
+
+    /// On a file of redb with `n` commits.
+    pub async fn on_redb(bases: &Bases, n: u64, durability: Durability) -> Result<Commits> {
+        let open = bases.open(base::redb(&bases.redb(n).await?).await?).await?;
+        let engine = Arc::new(base::redb(&bases.redb(n).await?).await?);
+        let flushed = durability == Durability::Flushed;
+        let raw = Some(Raw::Redb(RawRedb::copy_of(&*engine, &bases.fresh(), flushed).await?));
         Ok(Commits { open, next: n, engine, raw, durability })
     }
 
@@ -86,7 +96,7 @@ impl Commits {
         Ok(watch.stop())
     }
 
-    /// Writes batches to SQLite itself.
+    /// Writes batches to the engine itself.
     pub fn raw(&self, batches: &[WriteBatch]) -> Result<Option<Took>> {
         let Some(raw) = &self.raw else { return Ok(None) };
         let watch = Watch::start();

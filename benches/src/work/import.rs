@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
-use eidetica::backend::database::Memory;
-use eidetica::backend::{Backend, WriteBatch};
+use eidetica::backend::WriteBatch;
 use eidetica::crdt::Doc;
 use eidetica::store::Table;
 use eidetica::{Durability, Instance};
 
 use crate::base::{self, Bases};
 use crate::clock::{Rounds, Took, Watch};
-use crate::raw::{RawSqlite, rows_of};
+use crate::raw::{Raw, rows_of};
 use crate::work::ingest::Engine;
 use crate::{Recorder, Result};
 
@@ -39,7 +38,7 @@ pub struct Figures {
     pub parse: Rounds,
     /// The same batches through the backend, with a flush at the end.
     pub engine: Rounds,
-    /// The same batches in SQLite itself.
+    /// The same batches in the engine itself.
     pub raw: Option<Rounds>,
     /// Bytes in the file of the engine per row; 0 in memory.
     pub bytes: f64,
@@ -49,7 +48,7 @@ pub struct Figures {
 pub async fn import(bases: &Bases, engine: Engine, text: &str, batch: usize, together: bool) -> Result<Figures> {
     let path = bases.fresh();
     let (took, batches) = store(&path, engine, text, batch, together).await?;
-    let bytes = if engine == Engine::Sqlite { std::fs::metadata(&path)?.len() as f64 } else { 0.0 };
+    let bytes = if engine == Engine::Memory { 0.0 } else { std::fs::metadata(&path)?.len() as f64 };
 
     let watch = Watch::start();
     let count = parse(text)?.try_fold(0, |count, row| row.map(|_| count + 1))?;
@@ -111,25 +110,15 @@ async fn store(
 
 async fn limits(bases: &Bases, engine: Engine, batches: &[WriteBatch]) -> Result<(Took, Option<Took>)> {
     let copies = batches.to_vec();
-    if engine == Engine::Memory {
-        let memory = Memory::new();
-        let watch = Watch::start();
-        for batch in copies {
-            memory.commit(batch).await?;
-        }
-        return Ok((watch.stop(), None));
-    }
-    let sqlite = base::sqlite(&bases.fresh()).await?;
+    let plain = engine.open(&bases.fresh()).await?;
     let watch = Watch::start();
     for batch in copies {
-        sqlite.commit(batch).await?;
+        plain.commit(batch).await?;
     }
-    sqlite.flush().await?;
+    plain.flush().await?;
     let through_backend = watch.stop();
-    sqlite.close().await?;
-    let path = bases.fresh();
-    base::sqlite(&path).await?.close().await?;
-    let raw = RawSqlite::open(&path, "NORMAL")?;
+    plain.close().await?;
+    let Some(raw) = Raw::fresh(bases, engine).await? else { return Ok((through_backend, None)) };
     let watch = Watch::start();
     for batch in batches {
         raw.commit(batch)?;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::base::Bases;
 use crate::clock::{Rounds, Took, Watch};
-use crate::raw::{RawSqlite, in_bulk, rows_of};
+use crate::raw::{Raw, in_bulk, rows_of};
 use crate::{Recorder, Result, base};
 
 /// Operations in one raw bulk batch: about those of a thousand entries.
@@ -24,6 +24,8 @@ pub enum Engine {
     Memory,
     /// A SQLite file.
     Sqlite,
+    /// A file of redb.
+    Redb,
 }
 
 impl Engine {
@@ -32,6 +34,7 @@ impl Engine {
         Ok(match self {
             Engine::Memory => Arc::new(Memory::new()),
             Engine::Sqlite => Arc::new(base::sqlite(path).await?),
+            Engine::Redb => Arc::new(base::redb(path).await?),
         })
     }
 }
@@ -44,7 +47,7 @@ pub struct Figures {
     pub prove: Rounds,
     /// The same rows through the backend: in bulk, or in the batches that Eidetica made.
     pub engine: Rounds,
-    /// The same rows in SQLite itself.
+    /// The same rows in the engine itself.
     pub raw: Option<Rounds>,
 }
 
@@ -72,12 +75,9 @@ pub async fn ingest(
     let through_backend = watch.stop();
     plain.close().await?;
 
-    let raw = match engine {
-        Engine::Memory => None,
-        Engine::Sqlite => {
-            let path = bases.fresh();
-            base::sqlite(&path).await?.close().await?;
-            let raw = RawSqlite::open(&path, "NORMAL")?;
+    let raw = match Raw::fresh(bases, engine).await? {
+        None => None,
+        Some(raw) => {
             let watch = Watch::start();
             for batch in &batches {
                 raw.commit(batch)?;

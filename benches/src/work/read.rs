@@ -10,7 +10,8 @@ use eidetica::store::DocStore;
 
 use crate::base::{Bases, Open, STORE, commit};
 use crate::clock::{Rounds, Took, Watch};
-use crate::raw::{RawSqlite, rows_of};
+use crate::raw::{Raw, RawSqlite, rows_of};
+use crate::raw_redb::RawRedb;
 use crate::workloads::{self, NEAR};
 use crate::{Recorder, Result, base, limits};
 
@@ -24,7 +25,7 @@ pub struct Reads {
     n: u64,
     turn: u64,
     engine: Arc<dyn Backend>,
-    raw: Option<RawSqlite>,
+    raw: Option<Raw>,
     /// Another connection to the same file.
     writer: Option<RawSqlite>,
     /// The keys of the rows that hold the values.
@@ -40,7 +41,7 @@ pub struct Figures {
     pub after_commit: Rounds,
     /// A snapshot of the backend and a get in it.
     pub engine: Rounds,
-    /// A query of SQLite itself.
+    /// A query of the engine itself.
     pub raw: Rounds,
     /// The same, each directly after another connection has written; in memory, a snapshot and a get, each directly after
     /// a signature and the same rows.
@@ -55,9 +56,17 @@ impl Reads {
         let file = bases.copy(n)?;
         let raw = RawSqlite::open(&file, "NORMAL")?;
         let writer = RawSqlite::open(&file, "NORMAL")?;
-        let mut reads = Reads::new(open, n, engine, Some(raw)).await?;
+        let mut reads = Reads::new(open, n, engine, Some(Raw::Sqlite(raw))).await?;
         reads.writer = Some(writer);
         Ok(reads)
+    }
+
+    /// Of a file of redb with `n` commits.
+    pub async fn on_redb(bases: &Bases, n: u64) -> Result<Reads> {
+        let open = bases.open(base::redb(&bases.redb(n).await?).await?).await?;
+        let engine = Arc::new(base::redb(&bases.redb(n).await?).await?);
+        let raw = Raw::Redb(RawRedb::copy_of(&*engine, &bases.fresh(), false).await?);
+        Reads::new(open, n, engine, Some(raw)).await
     }
 
     /// In memory with `n` commits.
@@ -66,7 +75,7 @@ impl Reads {
         Reads::new(open, n, bases.memory(n).await?, None).await
     }
 
-    async fn new(open: Open, n: u64, engine: Arc<dyn Backend>, raw: Option<RawSqlite>) -> Result<Reads> {
+    async fn new(open: Open, n: u64, engine: Arc<dyn Backend>, raw: Option<Raw>) -> Result<Reads> {
         let view = open.database.get_store_viewer::<DocStore>(STORE).await?;
         let rows = engine.snapshot().await?;
         let mut keys = Vec::new();
@@ -120,7 +129,7 @@ impl Reads {
         Ok(watch.stop())
     }
 
-    /// Gets so many rows from SQLite itself.
+    /// Gets so many rows from the engine itself.
     pub fn raw(&self, times: u64) -> Result<Option<Took>> {
         let Some(raw) = &self.raw else { return Ok(None) };
         let watch = Watch::start();

@@ -1,4 +1,4 @@
-//! Sync over HTTP on this machine; the limit is an HTTP round trip of as many bytes.
+//! Sync on this machine; the limit is a round trip of as many bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use eidetica::auth::Permission;
 use eidetica::store::SettingsStore;
 use eidetica::sync::transports::http::HttpTransport;
+use eidetica::sync::transports::iroh::{IrohTransport, RelayMode};
 use eidetica::sync::{Address, CallOptions, Caller, Channel, Service, Syncer, Transport};
 use eidetica::user::types::{SyncSettings, TrackedDatabase};
 use eidetica::{Database, Durability, Id, Instance, User};
@@ -19,6 +20,15 @@ use crate::clock::{Took, Watch};
 use crate::counted::{Counted, Counts};
 use crate::workloads::{self, NEAR};
 
+/// The transport that is measured.
+#[derive(Clone, Copy)]
+pub enum Way {
+    /// HTTP on loopback.
+    Http,
+    /// iroh on loopback, without relays.
+    Iroh,
+}
+
 /// A store with a user who tracks the database of the bench.
 pub struct Side {
     /// The store.
@@ -27,13 +37,13 @@ pub struct Side {
     pub user: User,
     /// Its sync.
     pub sync: Syncer,
-    /// What has gone out over HTTP.
+    /// What has gone out.
     pub counts: Counts,
 }
 
 impl Side {
     /// Opens a store, and makes its user if there is none yet.
-    pub async fn open(path: &std::path::Path, name: &str) -> Result<Side> {
+    pub async fn open(way: Way, path: &std::path::Path, name: &str) -> Result<Side> {
         let instance = Instance::open(Box::new(base::sqlite(path).await?)).await?;
         instance.enable_sync().await?;
         if !instance.list_users().await?.iter().any(|user| user == name) {
@@ -42,8 +52,16 @@ impl Side {
         let user = instance.login_user(name, None).await?;
         let sync = instance.sync().ok_or("sync was enabled")?;
         let counts = Counts::default();
-        let builder = HttpTransport::builder().bind("127.0.0.1:0");
-        sync.register_transport("http", Counted(builder, counts.clone())).await?;
+        match way {
+            Way::Http => {
+                let builder = HttpTransport::builder().bind("127.0.0.1:0");
+                sync.register_transport("http", Counted(builder, counts.clone())).await?;
+            }
+            Way::Iroh => {
+                let builder = IrohTransport::builder().relay_mode(RelayMode::Disabled).bind("127.0.0.1:0");
+                sync.register_transport("iroh", Counted(builder, counts.clone())).await?;
+            }
+        }
         Ok(Side { instance, user, sync, counts })
     }
 
@@ -100,8 +118,8 @@ impl Pair {
     /// A store with `n` commits, and a new one that has got them all.
     pub async fn new(bases: &Bases, n: u64) -> Result<Pair> {
         let id = bases.id();
-        let mut anna = Side::open(&bases.copy(n)?, "anna").await?;
-        let mut ben = Side::open(&bases.fresh(), "ben").await?;
+        let mut anna = Side::open(Way::Http, &bases.copy(n)?, "anna").await?;
+        let mut ben = Side::open(Way::Http, &bases.fresh(), "ben").await?;
         let there = anna.database(&id).await?;
         let_in(&there, &[anna.user.get_default_key()?, ben.user.get_default_key()?]).await?;
         let address = anna.listen().await?;

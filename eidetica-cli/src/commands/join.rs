@@ -10,7 +10,7 @@ use eidetica::{Error, ErrorKind, Id, PublicKey, Retry, User};
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
-use crate::arguments::{Access, Join};
+use crate::arguments::{Access, Join, Network};
 use crate::failure::Failure;
 use crate::moving::Moving;
 use crate::names;
@@ -32,12 +32,12 @@ impl From<Access> for Permission {
 }
 
 /// Asks for access, and fetches the database once it is there.
-pub async fn run(session: &Session, join: &Join, output: &mut Output) -> Result<(), Failure> {
+pub async fn run(session: &Session, join: &Join, network: &Network, output: &mut Output) -> Result<(), Failure> {
     if let Some(name) = &join.name {
         names::check(name).map_err(Failure::Usage)?;
     }
     let user = session.user_or_new().await?.clone();
-    let mut node = Node::of(session).await?;
+    let mut node = Node::of(session, network).await?;
     let address = join.address.as_str();
     let peer = node.ask(Operation::Contact { address: address.to_owned() }, &mut |_| {}).await?;
     let peer: PublicKey = peer["peer"].as_str().unwrap_or_default().parse()?;

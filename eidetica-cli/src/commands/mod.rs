@@ -63,7 +63,9 @@ pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrup
     let session = interrupt.guard(async { Ok(Session::open(store, &arguments.who, intent).await?) }).await?;
     let result = match &arguments.command {
         // It ends by being interrupted, and has something to say then.
-        Command::Serve(serve) => serve::run(&session, serve, output, interrupt).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve(serve) => {
+            serve::run(&session, serve, &arguments.network, output, interrupt).await.map(|()| ExitCode::SUCCESS)
+        }
         _ => interrupt.guard(on(&session, &arguments, output)).await,
     };
     if matches!(result, Err(Failure::Interrupted)) {
@@ -101,12 +103,12 @@ async fn on(session: &Session, arguments: &Arguments, output: &mut Output) -> Re
         | Command::Transports => {
             return Err(Error::new(ErrorKind::Internal, "this command runs on its own").into());
         }
-        Command::Join(join) => join::run(session, join, output).await?,
+        Command::Join(join) => join::run(session, join, &arguments.network, output).await?,
         Command::Requests { all } => requests::list(session, *all, output).await?,
         Command::Approve { request, permission } => requests::approve(session, request, *permission, output).await?,
         Command::Reject { request, reason } => requests::reject(session, request, reason, output).await?,
         Command::Sync { address, database } => {
-            sync::run(session, address.as_deref(), database.as_deref(), output).await?;
+            sync::run(session, address.as_deref(), database.as_deref(), &arguments.network, output).await?;
         }
         Command::Peers { command } => peers::run(session, command.as_ref(), output).await?,
         Command::Status { follow } => status::run(session, *follow, output).await?,

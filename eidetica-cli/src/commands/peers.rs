@@ -1,13 +1,14 @@
 //! `peers`: who is known, and where they are reached. All of it lies in the store, and whoever serves it notices changes.
 
+use eidetica::sync::SyncPeerInfo;
 use eidetica::sync::peers::{PeerLimits, PeerName, Peers};
-use eidetica::sync::{Address, SyncPeerInfo};
 use eidetica::{Error, ErrorKind};
 use serde_json::json;
 
 use crate::arguments::PeersCommand;
 use crate::failure::Failure;
 use crate::names;
+use crate::node;
 use crate::output::Output;
 use crate::session::Session;
 
@@ -24,7 +25,7 @@ pub async fn run(session: &Session, command: Option<&PeersCommand>, output: &mut
             let info = SyncPeerInfo {
                 peer_pubkey: peer.clone(),
                 tree_id: names::find(session, database).await?,
-                addresses: address.iter().map(Address::http).collect(),
+                addresses: address.iter().map(|text| node::address(text)).collect(),
                 auth: None,
                 display_name: name.clone(),
             };

@@ -1,12 +1,11 @@
 //! `serve`: lets peers in, and keeps databases in step with them.
 
-use eidetica::sync::transports::http::HttpTransport;
 use eidetica::sync::{SyncEvent, Syncer};
 use eidetica::{Error, ErrorKind, Instance};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::arguments::Serve;
+use crate::arguments::{Network, Serve};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::node::{self, Door, Post};
@@ -17,6 +16,7 @@ use crate::session::Session;
 pub async fn run(
     session: &Session,
     arguments: &Serve,
+    network: &Network,
     output: &mut Output,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
@@ -28,19 +28,13 @@ pub async fn run(
         }
         _ => {}
     }
-    let mut transport = HttpTransport::builder();
-    if let Some(address) = &arguments.http {
-        transport = transport.bind(address.as_str());
-    }
-    for address in &arguments.advertise {
-        transport = transport.advertise(address.as_str());
-    }
+    let transports = node::serving_transports(network, arguments);
     // Nothing is opened yet: what is wrong lies in the command line.
-    let sync = node::enable(&session.instance, transport).await.map_err(|error| match error.kind() {
+    let sync = node::enable(&session.instance, transports).await.map_err(|error| match error.kind() {
         ErrorKind::InvalidInput => Failure::Usage(error),
         _ => Failure::Error(error),
     })?;
-    if arguments.http.is_some() {
+    if arguments.listens() {
         sync.accept_connections().await?;
     }
     let mut door = open_door(session, post)?;
@@ -88,8 +82,9 @@ async fn let_in(door: &mut Option<Door>, instance: &Instance, sync: &Syncer) {
 }
 
 async fn say_where(session: &Session, sync: &Syncer, output: &mut Output) -> Result<(), Failure> {
-    let addresses: Vec<String> =
-        sync.get_all_server_addresses_async().await?.into_iter().map(|(_, address)| address.to_string()).collect();
+    let all = sync.get_all_server_addresses_async().await?;
+    let listening: Vec<Json> = all.iter().map(node::listening).collect();
+    let addresses: Vec<String> = all.into_iter().map(|(_, address)| address.to_string()).collect();
     let device = session.instance.device_id().to_string();
     let place = match addresses.is_empty() {
         true => ", and letting nobody in: this side calls".to_owned(),
@@ -98,7 +93,10 @@ async fn say_where(session: &Session, sync: &Syncer, output: &mut Output) -> Res
     let text = format!("serving {}{place}\nthis device is {device}", session.url);
     let process = std::process::id();
     output.say(&text, || {
-        json!({ "event": "serving", "store": session.url, "addresses": addresses, "device": device, "process": process })
+        json!({
+            "event": "serving", "store": session.url, "addresses": addresses, "listening": listening, "device": device,
+            "process": process,
+        })
     })?;
     output.flush()
 }

@@ -69,7 +69,9 @@ async fn show(session: &Session, status: &Json, output: &mut Output) -> Result<(
             output.line(&format!("served by process {process}, which calls peers and lets nobody in"))?;
         }
         Some(process) => output.line(&format!("served at {} by process {process}", addresses.join(", ")))?,
-        None => output.line("not served; `eidetica serve --http ADDR` keeps databases in step with peers")?,
+        None => {
+            output.line("not served; `eidetica serve --iroh` (or `--http ADDR`) keeps databases in step with peers")?
+        }
     }
     let mut lines = Vec::new();
     for one in status["relationships"].as_array().into_iter().flatten() {

@@ -3,6 +3,7 @@
 use eidetica::{Error, ErrorKind};
 use serde_json::Value as Json;
 
+use crate::arguments::Network;
 use crate::failure::Failure;
 use crate::moving::Moving;
 use crate::names;
@@ -15,6 +16,7 @@ pub async fn run(
     session: &Session,
     address: Option<&str>,
     database: Option<&str>,
+    network: &Network,
     output: &mut Output,
 ) -> Result<(), Failure> {
     let id = match database {
@@ -25,7 +27,7 @@ pub async fn run(
         }),
         None => None,
     };
-    let mut node = Node::of(session).await?;
+    let mut node = Node::of(session, network).await?;
     let operation = Operation::Sync { address: address.map(str::to_owned), database: id.map(|id| id.to_string()) };
     let mut moving = Moving::new(output.json);
     let done = node.ask(operation, &mut |moved| moving.tell(moved)).await;

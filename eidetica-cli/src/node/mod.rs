@@ -8,19 +8,22 @@ mod door;
 mod post;
 mod spoken;
 mod status;
+mod transports;
 mod work;
 
 use eidetica::sync::Syncer;
-use eidetica::sync::transports::http::HttpTransport;
 use eidetica::{Error, Instance};
 use serde_json::Value as Json;
 
+use crate::arguments::Network;
 use crate::session::Session;
 pub use door::Door;
 #[cfg(unix)]
 pub use post::Line;
 pub use post::Post;
 pub use spoken::{Failed, Moved, Operation};
+pub use status::listening;
+pub use transports::{address, serving as serving_transports};
 
 /// Whoever talks with peers for this store.
 pub enum Node {
@@ -33,11 +36,11 @@ pub enum Node {
 
 impl Node {
     /// The node of a store: the process that serves it, else this one, which then calls peers and does not listen.
-    pub async fn of(session: &Session) -> Result<Node, Error> {
+    pub async fn of(session: &Session, network: &Network) -> Result<Node, Error> {
         match Node::serving(session).await? {
             Some(node) => Ok(node),
             None => {
-                let sync = enable(&session.instance, HttpTransport::builder()).await?;
+                let sync = enable(&session.instance, transports::dialling(network)).await?;
                 Ok(Node::Own(session.instance.clone(), sync))
             }
         }
@@ -68,14 +71,13 @@ impl Node {
     }
 }
 
-/// Starts sync over HTTP.
-pub async fn enable(
-    instance: &Instance,
-    transport: eidetica::sync::transports::http::HttpTransportBuilder,
-) -> Result<Syncer, Error> {
+/// Starts sync over these transports.
+pub async fn enable(instance: &Instance, transports: transports::Transports) -> Result<Syncer, Error> {
     instance.enable_sync().await?;
     let sync = instance.sync().ok_or_else(|| Error::new(eidetica::ErrorKind::Internal, "sync has not started"))?;
-    sync.register_transport("http", transport).await?;
+    for (label, transport) in transports {
+        sync.register_transport(label, transport).await?;
+    }
     Ok(sync)
 }
 

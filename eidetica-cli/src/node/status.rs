@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use eidetica::sync::access::AskedRequests;
 use eidetica::sync::peers::{PeerLimits, Peers, Relationship};
-use eidetica::sync::{SyncState, Syncer};
+use eidetica::sync::{Address, SyncState, Syncer};
 use eidetica::{Error, Instance};
 use serde_json::{Value as Json, json};
 
@@ -30,13 +30,19 @@ pub async fn tell(instance: &Instance, sync: Option<&Syncer>) -> Result<Json, Er
     let serving = match sync {
         Some(sync) => {
             let addresses = sync.get_all_server_addresses_async().await?;
+            let listening: Vec<Json> = addresses.iter().map(listening).collect();
             let addresses: Vec<String> = addresses.into_iter().map(|(_, address)| address.to_string()).collect();
-            json!({ "process": std::process::id(), "addresses": addresses })
+            json!({ "process": std::process::id(), "addresses": addresses, "listening": listening })
         }
         None => Json::Null,
     };
     let device = instance.device_id().to_string();
     Ok(json!({ "device": device, "serving": serving, "relationships": related, "asked": asked }))
+}
+
+/// A transport that lets peers in, and the address that leads to it.
+pub fn listening((label, address): &(String, Address)) -> Json {
+    json!({ "transport": label, "address": address.to_string() })
 }
 
 async fn relationship(instance: &Instance, sync: Option<&Syncer>, one: &Relationship) -> Result<Json, Error> {

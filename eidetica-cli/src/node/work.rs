@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::spoken::{Failed, Moved, Operation};
 use super::status;
+use super::transports::address as address_of;
 
 /// Who is told what moves.
 pub type Tell<'t> = &'t mut (dyn FnMut(Json) + Send);
@@ -33,18 +34,18 @@ pub async fn run(
         Operation::Status => status::tell(instance, Some(sync)).await,
         Operation::CatchUp => sync.catch_up().await.map(|()| Json::Null),
         Operation::Contact { address } => {
-            let peer = sync.connect_to_peer(&Address::http(address)).await?;
+            let peer = sync.connect_to_peer(&address_of(&address)).await?;
             Ok(json!({ "peer": peer.to_string() }))
         }
         Operation::Discover { address } => {
-            let found = sync.discover_peer_trees(&Address::http(address)).await?;
+            let found = sync.discover_peer_trees(&address_of(&address)).await?;
             Ok(found.into_iter().map(|(id, name)| json!({ "id": id.to_string(), "name": name })).collect())
         }
         Operation::Request { address, to, request } => {
             // What is wished was written by the command.
             sync.catch_up().await?;
             let request = read_request(instance, &to, &request)?;
-            let answer = sync.request_access(&Address::http(address), &request).await?;
+            let answer = sync.request_access(&address_of(&address), &request).await?;
             let permission = answer.into_result(request.wanted())?;
             Ok(json!({ "permission": format!("{permission:?}") }))
         }
@@ -56,7 +57,7 @@ pub async fn run(
             let before = if fresh { Totals::new() } else { totals(&instance, &sync).await? };
             let work = async {
                 let mut rounds = match address {
-                    Some(address) => with_address(&sync, &Address::http(address), database.as_ref()).await?,
+                    Some(address) => with_address(&sync, &address_of(&address), database.as_ref()).await?,
                     None => with_all(&instance, &sync, database.as_ref()).await?,
                 };
                 count_all(&mut rounds, &before, &totals(&instance, &sync).await?);

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::peer::{Peer, newcomer};
 use crate::kit::Place;
-use crate::serving::{Serving, serve_by};
+use crate::serving::{Serving, serve_with};
 
 /// Within this time a commit of a peer who behaves shows at another one, whatever else comes in at the port, and a device
 /// that was never seen before is let in. On a machine with nothing else to do the former takes a few milliseconds.
@@ -58,7 +58,7 @@ impl Ground {
         let (serving, id) = tokio::task::block_in_place(|| {
             place.run(&import).ok();
             let id = place.json(&["list"])[0]["id"].as_str().unwrap().parse().unwrap();
-            (serve_by(place.command_with_files(FILES, &["--json", "serve", "--http", "127.0.0.1:0"])), id)
+            (serve_with(place.command_with_files(FILES, &["--json", "serve", "--http", "127.0.0.1:0"])), id)
         });
         let peers = [Peer::join("ben", &id, &place, &serving).await, Peer::join("carl", &id, &place, &serving).await];
         let (turns, on) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(true)));

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use self::ground::{Cable, Host, can_make_hosts};
 use crate::kit::{Place, until};
-use crate::serving::{Serving, serve_by};
+use crate::serving::{Serving, serve_with};
 
 /// How long it may take until a cable that is dead is noticed, and another way is taken: a request waits for 30 s, a watch for
 /// 55 s, and then it is tried again.
@@ -37,7 +37,7 @@ impl Peer {
     fn serve(&mut self) {
         let here = format!("0.0.0.0:{PORT}");
         let command = self.place.command(&["--json", "serve", "--http", &here]);
-        self.serving = Some(serve_by(self.host.on(&command)));
+        self.serving = Some(serve_with(self.host.on(&command)));
     }
 
     /// The process is gone in the middle of whatever it does.

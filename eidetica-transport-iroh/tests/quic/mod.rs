@@ -4,4 +4,5 @@ mod hostile_callers;
 mod hostile_servers;
 mod kit;
 mod restarts;
+mod stable;
 mod stopping;
