@@ -1,6 +1,7 @@
 //! Hosts with addresses of their own: network namespaces of Linux, joined by virtual cables.
 
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// Set, it says openly that hosts cannot be made here, and what they are for is not tested.
 const WITHOUT: &str = "EIDETICA_NO_NETNS";
@@ -23,12 +24,13 @@ pub fn can_make_hosts() -> bool {
         eprintln!("NOT TESTED, as {WITHOUT} says: hosts with networks of their own");
         return false;
     }
-    let made = ip_quietly(&["netns", "add", &name("try")]);
+    static MADE: OnceLock<bool> = OnceLock::new();
+    let made = *MADE
+        .get_or_init(|| ip_quietly(&["netns", "add", &name("try")]) && ip_quietly(&["netns", "delete", &name("try")]));
     assert!(
         made,
         "hosts with networks of their own cannot be made (it takes root, and `ip`); set {WITHOUT}=1 to do without"
     );
-    ip(&["netns", "delete", &name("try")]);
     true
 }
 

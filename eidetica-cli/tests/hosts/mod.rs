@@ -18,9 +18,17 @@ use crate::serving::{Serving, serve_with};
 const PATIENCE: Duration = Duration::from_secs(150);
 const PORT: u16 = 8421;
 
+/// The transport over which the hosts talk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Http,
+    Iroh,
+}
+
 /// A store on a host of its own, and the process that serves it.
 struct Peer {
     name: &'static str,
+    way: Way,
     host: Host,
     place: Place,
     serving: Option<Serving>,
@@ -29,14 +37,15 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(name: &'static str, place: Place) -> Peer {
-        Peer { name, host: Host::new(name), place, serving: None, durable: Vec::new() }
+    fn new(name: &'static str, way: Way, place: Place) -> Peer {
+        Peer { name, way, host: Host::new(name), place, serving: None, durable: Vec::new() }
     }
 
     /// Begins to serve, on all its cables.
     fn serve(&mut self) {
         let here = format!("0.0.0.0:{PORT}");
-        let command = self.place.command(&["--json", "serve", "--http", &here]);
+        let way = if self.way == Way::Http { "--http" } else { "--iroh" };
+        let command = self.place.command(&["--json", "serve", way, &here]);
         self.serving = Some(serve_with(self.host.on(&command)));
     }
 
@@ -48,6 +57,15 @@ impl Peer {
 
     fn device(&self) -> &str {
         &self.serving.as_ref().expect("it serves").device
+    }
+
+    /// How it is called over the cable that has this address here.
+    fn address(&self, here: &str) -> String {
+        match self.way {
+            Way::Http => format!("{here}:{PORT}"),
+            // A ticket has the addresses of all cables.
+            Way::Iroh => self.serving.as_ref().expect("it serves").at("iroh").to_owned(),
+        }
     }
 
     /// Writes a field of an airport. On return it is durable.
@@ -68,8 +86,8 @@ impl Peer {
     }
 
     /// Gets access from another peer, over this cable.
-    fn join(&self, admin: &Peer, address: &str, id: &str, right: &str) {
-        let address = format!("{address}:{PORT}");
+    fn join(&self, admin: &Peer, here: &str, id: &str, right: &str) {
+        let address = admin.address(here);
         let (code, error) = self.place.error(&["join", &address, id, "--permission", right]);
         assert_eq!((code, &error["kind"]), (5, &json!("Pending")), "{error}");
         until("the request is there", || !admin.place.json(&["requests"]).is_empty());
@@ -90,13 +108,24 @@ fn until_long(what: &str, mut so: impl FnMut() -> bool) -> Duration {
 }
 
 #[test]
-fn three_hosts_a_cut_a_kill_and_a_host_in_the_middle_that_may_only_read() {
+fn over_http_a_dead_cable_kills_and_a_middle_that_may_only_read_lose_nothing() {
+    three_hosts(Way::Http);
+}
+
+#[test]
+fn over_iroh_a_dead_cable_kills_and_a_middle_that_may_only_read_lose_nothing() {
+    three_hosts(Way::Iroh);
+}
+
+fn three_hosts(way: Way) {
     if !can_make_hosts() {
         return;
     }
-    let mut anna = Peer::new("anna", Place::with_airports());
-    let mut relay = Peer::new("relay", Place::new());
-    let mut ben = Peer::new("ben", Place::new());
+    let [mut anna, mut relay, mut ben] = match way {
+        Way::Http => ["h-anna", "h-relay", "h-ben"],
+        Way::Iroh => ["i-anna", "i-relay", "i-ben"],
+    }
+    .map(|name| Peer::new(name, way, if name.ends_with("anna") { Place::with_airports() } else { Place::new() }));
     let left = Cable::between(&anna.host, &relay.host, 1);
     let right = Cable::between(&relay.host, &ben.host, 2);
     let direct = Cable::between(&anna.host, &ben.host, 3);
@@ -106,7 +135,7 @@ fn three_hosts_a_cut_a_kill_and_a_host_in_the_middle_that_may_only_read() {
     let id = anna.place.json(&["list"])[0]["id"].as_str().unwrap().to_owned();
     relay.join(&anna, &left.addresses[0], &id, "read");
     ben.join(&anna, &direct.addresses[0], &id, "write");
-    let middle = format!("{}:{PORT}", right.addresses[0]);
+    let middle = relay.address(&right.addresses[0]);
     ben.place.run(&["peers", "add", relay.device(), "travel", "--address", &middle]).ok();
     let (code, error) = relay.place.error(&["set", "travel", "airports", "SEA", "by_relay=1"]);
     assert_eq!((code, &error["kind"]), (1, &json!("PermissionDenied")), "{error}");
