@@ -1,4 +1,4 @@
-//! Eight peers in a random mesh, over mixed backends, written to at random while connections are cut and peers are stopped
+//! Eight peers in a random mesh, over mixed backends and transports, written to at random while connections are cut and peers are stopped
 //! and started again. In the end all have the same, at once, and none has grown but by what it keeps.
 //!
 //! Half a minute with all the other tests; `EIDETICA_SOAK=600` soaks for so many seconds, and then looks at the memory, too
@@ -13,6 +13,7 @@ use eidetica::backend::database::{Memory, Sqlite};
 use eidetica::crdt::Doc;
 use eidetica::sync::SyncOptions;
 use eidetica::sync::transports::http::HttpTransport;
+use eidetica::sync::transports::iroh::{IrohTransport, RelayMode};
 use eidetica::user::types::{SyncSettings, TrackedDatabase};
 use eidetica::{Database, Durability, Id, Instance};
 use eidetica_backend_redb::Redb;
@@ -74,7 +75,7 @@ struct Peer {
     name: String,
     path: Option<std::path::PathBuf>,
     socket: SocketAddr,
-    /// The only way to it.
+    /// The way to it over HTTP.
     proxy: Proxy,
     /// `None` while it is stopped.
     runs: Option<(Device, Database)>,
@@ -108,6 +109,8 @@ impl Peer {
         let mut options = SyncOptions::default();
         options.schedule.max_backoff = Duration::from_secs(1);
         let device = Device::with(instance, &self.name, None, http, options).await;
+        let iroh = IrohTransport::builder().relay_mode(RelayMode::Disabled).bind("127.0.0.1:0");
+        device.sync.register_transport("iroh", iroh).await.unwrap();
         device.listen().await;
         device
     }
@@ -148,8 +151,11 @@ impl Mesh {
                 parents.push(dice.below(number as u64) as usize);
             }
             for parent in parents {
-                let address = peers[parent].proxy.address();
-                device.sync.sync_with_peer(&address, Some(&id)).await.unwrap();
+                let (parent, _) = peers[parent].runs.as_ref().unwrap();
+                let addresses = parent.sync.get_all_server_addresses_async().await.unwrap();
+                assert_eq!(addresses.len(), 2, "over HTTP and over iroh");
+                let (_, address) = &addresses[dice.below(2) as usize];
+                device.sync.sync_with_peer(address, Some(&id)).await.unwrap();
             }
             let database = device.user.open_database(&id).await.unwrap();
             peers[number].runs = Some((device, database));
