@@ -117,13 +117,14 @@ impl Host {
             [] => (&all, false),
             bind => (bind, true),
         };
-        let again = |address: &SocketAddr| match kept.again(*address) {
+        let bind = wished.iter().map(|address| match kept.again(*address) {
             Some(again) => (again, true),
             // A machine may be without IPv6.
             None => (*address, must || address.is_ipv4()),
-        };
-        let again: Vec<_> = wished.iter().map(again).collect();
-        again.iter().zip(wished).any(|((again, _), wished)| again != wished).then_some(again)
+        });
+        let bind: Vec<_> = bind.collect();
+        let known = bind.iter().zip(wished).any(|((address, _), wished)| address != wished);
+        known.then_some(bind)
     }
 
     /// Keeps the ports for the next run.

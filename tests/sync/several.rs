@@ -1,11 +1,12 @@
 //! Several transports at once.
 
 use std::net::{TcpListener, UdpSocket};
+use std::time::Duration;
 
 use eidetica::crdt::Doc;
 use eidetica::sync::transports::http::HttpTransport;
 use eidetica::sync::transports::iroh::{IrohTransport, RelayMode};
-use eidetica::sync::{Address, Syncer};
+use eidetica::sync::{Address, SyncEvent, SyncPeerInfo, Syncer};
 use eidetica::user::types::TrackedDatabase;
 use eidetica::{Database, ErrorKind};
 
@@ -110,6 +111,33 @@ async fn when_one_way_fails_the_next_is_taken() {
             until("it is at ben's", || async { get(&here, "from anna").await.as_ref() == Some(&value) }).await;
             start_again(&anna.sync, label, address).await;
         }
+    }
+}
+
+/// The next address is tried in the same round, and not with the next attempt.
+#[tokio::test]
+async fn an_address_that_leads_nowhere_fails_no_round() {
+    for (index, label) in ["http", "iroh"].into_iter().enumerate() {
+        let mut anna = Device::over("anna", Ways::Both).await;
+        let mut addresses = Ways::Both.listen(&anna.sync).await.unwrap();
+        stop(&anna.sync, label).await;
+        // What leads nowhere comes first.
+        addresses.rotate_left(index);
+        let mut ben = Device::over("ben", Ways::Both).await;
+        let database = anna.user.create_database(Doc::new(), &anna.key).await.unwrap();
+        let id = *database.root_id();
+        let_in(&database, &ben.key).await;
+        let sync_settings = Default::default();
+        ben.user.track_database(TrackedDatabase { database_id: id, key_id: ben.key, sync_settings }).await.unwrap();
+        let mut events = ben.sync.events();
+        let peer_pubkey = anna.instance.device_id().to_string();
+        let info = SyncPeerInfo { peer_pubkey, tree_id: id, addresses, auth: None, display_name: None };
+        let handle = ben.sync.register_sync_peer(info).await.unwrap();
+        handle.wait_for_initial_sync(Duration::from_secs(40)).await.unwrap();
+        while let Ok(event) = events.try_recv() {
+            assert!(!matches!(event, SyncEvent::Failed { .. }), "without {label}: {event:?}");
+        }
+        assert!(ben.user.open_database(&id).await.is_ok());
     }
 }
 
