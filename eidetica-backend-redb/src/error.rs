@@ -18,7 +18,8 @@ const NOT_ALLOWED: &str =
 const REFUSED: &str = "the operating system refused an operation on the redb store; see the cause";
 const PREVIOUS: &str =
     "an earlier operation on the redb store has failed; close the store, check the disk, and open it again";
-const LOCKED: &str = "the redb store is open already, in this process or another; a redb store is open once at a time";
+const LOCKED: &str = "the redb store is open already, in this process or another; it can be open once at a time: \
+                      close it there first, or keep the data in a SQLite store, which several processes may use";
 const DEFECT: &str = "the redb backend made a mistake; this is a defect, please report it";
 const NOT_CLOSED: &str = "the redb store was not closed when it was last used, and what may only be read cannot be set right; open it once for writing";
 const NO_DIRECTORY: &str = "the directory of the redb store does not exist; create it first";

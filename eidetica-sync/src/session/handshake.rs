@@ -54,6 +54,10 @@ impl Greeting {
         match fields.byte() {
             Some(kind::WELCOME) => {}
             Some(kind::OTHER_HANDSHAKE) => return Err(other_handshake(&mut fields)),
+            Some(kind::REFUSED) if answer.len() == 1 => {
+                let message = "the other side takes in nobody new at the moment; try again in a few seconds";
+                return Err(Error::new(ErrorKind::Unreachable, message));
+            }
             _ => return Err(not_believed("the other side did not answer the handshake as a peer would")),
         }
         let forged = || not_believed("the other side has not proven its device key");

@@ -20,8 +20,8 @@ pub(crate) struct Tls;
 
 impl Tls {
     pub(crate) fn check(&self) -> Result<()> {
-        let message = "this program was built without TLS; build it with the feature `tls` of eidetica-transport-http, \
-                       or use an http:// address";
+        let message = "this program was built without TLS; build it with the feature `tls` (of eidetica-cli, eidetica or \
+                       eidetica-transport-http), or use an http:// address";
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 
