@@ -30,6 +30,10 @@ pub struct Counted<B>(pub B, pub Counts);
 
 #[async_trait]
 impl<B: TransportBuilder> TransportBuilder for Counted<B> {
+    fn wants_device_secret(&self) -> bool {
+        self.0.wants_device_secret()
+    }
+
     async fn build(self: Box<Self>, context: TransportContext) -> Result<Box<dyn Transport>> {
         let Counted(builder, counts) = *self;
         Ok(Box::new(Counting { transport: Box::new(builder).build(context).await?, counts }))
