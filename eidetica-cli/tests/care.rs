@@ -14,13 +14,17 @@ fn a_sound_store_verifies_and_can_be_rebuilt() {
     assert_eq!(place.json(&["verify", "travel"])[0], report);
 }
 
-/// Changes one byte in the middle of the greatest value of each keyspace, below everything that checks what it writes.
-fn damage(place: &Place) {
+/// Where the entries are.
+const ENTRIES: &str = "k1";
+
+/// Changes one byte in the middle of the greatest value of each of these keyspaces, below everything that checks what it
+/// writes.
+fn damage(place: &Place, keyspaces: &str) {
     let file = rusqlite::Connection::open(place.path("store.db")).unwrap();
     let tables: Vec<String> = file
-        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'k[0-9]*'")
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB ?1")
         .unwrap()
-        .query_map([], |row| row.get(0))
+        .query_map([keyspaces], |row| row.get(0))
         .unwrap()
         .collect::<Result<_, _>>()
         .unwrap();
@@ -43,12 +47,26 @@ fn damage(place: &Place) {
 #[test]
 fn damage_is_found() {
     let place = Place::with_airports();
-    damage(&place);
+    damage(&place, "k[0-9]*");
     let ended = place.run(&["--json", "verify"]);
     assert_eq!(ended.code, Some(4), "{ended:?}");
     let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(report["clean"], false);
     assert!(report["problems"][0]["what"].is_string());
+}
+
+/// The rows that are there are the only good copy of what a damaged entry says.
+#[test]
+fn a_rebuild_from_damaged_entries_changes_nothing() {
+    let place = Place::with_airports();
+    let before = place.lines(&["rows", "travel", "airports"]);
+    damage(&place, ENTRIES);
+    let (code, error) = place.error(&["reindex", "travel"]);
+    assert_eq!((code, &error["kind"]), (1, &json!("Corrupted")), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("from a backup"), "{error}");
+    assert_eq!(place.lines(&["rows", "travel", "airports"]), before);
+    let (code, error) = place.error(&["export", "travel", place.path("out").to_str().unwrap()]);
+    assert_eq!((code, &error["kind"]), (1, &json!("Corrupted")), "{error}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use eidetica_contract::{Error, ErrorKind};
 
 /// Stored bytes that this program wrote and now cannot read.
 pub(crate) fn damaged(what: &'static str) -> Error {
-    let message = "the store is damaged; `verify` shows where, `reindex` rebuilds everything but the entries";
+    let message = "the store is damaged; `verify` shows where, and what `reindex` can rebuild from the entries";
     Error::new(ErrorKind::Corrupted, message).with("damaged", what)
 }
 

@@ -1,10 +1,16 @@
 //! Lists: elements go where they are put, whatever positions there are.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use eidetica::backend::database::Memory;
+use eidetica::backend::{Backend, BackendInfo, Snapshot, WriteBatch};
 use eidetica::crdt::Value;
 use eidetica::entry::VerifiedEntry;
 use eidetica::store::DocStore;
 use eidetica::store::doc::{Action, DocDelta, ElementName, Path, Step};
-use eidetica::{Database, Durability};
+use eidetica::{Database, Durability, Error, ErrorKind, Result};
 
 use super::kit::{Forge, check, hand_in_all};
 
@@ -95,4 +101,73 @@ async fn a_long_list_can_be_set_at_once() {
     store.set("l", Value::List(long.clone())).await.unwrap();
     transaction.commit().await.unwrap();
     assert!(list(&database.get_store_viewer::<DocStore>("d").await.unwrap()).await == long);
+}
+
+/// A store of which one look is answered `Locked`, as while another process rebuilds it.
+struct Locked {
+    inner: Memory,
+    /// How many looks are answered before; none is, while it is negative.
+    looks: Arc<AtomicI64>,
+}
+
+#[async_trait]
+impl Backend for Locked {
+    fn info(&self) -> BackendInfo {
+        self.inner.info()
+    }
+
+    async fn commit(&self, batch: WriteBatch) -> Result<()> {
+        self.inner.commit(batch).await
+    }
+
+    async fn flush(&self) -> Result<()> {
+        self.inner.flush().await
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        if self.looks.fetch_sub(1, Ordering::SeqCst) == 0 {
+            return Err(Error::new(ErrorKind::Locked, "another process has it"));
+        }
+        self.inner.snapshot().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}
+
+/// Whichever look fails: an error is told, and what is told to be done leaves the list as it should be.
+#[tokio::test]
+async fn a_list_that_cannot_be_read_for_a_moment_is_not_begun_anew() {
+    let looks = Arc::new(AtomicI64::new(-1));
+    let backend = Locked { inner: Memory::new(), looks: looks.clone() };
+    let (_instance, database) = Forge::new(1).database_with(Box::new(backend), Default::default()).await;
+    let mut expected: Vec<Value> = Vec::new();
+    let mut failed = 0;
+    for before in 0.. {
+        let push = async |value: i64| {
+            let transaction = database.new_transaction().await?;
+            transaction.get_store::<DocStore>("d").await?.list_push("l", value).await?;
+            transaction.commit_with(Durability::Buffered).await
+        };
+        // There is a list.
+        push(before).await.unwrap();
+        expected.push(before.into());
+        looks.store(before, Ordering::SeqCst);
+        let pushed = push(-before).await;
+        let reached = looks.swap(-1, Ordering::SeqCst) < 0;
+        match pushed {
+            Ok(_) => expected.push((-before).into()),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Locked);
+                failed += 1;
+            }
+        }
+        let store = database.get_store_viewer::<DocStore>("d").await.unwrap();
+        assert_eq!(list(&store).await, expected, "the look after {before} others has failed");
+        if !reached {
+            break;
+        }
+    }
+    assert!(failed > 2, "{failed}");
 }

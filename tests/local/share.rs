@@ -119,9 +119,11 @@ async fn what_is_remembered_follows_the_others() {
     creator.close().await.unwrap();
 }
 
-/// Holds back one commit.
+/// Holds back one commit, or the word that it has happened.
 struct Gate {
     inner: Shared,
+    /// True: it has happened, and its caller does not know yet.
+    after: bool,
     armed: Arc<AtomicBool>,
     reached: Arc<AtomicBool>,
     open: Arc<Notify>,
@@ -134,11 +136,23 @@ impl Backend for Gate {
     }
 
     async fn commit(&self, batch: WriteBatch) -> Result<()> {
-        if self.armed.swap(false, Ordering::SeqCst) {
+        let held = self.armed.swap(false, Ordering::SeqCst);
+        let hold = async || {
             self.reached.store(true, Ordering::SeqCst);
             self.open.notified().await;
+        };
+        if held && !self.after {
+            hold().await;
         }
-        self.inner.commit(batch).await
+        let done = self.inner.commit(batch).await;
+        if held && self.after {
+            hold().await;
+        }
+        done
+    }
+
+    async fn changed(&self) -> Result<u64> {
+        self.inner.changed().await
     }
 
     async fn flush(&self) -> Result<()> {
@@ -165,7 +179,8 @@ async fn numbers_given_in_vain_are_not_remembered() {
     hand_in_all(&other, &chain).await;
     let (armed, reached, gate) =
         (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
-    let backend = Gate { inner: shared, armed: armed.clone(), reached: reached.clone(), open: gate.clone() };
+    let backend =
+        Gate { inner: shared, after: false, armed: armed.clone(), reached: reached.clone(), open: gate.clone() };
     let (_instance, one) = open(backend, &forge).await;
 
     // Directly above the root: it has not seen the chain.
@@ -189,4 +204,40 @@ async fn numbers_given_in_vain_are_not_remembered() {
     assert_eq!(one.difference(&[above], &[forge.root.id()]).await.unwrap(), expected);
     assert_eq!(one.get_tips().await.unwrap().len(), 2);
     check(&one).await;
+}
+
+/// A commit of this process, one of another above it, a look, and only then the word of the first: it must not make forgotten
+/// what the look has found.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_told_late_hides_nothing() {
+    let forge = Forge::new(1);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let creator = Instance::open(Box::new(Sqlite::open(&path).await.unwrap())).await.unwrap();
+    let other = forge.adopt(&creator).await;
+    let (armed, reached, gate) =
+        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
+    // A handle of its own, to which what the other one commits is foreign.
+    let inner = Shared::at_once(Sqlite::open(&path).await.unwrap());
+    let backend = Gate { inner, after: true, armed: armed.clone(), reached: reached.clone(), open: gate.clone() };
+    let (instance, one) = open(backend, &forge).await;
+    let write = async |database: &Database, key: &str| {
+        let transaction = database.new_transaction().await?;
+        transaction.get_store::<DocStore>("notes").await?.set(key, 1i64).await?;
+        transaction.commit_with(Durability::Buffered).await
+    };
+    armed.store(true, Ordering::SeqCst);
+    let writer = one.clone();
+    let transaction = writer.new_transaction().await.unwrap();
+    transaction.get_store::<DocStore>("notes").await.unwrap().set("first", 1i64).await.unwrap();
+    let commit = tokio::spawn(transaction.commit_with(Durability::Buffered));
+    until("it has happened, and is not told", async || reached.load(Ordering::SeqCst)).await;
+    let above = write(&other, "above").await.unwrap().id;
+    assert_eq!(one.get_tips().await.unwrap(), [above], "a look finds it");
+    gate.notify_one();
+    commit.await.unwrap().unwrap();
+    assert_eq!(one.get_tips().await.unwrap(), [above], "and it stays found");
+    assert_eq!(one.entry_count().await.unwrap(), 3);
+    instance.close().await.unwrap();
+    creator.close().await.unwrap();
 }

@@ -94,11 +94,15 @@ impl Core {
         let state = Arc::new(state);
         {
             let mut known = self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            // Whoever comes late with it must not undo what is known by then: a reader beside the writer, or the writer,
+            // when another process has committed above it and a reader has seen that.
+            let age = |state: &State| (state.meta.next, state.meta.catalog);
+            if age(&state) < age(&known.state) {
+                return;
+            }
             match generation {
                 None => known.state = state,
-                // A reader may come late with it; what the writer knows by then is newer.
-                Some(generation) if state.meta.next >= known.state.meta.next => *known = Known { state, generation },
-                Some(_) => return,
+                Some(generation) => *known = Known { state, generation },
             }
         }
         self.arrivals.send_if_modified(|known| {

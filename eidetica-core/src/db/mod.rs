@@ -15,6 +15,7 @@ mod page;
 mod parking;
 mod recent;
 mod reindex;
+mod sound;
 mod summary;
 mod transaction;
 mod transfer;

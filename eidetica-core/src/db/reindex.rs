@@ -8,6 +8,7 @@ use super::catalog::{Catalog, StoreInfo};
 use super::core::Core;
 use super::database::Database;
 use super::entries::StoredEntry;
+use super::sound::prove_all;
 use super::work::{Ready, Work};
 use super::writer::Task;
 use crate::auth;
@@ -30,7 +31,8 @@ impl Database {
     /// [`ErrorKind::Locked`]. If it is interrupted, that stays so until it is called again or the database is opened again,
     /// which starts it over.
     ///
-    /// Errors: [`ErrorKind::Corrupted`] if an entry itself cannot be read.
+    /// All entries are proven first. Errors: [`ErrorKind::Corrupted`] if one is damaged or missing, and then nothing has
+    /// changed.
     pub async fn reindex(&self) -> Result<()> {
         self.writer.work(Task::Reindex).await
     }
@@ -62,6 +64,8 @@ impl Database {
 pub(crate) async fn rebuild(core: &Core) -> Result<()> {
     let rows = core.storage.snapshot().await?;
     let before = core.at(&*rows).await?;
+    // Before anything goes: the rows that are there may be the last good copy of what a damaged entry says.
+    prove_all(core, &*rows, before.meta.next).await?;
     let meta = before.meta.clone();
     let mut state = super::core::State { meta, catalog: Catalog::default(), rights: Arc::default() };
     state.meta.rebuilding = true;

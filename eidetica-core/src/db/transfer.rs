@@ -57,6 +57,10 @@ impl Database {
             let page = rows.scan(self.core.number.entries(at, end).bytes(1 << 20)).await?;
             for (key, row) in &page.rows {
                 let stored = StoredEntry::parse(trailing_number(key), row)?;
+                if !stored.entry.deltas().all(|(delta, body)| body.as_ref().is_none_or(|body| delta.fits(body))) {
+                    let error = crate::error::damaged("a body is not the one that its entry commits to");
+                    return Err(error.with("entry", stored.entry.id()));
+                }
                 missing_bodies += absent(stored.entry.bodies());
                 let entry = encode(&stored.entry.to_raw());
                 out.write(&(entry.len() as u32).to_be_bytes())?;

@@ -10,10 +10,10 @@ use super::catalog::StoreInfo;
 use super::core::State;
 use super::database::Database;
 use super::entries::{Place, StoredEntry, places};
+use super::sound::prove;
 use crate::auth::{self, Rights};
 use crate::dag::Seen;
 use crate::dag::blocks::Closing;
-use crate::entry::verify;
 use crate::id::Id;
 use crate::layout::{
     BLOCKS, HEIGHTS, IDS, INDEX, PAST, STATE, StoreNumber, TOUCHED, height_parts, past_parts, trailing_number,
@@ -145,7 +145,7 @@ impl Check<'_> {
                     Err(_) => self.problem(format!("entry {} cannot be read", trailing_number(key)), None, false),
                 }
             }
-            let proven = self.prove(&stored).await?;
+            let proven = prove(&stored, self.database.core.storage.options.proves_in_line).await?;
             for (entry, proven) in stored.iter().zip(proven) {
                 if let Err(reason) = proven {
                     self.problem(reason, Some(entry.entry.id()), false);
@@ -161,30 +161,6 @@ impl Check<'_> {
             self.problem("the number of entries is not the one that the database has counted", None, false);
         }
         Ok(())
-    }
-
-    /// Signatures and hashes, on all cores, or in line.
-    async fn prove(&self, stored: &[StoredEntry]) -> Result<Vec<Result<(), String>>> {
-        let raw: Vec<_> = stored.iter().map(|entry| (entry.entry.to_raw(), entry.entry.bodies().to_vec())).collect();
-        let prove = |(raw, bodies): (_, Vec<_>)| match verify(raw) {
-            Ok(entry) if entry.bodies() == bodies => Ok(()),
-            Ok(_) => Err("a body is not the one that its header commits to".to_owned()),
-            Err(reason) => Err(reason.to_string()),
-        };
-        if self.database.core.storage.options.proves_in_line {
-            return Ok(raw.into_iter().map(prove).collect());
-        }
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let mut shares = Vec::new();
-        for part in raw.chunks(raw.len().div_ceil(cores).max(1)) {
-            let part = part.to_vec();
-            shares.push(tokio::task::spawn_blocking(move || part.into_iter().map(prove).collect::<Vec<_>>()));
-        }
-        let mut all = Vec::new();
-        for share in shares {
-            all.extend(share.await.map_err(|_| crate::error::closed())?);
-        }
-        Ok(all)
     }
 
     async fn entry(&mut self, stored: &StoredEntry, rights: &mut Rights, heads: &mut BTreeSet<Id>) -> Result<()> {

@@ -297,7 +297,12 @@ impl DocStore {
             return Err(invalid("a value holds NaN or an infinity, or is nested more than 64 deep"));
         }
         self.prepare(&path).await?;
-        let there = self.get_at(&path).await.is_ok();
+        let there = match self.get_at(&path).await {
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            // A list that only could not be read must not be begun anew: that would end it.
+            Err(error) => return Err(error),
+        };
         let position = self.make_room(&path, list, index)?;
         self.handle.stage(|staged| {
             let Some(doc) = staged.doc() else { return };
