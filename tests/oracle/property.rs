@@ -108,7 +108,7 @@ impl Witnesses {
         let model = &history.model;
         let all: Set = model.admitted().map(VerifiedEntry::id).collect();
         self.cases += 1;
-        self.conflict += u32::from(stores.has_conflict(model, &all));
+        self.conflict += u32::from(stores.has_conflict(model, &model.shown(all)));
         self.delete_against_write += u32::from(witness::delete_against_write(model));
         self.counter_reset += u32::from(witness::counter_reset(model));
         self.concurrent_creation += u32::from(witness::concurrent_creation(model));
@@ -160,14 +160,15 @@ fn a_view_at_any_heads_shows_what_lay_below_them() {
         let mut peer = Peer::new(Disk::memory(), model).await.map_err(fail)?;
         peer.receive(model, arrival).await?;
         *parked.borrow_mut() = peer.parked;
-        let held = model.held(&peer.given());
+        let held = model.live(&model.held(&peer.given()));
         let all: Vec<Id> = model.admitted().map(VerifiedEntry::id).collect();
         // Each entry alone, and each with one far from it in the order of writing.
         let pairs = || all.iter().zip(all.iter().rev()).take(all.len() / 2);
         for heads in all.iter().map(|id| vec![*id]).chain(pairs().map(|(a, b)| vec![*a, *b])) {
             let heads = model.tips(&heads.into_iter().collect());
             let view = peer.database.at_heads(&heads).await.map_err(fail)?;
-            let compared = check::view(&view, model, stores, &held, &model.closure(&heads), &keys).await;
+            let shown = model.shown(model.closure(&heads));
+            let compared = check::view(&view, model, stores, &held, &shown, &keys).await;
             compared.map_err(|error| TestCaseError::fail(format!("at {}: {error}", history.name_of(&heads))))?;
         }
         for (a, b) in pairs().chain(pairs().map(|(a, b)| (b, a))) {
