@@ -15,7 +15,7 @@ use eidetica_contract::PublicKey;
 
 use super::delta::{Setting, Subject};
 use super::right::Right;
-use super::rights::{Rank, Rights, SettingsEntry, Standing, together};
+use super::rights::{Effect, Rank, Rights, SettingsEntry, Standing, changed, together};
 use crate::dag::{Numbers, Seen};
 
 /// How many sets are remembered.
@@ -116,7 +116,7 @@ impl Rights {
         let all = Seen::all_before(entry.number);
         let standing = self.standing_from(self.void.clone(), entry.rank);
         if !standing.upholds_settings(entry, &all) {
-            return self.void.union(&Numbers::range(entry.number, entry.number + 1));
+            return self.void.union(&Numbers::of(entry.number));
         }
         let unseen = entry.below.missing_before(entry.number);
         let strikes = |other: &SettingsEntry| unseen.contains(other.number) && entry.limits(other.author);
@@ -131,6 +131,47 @@ impl Rights {
     /// True if an entry that is no settings entry is effective in a closed set, of which these settings entries are void.
     pub fn upholds(&self, case: &Case<'_>, set: &Seen, void: &Numbers) -> bool {
         self.standing_without(void.clone()).upholds(case, set)
+    }
+
+    /// True unless the root is the only entry with operations on rights.
+    pub fn may_strike(&self) -> bool {
+        self.entries.len() > 1
+    }
+
+    /// The settings entries that are void in the set of all that are here.
+    pub fn void(&self) -> &Numbers {
+        &self.void
+    }
+
+    /// Whose entries may count in a closed set and not among all that are here, or the other way round, beside those that are
+    /// void among all: keys, and numbers of entries. `void` are the settings entries that are void in the set.
+    pub fn concerned_in(&self, set: &Seen, void: &Numbers) -> Vec<(Subject, Numbers)> {
+        let here = set.numbers();
+        let void_now = here.intersection(&self.void);
+        let mut concerned = self.concerned_by(&changed(&void_now, void), &here);
+        // With three removals at once a key may keep what it loses by two of them, since a grant may come along.
+        for subject in &self.crowded {
+            let counts = |effect: &&Effect| effect.limits && !self.void.contains(effect.number);
+            let limits: Vec<&Effect> = self.effects(*subject).iter().filter(counts).collect();
+            let within: Vec<&&Effect> = limits.iter().filter(|limit| set.contains(limit.number)).collect();
+            if within.len() >= 2 && within.len() < limits.len() {
+                let outside = within.iter().map(|limit| set.difference(&limit.seen));
+                concerned.push((*subject, outside.fold(Numbers::default(), |sum, numbers| sum.union(&numbers))));
+            }
+        }
+        concerned
+    }
+
+    /// Whose entries are to be judged again when these settings entries have begun or ceased to count: those that are not below
+    /// one of them, of the keys that it speaks of.
+    pub fn concerned_by(&self, changed: &Numbers, within: &Numbers) -> Vec<(Subject, Numbers)> {
+        let mut concerned = Vec::new();
+        for entry in changed.iter().filter_map(|number| self.entry(number)) {
+            let outside = within.difference(&entry.below.with(entry.number).numbers());
+            concerned.extend(entry.rights.iter().map(|(subject, _)| (*subject, outside.clone())));
+        }
+        concerned.retain(|(_, numbers)| !numbers.is_empty());
+        concerned
     }
 
     /// The settings entry with this number.
@@ -182,16 +223,15 @@ impl Rights {
         }
         // The first of them to arrive has seen what is below that point, and of the settings nothing else.
         let mut void = open.last().map(|first| first.void_below.clone()).unwrap_or_default();
-        let single = |number: u64| Numbers::range(number, number + 1);
         // What is not judged yet does not count.
-        let mut waiting = open.iter().fold(Numbers::default(), |all, entry| all.union(&single(entry.number)));
+        let mut waiting = Numbers::of_all(open.iter().map(|entry| entry.number));
         open.sort_by_key(|entry| (Reverse(entry.rank), entry.number));
         for entry in open {
             let standing = self.standing_from(void.union(&waiting), entry.rank);
             let upheld = standing.upholds_settings(entry, set);
-            waiting = waiting.difference(&single(entry.number));
+            waiting = waiting.difference(&Numbers::of(entry.number));
             if !upheld {
-                void = void.union(&single(entry.number));
+                void = void.union(&Numbers::of(entry.number));
             }
         }
         void

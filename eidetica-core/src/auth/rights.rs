@@ -12,6 +12,9 @@ use super::judge::Memo;
 use super::right::Right;
 use crate::dag::{Numbers, Seen};
 
+/// With so many limits on a key the verdict on what it has written may differ with each set of them.
+const CROWDED: usize = 3;
+
 /// All settings entries of a database that have passed the door, and which of them are void.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rights {
@@ -22,6 +25,8 @@ pub(crate) struct Rights {
     pub(super) void: Numbers,
     /// The topmost of all.
     pub(super) topmost: Vec<u64>,
+    /// Keys with three limits or more, which are rare.
+    pub(super) crowded: BTreeSet<Subject>,
     /// What is void in sets that were asked for lately.
     pub(super) memo: Arc<Memo>,
 }
@@ -107,7 +112,11 @@ impl Rights {
                 setting: *setting,
                 value: Right::NONE,
             };
-            self.by_subject.entry(*subject).or_default().push(effect);
+            let effects = self.by_subject.entry(*subject).or_default();
+            effects.push(effect);
+            if effects.iter().filter(|effect| effect.limits).take(CROWDED).count() == CROWDED {
+                self.crowded.insert(*subject);
+            }
         }
         let changed = changed(&self.void, &void);
         let others = self.entries.iter().filter(|other| changed.contains(other.number));

@@ -172,7 +172,11 @@ impl Writer {
             let entries: Vec<Id> = of_kind.map(|entry| entry.id).collect();
             if !entries.is_empty() {
                 let (previous, tips) = (previous.clone(), after.state.meta.tip_ids());
-                self.core.callbacks.call(&WriteEvent { local, entries, previous, tips });
+                let numbers: HashSet<u64> = after.admitted.iter().filter(|e| e.local == local).map(|e| e.number).collect();
+                let strikes = || after.strikes.iter().filter(|strike| numbers.contains(&strike.by));
+                let struck = strikes().flat_map(|strike| strike.struck.iter().copied()).collect();
+                let lifted = strikes().flat_map(|strike| strike.lifted.iter().copied()).collect();
+                self.core.callbacks.call(&WriteEvent { local, entries, previous, tips, struck, lifted });
             }
         }
     }
@@ -304,9 +308,55 @@ impl Writer {
         let Some(at) = self.pages.iter().position(|page| page.number == number) else { return Ok(None) };
         self.pages[at].open += 1;
         let mut work = work?;
-        while judged.len() < GROUP_ENTRIES && work.rows.bytes() < GROUP_BYTES {
-            let Some((place, entry, source)) = self.pages[at].todo.pop() else { break };
-            let outcome = match self.judge(&mut work, &entry, &source).await {
+        let begin = work.save();
+        self.judge_on(&mut work, at, judged, &HashSet::new()).await?;
+        let unsupported: HashSet<Id> = work.unsupported().into_iter().collect();
+        if !unsupported.is_empty() {
+            // Once more without what does not count and carries nothing that does: that is not kept.
+            work.restore(begin);
+            self.pages[at].put_back(std::mem::take(judged));
+            self.judge_on(&mut work, at, judged, &unsupported).await?;
+        }
+        for (_, entry, _, outcome) in judged.iter_mut().filter(|(.., outcome)| *outcome == Outcome::Void) {
+            // Something that came later in the group may stand on it.
+            if !unsupported.contains(&entry.id()) && work.is_live(entry).await? {
+                *outcome = Outcome::Accepted;
+            }
+        }
+        Ok(work.into_batch(keep))
+    }
+
+    /// Judges the next entries of a page. Those that are known to be void, and to support nothing, are passed over.
+    async fn judge_on(
+        &mut self,
+        work: &mut Work<'_>,
+        at: usize,
+        judged: &mut Vec<Judged>,
+        void: &HashSet<Id>,
+    ) -> Result<()> {
+        // What was held back for an entry goes with it into one group, however much it is.
+        let mut together = 0;
+        loop {
+            let full = judged.len() >= GROUP_ENTRIES || work.rows.bytes() >= GROUP_BYTES;
+            if full && self.pages[at].todo.len() <= together {
+                return Ok(());
+            }
+            let Some((place, entry, source)) = self.pages[at].todo.pop() else { return Ok(()) };
+            together = together.min(self.pages[at].todo.len());
+            if void.contains(&entry.id()) {
+                let now = self.core.storage.environment().now();
+                self.parking.keep_unsupported(entry.clone(), &source, now);
+                judged.push((place, entry, source, Outcome::Void));
+                continue;
+            }
+            let held = self.parking.take_unsupported(&entry.header().parents);
+            if !held.is_empty() {
+                together = self.pages[at].todo.len();
+                self.pages[at].todo.push((place, entry, source));
+                self.pages[at].todo.extend(held.into_iter().rev().map(|(entry, source)| (None, entry, source)));
+                continue;
+            }
+            let outcome = match self.judge(work, &entry, &source).await {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     self.pages[at].todo.push((place, entry, source));
@@ -320,7 +370,6 @@ impl Writer {
             }
             judged.push((place, entry, source, outcome));
         }
-        Ok(work.into_batch(keep))
     }
 
     /// After an error: what had been waiting goes on waiting, for its parent if that is not in yet, else for a while.
@@ -356,6 +405,7 @@ impl Writer {
         Ok(match work.admit(entry.clone(), false).await? {
             Verdict::Admitted(_) => Outcome::Accepted,
             Verdict::Known => Outcome::Known,
+            Verdict::Void | Verdict::WouldBeVoid => Outcome::Void,
             Verdict::Completed => Outcome::Completed,
             Verdict::MissingParents(missing) => match self.parking.keep_for(entry.clone(), source, missing[0], now) {
                 true => Outcome::Parked(Parked::Parents(missing)),

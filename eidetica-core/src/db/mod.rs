@@ -1,6 +1,7 @@
 //! Databases: what an application holds, and the task behind it that writes.
 
 mod arrival;
+pub(crate) mod as_of;
 pub(crate) mod catalog;
 mod changes;
 pub(crate) mod core;
@@ -9,17 +10,20 @@ pub(crate) mod entries;
 mod group;
 mod history;
 mod ingest;
+pub(crate) mod marks;
 pub(crate) mod meta;
 mod missing;
 mod page;
 mod parking;
 mod recent;
 mod reindex;
+mod strike;
 mod summary;
 mod transaction;
 mod transfer;
 mod used;
 mod verify;
+mod verify_live;
 mod view;
 pub(crate) mod work;
 mod writer;
