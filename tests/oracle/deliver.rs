@@ -195,6 +195,11 @@ impl Peer {
         self.given.iter().copied().collect()
     }
 
+    /// What it has once answered to be void.
+    pub fn void(&self) -> &Set {
+        &self.void
+    }
+
     /// Gives it a batch, and looks whether it answers what it should.
     pub async fn give(&mut self, model: &Model, batch: &Batch) -> Result<(), TestCaseError> {
         let raw = batch.entries.iter().map(|(_, raw, _)| raw.clone()).collect();

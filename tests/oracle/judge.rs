@@ -136,6 +136,11 @@ impl Model {
             set.contains(&entry.id) && effective.contains(&entry.id) && entry.on(subject).is_some()
         };
         let mut ordered: Vec<&SettingsEntry> = self.settings().iter().filter(counts).collect();
+        // Only these are ever looked at for it, whatever else is in the sets.
+        let name = (subject, ordered.iter().map(|entry| entry.id).collect::<BTreeSet<Id>>());
+        if let Some(known) = self.known_rights().borrow().get(&name) {
+            return *known;
+        }
         ordered.sort_by_key(|entry| (Reverse(entry.rank), !limits(entry)));
         let mut stayed: Vec<&SettingsEntry> = Vec::new();
         for entry in ordered {
@@ -151,7 +156,9 @@ impl Model {
         let deciding = topmost.iter().filter(|entry| limits(entry) == some_limit);
         let values = deciding.map(|entry| self.value(entry, subject, effective));
         let decided = if some_limit { values.min() } else { values.max() };
-        decided.unwrap_or(Right::NONE)
+        let right = decided.unwrap_or(Right::NONE);
+        self.known_rights().borrow_mut().insert(name, right);
+        right
     }
 
     /// Rule 4c.

@@ -7,7 +7,7 @@
 //! * [`model`]: ancestors, the door; [`judge`]: rights, and what is effective; [`document`], [`rows`]: what the stores show.
 //! * [`plan`], [`draft`], [`history`]: random histories of a few authors. [`deliver`]: random ways for them to arrive.
 //! * [`check`]: a database against the oracle. [`witness`]: whether a history was worth it.
-//! * [`property`], [`vectors`]: the tests.
+//! * [`property`], [`quarrels`], [`vectors`]: the tests.
 //!
 //! `EIDETICA_CASES` sets how many histories each property sees (256), `EIDETICA_SEED` which ones.
 
@@ -20,6 +20,7 @@ mod judge;
 mod model;
 mod plan;
 mod property;
+mod quarrels;
 mod rows;
 mod vectors;
 mod witness;

@@ -26,10 +26,14 @@ pub struct Model {
     refused: HashMap<Id, &'static str>,
     settings: Vec<SettingsEntry>,
     judged: RefCell<Judged>,
+    rights: RefCell<KnownRights>,
 }
 
 /// The effective settings entries of sets that were asked for, by the settings entries in them.
 pub type Judged = HashMap<BTreeSet<Id>, Rc<Set>>;
+
+/// Own rights that were asked for, by the subject and the settings entries that count for it.
+pub type KnownRights = HashMap<(Subject, BTreeSet<Id>), Right>;
 
 /// What a closed set of entries shows: the values of its effective entries.
 pub struct Shown {
@@ -119,6 +123,10 @@ impl Model {
 
     pub fn judged(&self) -> &RefCell<Judged> {
         &self.judged
+    }
+
+    pub fn known_rights(&self) -> &RefCell<KnownRights> {
+        &self.rights
     }
 
     /// What these entries show.

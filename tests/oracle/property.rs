@@ -41,7 +41,7 @@ struct Witnesses {
     parked: u32,
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")))
 }
@@ -91,7 +91,7 @@ fn holds(
     witnesses.borrow().judge();
 }
 
-fn explain(failure: proptest::test_runner::TestError<(Plan, Arrival)>) -> String {
+pub fn explain(failure: proptest::test_runner::TestError<(Plan, Arrival)>) -> String {
     match failure {
         proptest::test_runner::TestError::Fail(reason, (plan, arrival)) => {
             let history = History::new(&plan);

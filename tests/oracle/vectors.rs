@@ -34,7 +34,7 @@ const OWN: [&str; 10] = [
     "a counter that ends takes increments along | a:W(r) n:=1; b:X(a) n+2@a; c:N(a) ~n; d:W(b) n+4@a | heads={c,d} n=-",
     "an increment from elsewhere counts nowhere | a:W(r) n:=1; b:X(r) n+2@a; c:N(a,b) y=1 | heads={c} n=1 y=1",
     "a field written in knowledge of another write overtakes it | a:W(r) t!1; b:X(a) t.2@a; c:N(b) t.3@a; d:W(r) y=1 | t=3",
-    "a removed key is shut out | a:R(r) -W=0; w:W(a) x=1; b:X(w) y=1; c:W(r) z=1 | refused={b,w} heads={a,c} x=- z=1",
+    "a removed key is shut out | a:R(r) -W=0; w:W(a) x=1; b:X(w) y=1; c:W(r) z=1 | refused={b,w} void={c} heads={a} x=- z=-",
     "who has only what everybody has may step down to nothing, once | o:R(r) +*=W; s:S(o) -S=0; t:S(s) x=1; u:S(s) -S=0; v:S(o) y=1 \
      | refused={t,u} heads={s,v} S=removed N=W x=- y=1",
     "to step down from what everybody has takes a limit to none | o:R(r) +*=W; s:S(o) -S=R; t:S(r) -S=W; n:N(o) -N=R | refused={s,t} heads={n} S=W N=W",
