@@ -4,7 +4,7 @@
 //! expects the row of the database as the first leaves it. So it can only be committed if the first was, and if nobody
 //! else has written in between; otherwise it is undone and happens again on what is there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -309,49 +309,58 @@ impl Writer {
         self.pages[at].open += 1;
         let mut work = work?;
         let begin = work.save();
-        self.judge_on(&mut work, at, judged, &HashSet::new()).await?;
+        self.judge_on(&mut work, at, judged, &HashMap::new()).await?;
         let unsupported: HashSet<Id> = work.unsupported().into_iter().collect();
         if !unsupported.is_empty() {
-            // Once more without what does not count and carries nothing that does: that is not kept.
+            // Once more without what does not count and carries nothing that does: that is not kept. What has changed nothing is
+            // not asked again, since it may have been judged by such.
+            let settled = |(_, entry, _, outcome): &Judged| match outcome {
+                _ if unsupported.contains(&entry.id()) => Some((entry.id(), Outcome::Void)),
+                Outcome::Accepted | Outcome::Known | Outcome::Completed | Outcome::Void => None,
+                other => Some((entry.id(), other.clone())),
+            };
+            let settled: HashMap<Id, Outcome> = judged.iter().filter_map(settled).collect();
             work.restore(begin);
             self.pages[at].put_back(std::mem::take(judged));
-            self.judge_on(&mut work, at, judged, &unsupported).await?;
+            self.judge_on(&mut work, at, judged, &settled).await?;
         }
-        for (_, entry, _, outcome) in judged.iter_mut().filter(|(.., outcome)| *outcome == Outcome::Void) {
-            // Something that came later in the group may stand on it.
-            if !unsupported.contains(&entry.id()) && work.is_live(entry).await? {
+        let now = self.core.storage.environment().now();
+        for (_, entry, source, outcome) in judged.iter_mut().filter(|(.., outcome)| *outcome == Outcome::Void) {
+            if unsupported.contains(&entry.id()) {
+                self.parking.keep_unsupported(entry.clone(), source, now);
+            } else if work.is_live(entry).await? {
+                // Something that came later in the group stands on it.
                 *outcome = Outcome::Accepted;
             }
         }
         Ok(work.into_batch(keep))
     }
 
-    /// Judges the next entries of a page. Those that are known to be void, and to support nothing, are passed over.
+    /// Judges the next entries of a page. Of some it is settled what becomes of them.
     async fn judge_on(
         &mut self,
         work: &mut Work<'_>,
         at: usize,
         judged: &mut Vec<Judged>,
-        void: &HashSet<Id>,
+        settled: &HashMap<Id, Outcome>,
     ) -> Result<()> {
         // What was held back for an entry goes with it into one group, however much it is.
-        let mut together = 0;
+        let mut until: Option<usize> = None;
         loop {
+            until.take_if(|left| self.pages[at].todo.len() <= *left);
             let full = judged.len() >= GROUP_ENTRIES || work.rows.bytes() >= GROUP_BYTES;
-            if full && self.pages[at].todo.len() <= together {
+            if full && until.is_none() {
                 return Ok(());
             }
             let Some((place, entry, source)) = self.pages[at].todo.pop() else { return Ok(()) };
-            together = together.min(self.pages[at].todo.len());
-            if void.contains(&entry.id()) {
-                let now = self.core.storage.environment().now();
-                self.parking.keep_unsupported(entry.clone(), &source, now);
-                judged.push((place, entry, source, Outcome::Void));
+            if let Some(outcome) = settled.get(&entry.id()) {
+                judged.push((place, entry, source, outcome.clone()));
                 continue;
             }
             let held = self.parking.take_unsupported(&entry.header().parents);
             if !held.is_empty() {
-                together = self.pages[at].todo.len();
+                let left = self.pages[at].todo.len();
+                until = Some(until.map_or(left, |until| until.min(left)));
                 self.pages[at].todo.push((place, entry, source));
                 self.pages[at].todo.extend(held.into_iter().rev().map(|(entry, source)| (None, entry, source)));
                 continue;
