@@ -11,10 +11,10 @@ use super::changes::{CallbackGuard, WriteEvent};
 use super::core::Core;
 use super::entries::{Place, StoredEntry, entry_at, number_of, require, unknown_entry};
 use super::meta::Tip;
-use super::transaction::Transaction;
+use super::transaction::{Committed, Durability, Transaction};
 use super::view::{Snapshot, View};
 use super::writer::WriterHandle;
-use crate::auth::Right;
+use crate::auth::{Right, Subject};
 use crate::entry::VerifiedEntry;
 use crate::error::{damaged, invalid};
 use crate::id::Id;
@@ -286,6 +286,25 @@ impl Database {
     pub async fn current_permission(&self) -> Result<Right> {
         let key = self.author().ok_or_else(|| invalid("the database was opened without a key"))?;
         self.now().right_of(key).await
+    }
+
+    /// The rights as they were at a snapshot: every key of which something was granted or limited, and everybody, with their own
+    /// rights, by what counts in the entries of the snapshot alone.
+    ///
+    /// Errors: [`ErrorKind::NotFound`] if the snapshot names entries that are not here.
+    pub async fn permissions_at(&self, snapshot: &Snapshot) -> Result<Vec<(Subject, Right)>> {
+        self.at(snapshot).await?.rights().await
+    }
+
+    /// Removes a key as of an older snapshot: everything that it has written since is struck, seen or not. What others wrote
+    /// stays, also on top of that. Durable on return.
+    ///
+    /// Errors: [`ErrorKind::PermissionDenied`] if the key was not below the own one in rank at the snapshot;
+    /// [`ErrorKind::InvalidInput`] if an entry of the snapshot is void; [`ErrorKind::NotFound`]. Cancellation: as for a commit.
+    pub async fn remove_as_of(&self, key: &PublicKey, snapshot: &Snapshot) -> Result<Committed> {
+        let transaction = self.new_transaction_with_tips(&snapshot.0).await?;
+        transaction.get_store::<SettingsStore>(crate::auth::STORE).await?.remove(key).await?;
+        transaction.commit_with(Durability::Flushed).await
     }
 
     /// Evaluates the stores whose bodies have come late, as opening one of them would.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use eidetica_contract::{Error, ErrorKind, Result};
+use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
 
 use super::as_of::AsOf;
 use super::core::Core;
@@ -199,6 +199,11 @@ impl TransactionState {
         let mut stage = self.stage();
         let staged = stage.stores.entry((name.to_owned(), kind.to_owned())).or_insert_with(|| Staged::new(kind));
         act(staged)
+    }
+
+    /// The public part of the key that it will be signed with. Errors: `PermissionDenied` without one.
+    pub fn author(&self) -> Result<PublicKey> {
+        self.key.as_ref().map(SecretKey::public).ok_or_else(no_key)
     }
 
     /// True once it has been committed; nothing can be staged then.

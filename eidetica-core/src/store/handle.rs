@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use eidetica_contract::{Error, ErrorKind, Result, Scan, Snapshot};
+use eidetica_contract::{Error, ErrorKind, PublicKey, Result, Scan, Snapshot};
 
 use super::algebra::Algebra;
 use super::cell::{self, Cell};
@@ -140,6 +140,15 @@ impl StoreHandle {
     /// True within a transaction, where it can be written.
     pub fn is_writable(&self) -> bool {
         matches!(self.scope, Scope::Transaction(_))
+    }
+
+    /// The key that the transaction will sign with.
+    pub(crate) fn author(&self) -> Result<PublicKey> {
+        let Scope::Transaction(state) = &self.scope else {
+            let message = "this is a view to read; begin a transaction with `new_transaction` to write";
+            return Err(Error::new(ErrorKind::ReadOnly, message).with("store", &self.name));
+        };
+        state.author()
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
