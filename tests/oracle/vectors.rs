@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestError;
 
 use super::check::{self, Stores};
-use super::deliver::{Disk, Peer, arrival, describe, fail};
+use super::deliver::{Batch, Disk, Peer, arrival, describe, fail};
 use super::document::Document;
 use super::draft::doc_delta;
 use super::history::{self, TABLE};
@@ -219,14 +219,14 @@ fn parse_path(text: &str) -> Path {
 }
 
 /// Every vector, with clocks that differ from case to case, arriving in any order.
-fn hold(vectors: &[&str]) {
+fn hold(vectors: &[&str], cases: u32, disk: impl Fn() -> Disk) {
     for text in vectors {
         let strategy = (arrival(), any::<u32>());
-        let outcome = runner(32).run(&strategy, |(arrival, seed)| {
+        let outcome = runner(cases).run(&strategy, |(arrival, seed)| {
             let vector = Vector::parse(text, seed);
             vector.check_oracle();
             block_on(async {
-                let mut peer = Peer::new(Disk::memory(), &vector.model).await.map_err(fail)?;
+                let mut peer = Peer::new(disk(), &vector.model).await.map_err(fail)?;
                 peer.receive(&vector.model, &arrival).await?;
                 let keys: Vec<_> = vector.keys.values().map(SecretKey::public).collect();
                 check::now(&peer, &vector.model, &Stores::new(&vector.model), &keys).await
@@ -243,14 +243,62 @@ fn hold(vectors: &[&str]) {
     }
 }
 
-#[test]
-fn the_vectors_of_the_rules_hold() {
+fn of_the_rules() -> Vec<&'static str> {
     let vectors: Vec<&str> = RULES.lines().filter(|line| line.starts_with('V')).collect();
     assert_eq!(vectors.len(), 20);
-    hold(&vectors);
+    vectors
+}
+
+#[test]
+fn the_vectors_of_the_rules_hold() {
+    hold(&of_the_rules(), 32, Disk::memory);
+}
+
+#[test]
+fn the_vectors_of_the_rules_hold_in_files() {
+    hold(&of_the_rules(), 3, Disk::sqlite);
 }
 
 #[test]
 fn the_sentences_behind_them_hold() {
-    hold(&OWN);
+    hold(&OWN, 32, Disk::memory);
+}
+
+/// All orders of so many things.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    let Some(less) = count.checked_sub(1) else { return vec![Vec::new()] };
+    let insert = |order: Vec<usize>| {
+        (0..=less).map(move |at| {
+            let mut order = order.clone();
+            order.insert(at, less);
+            order
+        })
+    };
+    orders(less).into_iter().flat_map(insert).collect()
+}
+
+#[test]
+fn every_order_of_up_to_six_entries_ends_alike() {
+    let mut seen = 0;
+    for text in of_the_rules() {
+        let vector = Vector::parse(text, 0);
+        let count = vector.model.entries().len() - 1;
+        let stores = Stores::new(&vector.model);
+        let keys: Vec<_> = vector.keys.values().map(SecretKey::public).collect();
+        for order in if count <= 6 { orders(count) } else { Vec::new() } {
+            seen += 1;
+            let outcome = block_on(async {
+                let mut peer = Peer::new(Disk::memory(), &vector.model).await.map_err(fail)?;
+                for at in &order {
+                    let entry = &vector.model.entries()[at + 1];
+                    let entries = vec![(entry.id(), entry.to_raw(), false)];
+                    let batch = Batch { entries, source: "ann", causal: false, reopen: false };
+                    peer.give(&vector.model, &batch).await?;
+                }
+                check::now(&peer, &vector.model, &stores, &keys).await
+            });
+            outcome.unwrap_or_else(|reason| panic!("{text}\n{reason}\nin the order {order:?}"));
+        }
+    }
+    assert!(seen > 1_000, "only {seen} orders");
 }

@@ -314,12 +314,17 @@ impl Writer {
         if !unsupported.is_empty() {
             // Once more without what does not count and carries nothing that does: that is not kept. What has changed nothing is
             // not asked again, since it may have been judged by such.
-            let settled = |(_, entry, _, outcome): &Judged| match outcome {
-                _ if unsupported.contains(&entry.id()) => Some((entry.id(), Outcome::Void)),
-                Outcome::Accepted | Outcome::Known | Outcome::Completed | Outcome::Void => None,
-                other => Some((entry.id(), other.clone())),
-            };
-            let settled: HashMap<Id, Outcome> = judged.iter().filter_map(settled).collect();
+            let mut settled: HashMap<Id, Outcome> = HashMap::new();
+            for (_, entry, _, outcome) in judged.iter() {
+                // What came of it last: one that waited at first may have come in then.
+                match outcome {
+                    _ if unsupported.contains(&entry.id()) => settled.insert(entry.id(), Outcome::Void),
+                    Outcome::Accepted | Outcome::Known | Outcome::Completed | Outcome::Void => {
+                        settled.remove(&entry.id())
+                    }
+                    other => settled.insert(entry.id(), other.clone()),
+                };
+            }
             work.restore(begin);
             self.pages[at].put_back(std::mem::take(judged));
             self.judge_on(&mut work, at, judged, &settled).await?;
