@@ -110,7 +110,7 @@ pub async fn view(
             prop_assert_eq!(values, stores.cells.get(&shown.effective, &key), "cell {:?}", key);
         }
         let all = cells.0.scan_prefix(b"").await.map_err(fail)?.into_iter().map(|(key, _)| key);
-        let there = stores.cells.keys().into_iter().filter(|key| !stores.cells.get(set, key).is_empty());
+        let there = stores.cells.keys().into_iter().filter(|key| !stores.cells.get(&shown.effective, key).is_empty());
         prop_assert_eq!(all.collect::<Vec<_>>(), there.collect::<Vec<_>>(), "the keys of the cells");
     }
     Ok(())

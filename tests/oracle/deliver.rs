@@ -230,6 +230,13 @@ impl Peer {
             };
             prop_assert!(fits, "{:?} of an entry {:?} below which all is here: {}", outcome, model.refused(id), here);
         }
+        self.offer_void(model).await
+    }
+
+    /// Offers again what is not live, or was not once: also what was void when it had waited, and what a restart has forgotten.
+    async fn offer_void(&mut self, model: &Model) -> Result<(), TestCaseError> {
+        let held = model.held(&self.given());
+        self.void.extend(held.difference(&model.live(&held)));
         self.offer_again(model, self.void.clone()).await
     }
 
@@ -271,7 +278,7 @@ impl Peer {
         let lost: Vec<Id> = self.given.iter().filter(|id| !held.contains(id)).copied().collect();
         let again = lost.iter().map(|id| model.entry(id).to_raw()).collect();
         self.database.ingest(again, "ann").await.map_err(fail)?;
-        self.offer_again(model, self.void.clone()).await
+        self.offer_void(model).await
     }
 
     pub async fn close(self) -> Result<(), TestCaseError> {

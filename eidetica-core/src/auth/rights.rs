@@ -226,12 +226,7 @@ pub(super) fn limited(to: Right, before: Right) -> Right {
 }
 
 /// Rule 4 for the operations on one subject. `value` answers by their place.
-fn own_of(
-    effects: &[Effect],
-    set: &Seen,
-    counts: &dyn Fn(&Effect) -> bool,
-    value: &dyn Fn(usize) -> Right,
-) -> Right {
+fn own_of(effects: &[Effect], set: &Seen, counts: &dyn Fn(&Effect) -> bool, value: &dyn Fn(usize) -> Right) -> Right {
     // The common history of a key is one grant, or a chain of settings whose last decides.
     match &deciding(effects, set, counts)[..] {
         [] => Right::NONE,
@@ -351,7 +346,8 @@ mod tests {
         let is_below =
             |lower: &Effect, upper: &Effect| lower.number != upper.number && upper.seen.contains(lower.number);
         let concurrent = |a: &Effect, b: &Effect| a.number != b.number && !is_below(a, b) && !is_below(b, a);
-        let mut effects: Vec<&Effect> = rights.effects(subject).iter().filter(|effect| set.contains(effect.number)).collect();
+        let mut effects: Vec<&Effect> =
+            rights.effects(subject).iter().filter(|effect| set.contains(effect.number)).collect();
         effects.sort_by_key(|effect| (std::cmp::Reverse(effect.rank), !effect.limits));
         let mut stayed: Vec<&Effect> = Vec::new();
         for effect in effects {

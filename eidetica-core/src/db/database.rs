@@ -115,7 +115,8 @@ impl Database {
         let numbers: Vec<u64> = places.iter().map(|place| place.number).collect();
         let state = self.core.covering(&*rows).await?;
         if let Some(at) = numbers.iter().position(|number| state.marks.void.contains(*number)) {
-            let message = "the entry does not count, since a right of its author was taken away; nothing new can stand on it";
+            let message =
+                "the entry does not count, since a right of its author was taken away; nothing new can stand on it";
             return Err(invalid(message).with("entry", tips[at]));
         }
         let seen = self.core.graph.seen_by_all(&*rows, &numbers).await?;

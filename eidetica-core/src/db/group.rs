@@ -172,7 +172,8 @@ impl Writer {
             let entries: Vec<Id> = of_kind.map(|entry| entry.id).collect();
             if !entries.is_empty() {
                 let (previous, tips) = (previous.clone(), after.state.meta.tip_ids());
-                let numbers: HashSet<u64> = after.admitted.iter().filter(|e| e.local == local).map(|e| e.number).collect();
+                let numbers: HashSet<u64> =
+                    after.admitted.iter().filter(|e| e.local == local).map(|e| e.number).collect();
                 let strikes = || after.strikes.iter().filter(|strike| numbers.contains(&strike.by));
                 let struck = strikes().flat_map(|strike| strike.struck.iter().copied()).collect();
                 let lifted = strikes().flat_map(|strike| strike.lifted.iter().copied()).collect();

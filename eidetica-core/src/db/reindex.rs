@@ -13,7 +13,8 @@ use super::writer::Task;
 use crate::auth;
 use crate::error::{damaged, invalid};
 use crate::layout::{
-    BLOCKS, CATALOG, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, STRIKES, TOUCHED, VOID, trailing_number, within_store,
+    BLOCKS, CATALOG, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, STRIKES, TOUCHED, VOID, trailing_number,
+    within_store,
 };
 use crate::store::applier::scan_all;
 use crate::store::live;
@@ -63,7 +64,8 @@ pub(crate) async fn rebuild(core: &Core) -> Result<()> {
     let rows = core.storage.snapshot().await?;
     let before = core.at(&*rows).await?;
     let meta = before.meta.clone();
-    let mut state = super::core::State { meta, catalog: Catalog::default(), rights: Arc::default(), marks: Default::default() };
+    let mut state =
+        super::core::State { meta, catalog: Catalog::default(), rights: Arc::default(), marks: Default::default() };
     state.meta.rebuilding = true;
     state.meta.tips.clear();
     state.meta.catalog += 1;

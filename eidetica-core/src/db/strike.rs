@@ -245,7 +245,8 @@ impl Work<'_> {
         delta: &Delta,
     ) -> Result<Vec<Cell>> {
         let next = self.next();
-        let mut again = Again::new(&mut self.rows, &self.core.graph, &self.fresh, info, info.at(self.core.number), algebra);
+        let mut again =
+            Again::new(&mut self.rows, &self.core.graph, &self.fresh, info, info.at(self.core.number), algebra);
         let cells = again.cells_of(delta, stored.entry.id()).await?;
         again.evaluate(&cells, &self.state.marks.void, next).await?;
         Ok(cells)

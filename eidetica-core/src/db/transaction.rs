@@ -312,7 +312,8 @@ impl Intent {
                 Err(error.with("reason", denied).with("key", self.key.public()))
             }
             Verdict::WouldBeVoid => {
-                let message = "the commit was not made: the right for it has been taken away since the transaction began";
+                let message =
+                    "the commit was not made: the right for it has been taken away since the transaction began";
                 Err(Error::new(ErrorKind::PermissionDenied, message).with("key", self.key.public()))
             }
             other => {
