@@ -4,6 +4,7 @@ mod arrival;
 pub(crate) mod as_of;
 pub(crate) mod catalog;
 mod changes;
+mod coming;
 pub(crate) mod core;
 mod database;
 pub(crate) mod entries;

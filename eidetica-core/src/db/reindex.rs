@@ -5,10 +5,11 @@ use std::sync::Arc;
 use eidetica_contract::{Error, ErrorKind, Result, Scan, WriteBatch};
 
 use super::catalog::{Catalog, StoreInfo};
+use super::coming::Coming;
 use super::core::Core;
 use super::database::Database;
 use super::entries::StoredEntry;
-use super::work::{Coming, Ready, Work};
+use super::work::{Ready, Work};
 use super::writer::Task;
 use crate::auth;
 use crate::error::{damaged, invalid};

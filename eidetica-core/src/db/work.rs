@@ -6,16 +6,17 @@ use bytes::Bytes;
 use eidetica_contract::{Keyspace, Result, Scan, Snapshot, WriteBatch};
 
 use super::catalog::StoreInfo;
+use super::coming::Coming;
 use super::core::{Core, State};
 use super::entries::{Place, StoredEntry, entry_at, places};
 use super::ingest::Refused;
 use super::meta::Tip;
 use super::strike::Struck;
 use super::transaction::NewDelta;
-use crate::auth::{self, Admission, Case, SettingsEntry};
+use crate::auth;
 use crate::clock::Time;
 use crate::dag::{Fresh, Numbers, Seen, blocks};
-use crate::entry::{Header, VerifiedEntry};
+use crate::entry::VerifiedEntry;
 use crate::error::damaged;
 use crate::id::Id;
 use crate::layout::{
@@ -77,31 +78,6 @@ pub(crate) struct Savepoint {
     fresh: Fresh,
     admitted: usize,
     strikes: usize,
-}
-
-/// An entry that has passed the door and is about to come in.
-pub(crate) struct Coming {
-    settings: Option<SettingsEntry>,
-    /// True if it does not count.
-    pub void: bool,
-    /// Everything below it.
-    pub below: Seen,
-}
-
-impl Coming {
-    pub fn new(state: &State, admission: Admission, number: u64, header: &Header, below: Seen) -> Coming {
-        let rights = &state.rights;
-        let need = admission.need;
-        let settings = admission.settings_entry(number, header, &below);
-        let void = match &settings {
-            Some(entry) => rights.void_with(entry).contains(number),
-            None => {
-                let case = Case { number, author: header.author, below: &below, need, is_settings: false };
-                !rights.upholds(&case, &Seen::all_before(number), rights.void())
-            }
-        };
-        Coming { settings, void, below }
-    }
 }
 
 /// An entry that has come in.
