@@ -140,7 +140,8 @@ async fn changed_bytes_are_noticed_and_heal() {
 #[tokio::test]
 async fn swallowed_bytes_heal() {
     let began = Instant::now();
-    suffers(Treatment::Swallow, 1, 4).await;
+    // Twice: news that somebody waits for, and what somebody sends. Of the second loss the sender learns.
+    suffers(Treatment::Swallow, 2, 4).await;
     assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
 }
 
