@@ -19,6 +19,8 @@ pub(crate) struct AsOf {
     pub effective: Seen,
     /// The settings entries that are void in it.
     pub void_settings: Numbers,
+    /// True if something counts in it that does not count now, so that what lives now may have been overtaken in it.
+    pub counts_more: bool,
 }
 
 impl State {
@@ -26,7 +28,7 @@ impl State {
     pub fn as_of_now(&self) -> AsOf {
         let next = self.meta.next;
         let (all, effective) = (self.marks.live(next), self.marks.effective(next));
-        AsOf { all, effective, void_settings: self.rights.void().clone() }
+        AsOf { all, effective, void_settings: self.rights.void().clone(), counts_more: false }
     }
 
     /// True if a set is that of the present, so that what shows now shows in it.
@@ -84,7 +86,8 @@ impl State {
                 }
             }
         }
-        Ok(AsOf { effective: all.without(&void), all, void_settings })
+        let counts_more = !self.marks.void.intersection(&all.numbers()).difference(&void).is_empty();
+        Ok(AsOf { effective: all.without(&void), all, void_settings, counts_more })
     }
 }
 

@@ -330,6 +330,14 @@ impl Writer {
             self.pages[at].put_back(std::mem::take(judged));
             self.judge_on(&mut work, at, judged, &settled).await?;
         }
+        if !work.strikes.is_empty() {
+            // What was here may have been struck by what came after it in the group.
+            for (_, entry, _, outcome) in judged.iter_mut().filter(|(.., outcome)| *outcome == Outcome::Known) {
+                if !work.is_live(entry).await? {
+                    *outcome = Outcome::Void;
+                }
+            }
+        }
         let now = self.core.storage.environment().now();
         for (_, entry, source, outcome) in judged.iter_mut().filter(|(.., outcome)| *outcome == Outcome::Void) {
             if unsupported.contains(&entry.id()) {

@@ -338,7 +338,7 @@ impl Opened<'_> {
             all: &set.all,
             set: &set.effective,
             entries: &self.handle.cache,
-            trusts_live: true,
+            trusts_live: !set.counts_more,
         }
     }
 
