@@ -52,12 +52,19 @@ async fn one_hung_peer_costs_others_nothing() {
     let (hung, server) = (parrot(Says::Deaf).await, server().await);
     let client = client_with(|limits| limits.calls_per_peer = 4);
     let (hanging, channel) = (dial_with(&client, &hung.address).await, dial_with(&client, &server.address).await);
-    let calls: Vec<_> = (0..8)
-        .map(|_| {
-            let channel = hanging.clone();
-            tokio::spawn(async move { channel.request("x".into(), CallOptions::timeout(millis(4000))).await })
-        })
-        .collect();
+    let call = |time| {
+        let channel = hanging.clone();
+        tokio::spawn(async move { channel.request("x".into(), CallOptions::timeout(time)).await })
+    };
+    let mut calls: Vec<_> = (0..4).map(|_| call(millis(6000))).collect();
+    let all_places_are_taken = async {
+        while hung.requests.load(Ordering::SeqCst) < 4 {
+            tokio::time::sleep(millis(5)).await;
+        }
+    };
+    tokio::time::timeout(millis(5000), all_places_are_taken).await.expect("four requests arrive");
+    // These give up before a place is free.
+    calls.extend((0..4).map(|_| call(millis(500))));
     let begun = Instant::now();
     for _ in 0..20 {
         assert!(channel.request("x".into(), soon()).await.is_ok());
@@ -66,6 +73,5 @@ async fn one_hung_peer_costs_others_nothing() {
     for call in calls {
         assert_eq!(kind(call.await.unwrap()), Some(ErrorKind::Timeout));
     }
-    // Those that waited for a place were never sent.
-    assert!(hung.requests.load(Ordering::SeqCst) <= 4);
+    assert_eq!(hung.requests.load(Ordering::SeqCst), 4, "those that waited for a place were never sent");
 }
