@@ -4,9 +4,10 @@ use std::path::Path;
 
 use eidetica::backend::database::Sqlite;
 use eidetica::crdt::Doc;
-use eidetica::sync::SyncPeerInfo;
 use eidetica::sync::peers::{PeerLimits, Peers};
-use eidetica::{Instance, User};
+use eidetica::sync::{Address, SyncPeerInfo};
+use eidetica::user::types::TrackedDatabase;
+use eidetica::{Database, Instance};
 
 use super::kit::*;
 
@@ -15,11 +16,25 @@ async fn open(path: &Path) -> Instance {
     Instance::open(Box::new(Sqlite::open(path).await.unwrap())).await.unwrap()
 }
 
-async fn grant(database: &eidetica::Database, to: &User) {
-    let transaction = database.new_transaction().await.unwrap();
-    let store = transaction.get_store::<eidetica::store::SettingsStore>("_settings").await.unwrap();
-    store.set_auth_key(&to.get_default_key().unwrap(), eidetica::auth::Permission::Write, 0).await.unwrap();
-    transaction.commit().await.unwrap();
+/// Anna listens, and has let ben into a database. Ben's store lies in a file; he tracks the database, and has not met her.
+struct Apart {
+    anna: Device,
+    address: Address,
+    database: Database,
+    ben: Device,
+}
+
+async fn apart(path: &Path) -> Apart {
+    let mut anna = Device::new("anna").await;
+    let address = anna.listen().await;
+    let serving = open(path).await;
+    serving.create_user("ben", None).await.unwrap();
+    let mut ben = Device::of(serving, "ben", None).await;
+    let database = anna.user.create_database(Doc::new(), &anna.key).await.unwrap();
+    let_in(&database, &ben.key).await;
+    let wish = TrackedDatabase { database_id: *database.root_id(), key_id: ben.key, sync_settings: Default::default() };
+    ben.user.track_database(wish).await.unwrap();
+    Apart { anna, address, database, ben }
 }
 
 #[tokio::test]
@@ -38,10 +53,10 @@ async fn what_another_process_wishes_counts_for_the_one_that_serves() {
     let key = user.get_default_key().unwrap();
     let database = user.create_database(Doc::new(), &key).await.unwrap();
     let id = *database.root_id();
-    grant(&database, &ben.user).await;
+    let_in(&database, &ben.key).await;
     set(&database, "who", "the other process").await.unwrap();
     let sync_settings = Default::default();
-    let tracked = eidetica::user::types::TrackedDatabase { database_id: id, key_id: ben.key, sync_settings };
+    let tracked = TrackedDatabase { database_id: id, key_id: ben.key, sync_settings };
     ben.user.track_database(tracked).await.unwrap();
     until("ben has been given it", || async { ben.sync.sync_with_peer(&address, Some(&id)).await.is_ok() }).await;
     let there = ben.user.open_database(&id).await.unwrap();
@@ -64,18 +79,9 @@ async fn what_another_process_wishes_counts_for_the_one_that_serves() {
 async fn a_peer_that_another_process_declares_is_synced_and_one_that_it_removes_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ben.db");
-    let mut anna = Device::new("anna").await;
-    let address = anna.listen().await;
-    let serving = open(&path).await;
-    serving.create_user("ben", None).await.unwrap();
-    let mut ben = Device::of(serving, "ben", None).await;
-    let database = anna.user.create_database(Doc::new(), &anna.key).await.unwrap();
+    let Apart { anna, address, database, ben } = apart(&path).await;
     let id = *database.root_id();
-    grant(&database, &ben.user).await;
     set(&database, "who", "anna").await.unwrap();
-    let sync_settings = Default::default();
-    let tracked = eidetica::user::types::TrackedDatabase { database_id: id, key_id: ben.key, sync_settings };
-    ben.user.track_database(tracked).await.unwrap();
 
     let other = open(&path).await;
     let peers = Peers::new(other.engine().clone(), PeerLimits::default());
@@ -103,17 +109,8 @@ async fn a_peer_that_another_process_declares_is_synced_and_one_that_it_removes_
 async fn a_peer_that_came_by_itself_is_gone_once_another_process_removes_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ben.db");
-    let mut anna = Device::new("anna").await;
-    let address = anna.listen().await;
-    let serving = open(&path).await;
-    serving.create_user("ben", None).await.unwrap();
-    let mut ben = Device::of(serving, "ben", None).await;
-    let database = anna.user.create_database(Doc::new(), &anna.key).await.unwrap();
+    let Apart { anna, address, database, ben } = apart(&path).await;
     let id = *database.root_id();
-    grant(&database, &ben.user).await;
-    let sync_settings = Default::default();
-    let tracked = eidetica::user::types::TrackedDatabase { database_id: id, key_id: ben.key, sync_settings };
-    ben.user.track_database(tracked).await.unwrap();
     let other = open(&path).await;
     let peers = Peers::new(other.engine().clone(), PeerLimits::default());
     // Opening has changed the store. Only what comes after this process has looked at that is of its own making.
