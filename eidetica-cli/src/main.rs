@@ -14,6 +14,7 @@ mod lock;
 mod moving;
 mod names;
 mod node;
+mod opening;
 mod output;
 mod password;
 mod session;

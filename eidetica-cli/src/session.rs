@@ -6,11 +6,13 @@ use directories::ProjectDirs;
 use eidetica::auth::Permission;
 use eidetica::user::types::{SyncSettings, TrackedDatabase};
 use eidetica::{Database, Error, ErrorKind, Id, Instance, PublicKey, User};
+use eidetica_backend_lent::Lender;
 use tokio::sync::OnceCell;
 
 use crate::arguments::Who;
 use crate::key::KeyFile;
 use crate::lock::CreationLock;
+use crate::opening;
 use crate::password;
 
 /// Who writes unless `--user` says otherwise. This user has no password.
@@ -24,6 +26,7 @@ pub struct Session {
     /// `None` if the store is gone with the process.
     file: Option<PathBuf>,
     user: OnceCell<User>,
+    lender: Option<Lender>,
 }
 
 /// What a command does with the store.
@@ -31,8 +34,10 @@ pub struct Session {
 pub enum Intent {
     /// It must be there.
     Use,
-    /// It comes into being.
+    /// It comes into being if need be.
     Create,
+    /// It comes into being if need be, and other commands work on it meanwhile.
+    Serve,
 }
 
 impl Session {
@@ -51,8 +56,14 @@ impl Session {
             let message = "there is no store here yet; `eidetica import` makes one, and --store names another one";
             return Err(Error::new(ErrorKind::NotFound, message).with("store", &url));
         }
-        let instance = Instance::open_url(&url).await?;
-        Ok(Session { instance, url, who: who.clone(), file, user: OnceCell::new() })
+        let (instance, lender) = match intent {
+            Intent::Use | Intent::Create => (opening::to_use(&url, file.as_deref()).await?, None),
+            Intent::Serve => {
+                let opened = opening::to_serve(&url, file.as_deref()).await?;
+                (opened.instance, opened.lender)
+            }
+        };
+        Ok(Session { instance, url, who: who.clone(), file, user: OnceCell::new(), lender })
     }
 
     /// The user who writes. Errors: `NotFound` if the store has no such user.
@@ -153,6 +164,11 @@ impl Session {
         self.file.as_deref()
     }
 
+    /// What lends the store to other commands; `None` if they can open it themselves.
+    pub fn lender(&self) -> Option<&Lender> {
+        self.lender.as_ref()
+    }
+
     /// Where older versions of this command kept the key of the store.
     pub fn key_file(&self) -> Option<KeyFile> {
         self.file.as_deref().map(KeyFile::beside)
@@ -200,7 +216,7 @@ fn default_url(intent: Intent) -> Result<String, Error> {
         Error::new(ErrorKind::NotFound, message)
     })?;
     let directory = places.data_dir();
-    if intent == Intent::Create {
+    if intent != Intent::Use {
         make_private(directory).map_err(|error| {
             let message = "the directory for the default store cannot be made; name a store elsewhere with --store";
             Error::new(ErrorKind::Io, message).with("path", directory.display()).caused_by(error)

@@ -30,16 +30,24 @@ pub struct Ended {
 
 impl Place {
     pub fn new() -> Place {
+        Place::of("sqlite")
+    }
+
+    /// With a store of this scheme.
+    pub fn of(scheme: &str) -> Place {
         let directory = tempfile::tempdir().unwrap();
-        let store = format!("sqlite:{}", directory.path().join("store.db").display());
+        let store = format!("{scheme}:{}", directory.path().join("store.db").display());
         Place { directory, store }
     }
 
     /// With the airports imported as the table `airports` of `travel`.
     pub fn with_airports() -> Place {
-        let place = Place::new();
-        place.import(&airports()).ok();
-        place
+        Place::new().and_airports()
+    }
+
+    pub fn and_airports(self) -> Place {
+        self.import(&airports()).ok();
+        self
     }
 
     /// The same directory, and another store in it.

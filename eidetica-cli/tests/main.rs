@@ -14,6 +14,7 @@ mod hosts;
 mod import;
 mod interrupt;
 mod kit;
+mod lent;
 mod network;
 mod processes;
 mod rows;

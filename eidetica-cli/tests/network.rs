@@ -41,7 +41,13 @@ fn two_stores_come_to_the_same_state_over_http() {
 
 #[test]
 fn all_commands_work_on_a_store_that_is_served() {
-    let (anna, ben) = (Place::with_airports(), Place::new());
+    for scheme in ["sqlite", "redb"] {
+        all_commands_work_on_a_store_of(scheme);
+    }
+}
+
+fn all_commands_work_on_a_store_of(scheme: &str) {
+    let (anna, ben) = (Place::of(scheme).and_airports(), Place::of(scheme));
     let (serving, other) = (serve(&anna), serve(&ben));
     assert_eq!(anna.error(&["serve", "--advertise", "x:1"]).0, 2, "who is not let in is told no address");
     for name in ["store.db.socket", "store.db.serve"] {

@@ -90,6 +90,11 @@ fn redb_keeps_the_contract() {
     check(Subject::Redb, 100);
 }
 
+#[test]
+fn what_is_borrowed_keeps_the_contract() {
+    check(Subject::Lent, 100);
+}
+
 fn check(subject: Subject, cases: u32) {
     let seed = match std::env::var("EIDETICA_SEED") {
         Ok(seed) => seed.parse().expect("EIDETICA_SEED is a number"),
@@ -313,7 +318,7 @@ async fn check_page(view: &dyn Snapshot, model: &Model, scan: &Scan) -> Option<B
 /// A scan for no rows is refused, not answered with nothing.
 #[tokio::test]
 async fn a_scan_for_no_rows_is_refused() {
-    for subject in [Subject::Memory, Subject::SqliteFile, Subject::SqliteInMemory, Subject::Redb] {
+    for subject in [Subject::Memory, Subject::SqliteFile, Subject::SqliteInMemory, Subject::Redb, Subject::Lent] {
         let directory = tempfile::tempdir().unwrap();
         let store = subject.open(Path::new(directory.path())).await;
         let view = store.snapshot().await.unwrap();

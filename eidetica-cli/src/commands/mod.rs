@@ -55,11 +55,11 @@ pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrup
         // What is wrong with the file shows before a store is touched.
         interrupt.guard(transfer::check(file)).await?;
     }
-    let creates = matches!(
-        arguments.command,
-        Command::Restore { .. } | Command::User(UserCommand::Add { .. }) | Command::Serve(_) | Command::Join(_)
-    );
-    let intent = if creates { Intent::Create } else { Intent::Use };
+    let intent = match arguments.command {
+        Command::Serve(_) => Intent::Serve,
+        Command::Restore { .. } | Command::User(UserCommand::Add { .. }) | Command::Join(_) => Intent::Create,
+        _ => Intent::Use,
+    };
     let session = interrupt.guard(async { Ok(Session::open(store, &arguments.who, intent).await?) }).await?;
     let result = match &arguments.command {
         // It ends by being interrupted, and has something to say then.

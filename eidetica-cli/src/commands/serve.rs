@@ -1,7 +1,7 @@
 //! `serve`: lets peers in, and keeps databases in step with them.
 
 use eidetica::sync::{SyncEvent, Syncer};
-use eidetica::{Error, ErrorKind, Instance};
+use eidetica::{Error, ErrorKind};
 use serde_json::{Value as Json, json};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -37,12 +37,12 @@ pub async fn run(
     if arguments.listens() {
         sync.accept_connections().await?;
     }
-    let mut door = open_door(session, post)?;
+    let mut door = open_door(session, &sync, post)?;
     say_where(session, &sync, output).await?;
     let work = async {
         tokio::select! {
             told = tell(&sync, output) => told,
-            () = let_in(&mut door, &session.instance, &sync) => Ok(()),
+            () = let_in(&mut door) => Ok(()),
             () = interrupt.raised() => Ok(()),
             () = stdin_ends(), if arguments.until_stdin_ends => Ok(()),
         }
@@ -58,26 +58,26 @@ pub async fn run(
 }
 
 #[cfg(unix)]
-fn open_door(session: &Session, post: Option<Post>) -> Result<Option<Door>, Error> {
+fn open_door(session: &Session, sync: &Syncer, post: Option<Post>) -> Result<Option<Door>, Error> {
     match (post, session.file()) {
-        (Some(post), Some(file)) => Door::open(post, file).map(Some),
+        (Some(post), Some(file)) => {
+            let (instance, sync, lender) = (session.instance.clone(), sync.clone(), session.lender().cloned());
+            Door::open(post, file, node::Served { instance, sync, lender }).map(Some)
+        }
         _ => Ok(None),
     }
 }
 
 #[cfg(not(unix))]
-fn open_door(_: &Session, _: Option<Post>) -> Result<Option<Door>, Error> {
+fn open_door(_: &Session, _: &Syncer, _: Option<Post>) -> Result<Option<Door>, Error> {
     Ok(None)
 }
 
-async fn let_in(door: &mut Option<Door>, instance: &Instance, sync: &Syncer) {
+async fn let_in(door: &mut Option<Door>) {
     match door {
         #[cfg(unix)]
-        Some(door) => door.let_in(instance, sync).await,
-        _ => {
-            let _ = (instance, sync);
-            std::future::pending().await
-        }
+        Some(door) => door.let_in().await,
+        _ => std::future::pending().await,
     }
 }
 

@@ -71,7 +71,7 @@ pub async fn run(
         None => Ok(()),
         Some(first) => {
             output.flush()?;
-            let failed = serde_json::from_value::<crate::node::Failed>(first).map(Error::from);
+            let failed = serde_json::from_value::<eidetica_backend_lent::SpokenError>(first).map(Error::from);
             Err(failed.unwrap_or_else(|_| Error::new(ErrorKind::Internal, "sync has failed")).into())
         }
     }

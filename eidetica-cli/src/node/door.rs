@@ -1,7 +1,7 @@
 //! The local socket of the process that serves a store, through which other commands speak to it.
 
 #[cfg(unix)]
-pub use unix::Door;
+pub use unix::{Door, Served};
 
 /// Nobody can be let in here: commands then talk with peers by themselves.
 #[cfg(not(unix))]
@@ -15,7 +15,9 @@ mod unix {
 
     use eidetica::sync::Syncer;
     use eidetica::{Error, ErrorKind, Instance};
+    use eidetica_backend_lent::Lender;
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
     use tokio::net::{UnixListener, UnixStream};
     use tokio::sync::{Notify, mpsc};
     use tokio::task::JoinSet;
@@ -34,13 +36,23 @@ mod unix {
         /// The user of this machine who may come in.
         owner: u32,
         inside: JoinSet<()>,
+        served: Served,
         stop: Arc<Notify>,
         _post: Post,
     }
 
+    /// What commands work on.
+    #[derive(Clone)]
+    pub struct Served {
+        pub instance: Instance,
+        pub sync: Syncer,
+        /// Lends the store, if commands cannot open it themselves.
+        pub lender: Option<Lender>,
+    }
+
     impl Door {
         /// Opens the socket for the store in a file.
-        pub fn open(mut post: Post, store: &Path) -> Result<Door, Error> {
+        pub fn open(mut post: Post, store: &Path, served: Served) -> Result<Door, Error> {
             let path = post.socket(store)?;
             let opened = (|| {
                 let listener = UnixListener::bind(&path)?;
@@ -53,19 +65,18 @@ mod unix {
                 Error::new(ErrorKind::Io, message).with("path", path.display()).caused_by(error)
             })?;
             post.announce(&path)?;
-            Ok(Door { listener, path, owner, inside: JoinSet::new(), stop: Arc::default(), _post: post })
+            Ok(Door { listener, path, owner, inside: JoinSet::new(), served, stop: Arc::default(), _post: post })
         }
 
         /// Lets commands in until one of them wants the process to stop.
-        pub async fn let_in(&mut self, instance: &Instance, sync: &Syncer) {
+        pub async fn let_in(&mut self) {
             loop {
                 tokio::select! {
                     () = self.stop.notified() => return,
                     Some(_) = self.inside.join_next() => {}
                     accepted = self.listener.accept(), if self.inside.len() < MOST => match accepted {
                         Ok((stream, _)) if self.may_enter(&stream) => {
-                            let (instance, sync, stop) = (instance.clone(), sync.clone(), self.stop.clone());
-                            self.inside.spawn(serve(stream, instance, sync, stop));
+                            self.inside.spawn(serve(stream, self.served.clone(), self.stop.clone()));
                         }
                         Ok(_) => tracing::warn!("another user of this machine was not let in"),
                         Err(error) => {
@@ -90,7 +101,7 @@ mod unix {
     }
 
     /// Serves one command until it goes.
-    async fn serve(stream: UnixStream, instance: Instance, sync: Syncer, stop: Arc<Notify>) {
+    async fn serve(stream: UnixStream, served: Served, stop: Arc<Notify>) {
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);
         loop {
@@ -114,12 +125,15 @@ mod unix {
                 stop.notify_one();
                 return;
             }
+            if matches!(operation, Operation::Borrow) {
+                return lend(served.lender, read, write).await;
+            }
             let (told, mut tell) = mpsc::channel(256);
             let mut told = move |moved| {
                 // Who reads too slowly misses some; the next one tells more.
                 let _ = told.try_send(moved);
             };
-            let work = work::run(&instance, Some(&sync), false, operation, &mut told);
+            let work = work::run(&served.instance, Some(&served.sync), false, operation, &mut told);
             tokio::pin!(work);
             let answer = loop {
                 tokio::select! {
@@ -141,6 +155,21 @@ mod unix {
             if say(&mut write, &answer).await.is_err() {
                 return;
             }
+        }
+    }
+
+    /// Lends the store until the command goes.
+    async fn lend(lender: Option<Lender>, read: BufReader<OwnedReadHalf>, mut write: OwnedWriteHalf) {
+        let Some(lender) = lender else {
+            let error = Error::new(ErrorKind::Unsupported, "several processes may open this store, so it is not lent");
+            let _ = say(&mut write, &Answer::Failed((&error).into())).await;
+            return;
+        };
+        if say(&mut write, &Answer::Done(serde_json::Value::Null)).await.is_err() {
+            return;
+        }
+        if let Err(error) = lender.serve(tokio::io::join(read, write)).await {
+            tracing::warn!(%error, "a command that works on this store was cut off");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The node of a store, which talks with peers: in this process, or in the one that serves the store.
 //!
 //! Most commands need no node: several processes may have a store open at once, and whoever serves it notices what others
-//! have changed. Commands that need one ask the process that serves the store, over a local socket ([`post`]), or are one
+//! have changed. Where the engine lets one process in at a time, the one that serves the store lends it to the others. Commands that need one ask the process that serves the store, over a local socket ([`post`]), or are one
 //! for as long as they run. Both do the same work ([`work`]).
 
 mod door;
@@ -19,9 +19,11 @@ use crate::arguments::Network;
 use crate::session::Session;
 pub use door::Door;
 #[cfg(unix)]
+pub use door::Served;
+#[cfg(unix)]
 pub use post::Line;
 pub use post::Post;
-pub use spoken::{Failed, Moved, Operation};
+pub use spoken::{Moved, Operation};
 pub use status::listening;
 pub use transports::{address, serving as serving_transports};
 

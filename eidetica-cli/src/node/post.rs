@@ -100,6 +100,7 @@ pub use line::Line;
 mod line {
     use std::os::unix::ffi::OsStringExt;
 
+    use eidetica_backend_lent::Borrowed;
     use serde_json::Value as Json;
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
     use tokio::net::UnixStream;
@@ -141,6 +142,12 @@ mod line {
                 }
                 Err(error) => Err(failed(&socket, error)),
             }
+        }
+
+        /// Borrows the store. Errors: `Unsupported` if it is not lent, since it can be opened.
+        pub async fn borrow(mut self) -> Result<Borrowed, Error> {
+            self.ask(&Operation::Borrow, &mut |_| {}).await?;
+            Borrowed::connect(tokio::io::join(self.read, self.write)).await
         }
 
         /// Has something done.

@@ -3,7 +3,8 @@
 //! The command says an [`Operation`]. Any number of lines `{"moved": …}` come back, then one `{"done": …}` or
 //! `{"failed": …}`, and the connection stays open for the next operation.
 
-use eidetica::{Error, ErrorKind, Retry};
+#[cfg(unix)]
+use eidetica_backend_lent::SpokenError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -31,6 +32,8 @@ pub enum Operation {
     Put { database: String, table: String, key: String, field: String, value: i64 },
     /// Tell a field of a row each time that something of the database has arrived. For the demo.
     Follow { database: String, table: String, key: String, field: String },
+    /// Lend the store. After `done` the connection speaks as `eidetica_backend_lent` does, to its end.
+    Borrow,
     /// Stop serving.
     Stop,
 }
@@ -53,67 +56,5 @@ pub struct Moved {
 pub enum Answer {
     Moved(Json),
     Done(Json),
-    Failed(Failed),
-}
-
-/// An error on its way.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Failed {
-    kind: u32,
-    message: String,
-    context: Vec<(String, String)>,
-    causes: Vec<String>,
-    retry: u8,
-}
-
-impl From<&Error> for Failed {
-    fn from(error: &Error) -> Failed {
-        let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        Failed {
-            kind: error.kind().number(),
-            message: error.message().to_owned(),
-            context: error.context_pairs().map(pair).collect(),
-            causes: crate::failure::causes(error),
-            retry: match error.retry_hint() {
-                Retry::Now => 1,
-                Retry::Later => 2,
-                _ => 0,
-            },
-        }
-    }
-}
-
-impl From<Failed> for Error {
-    fn from(failed: Failed) -> Error {
-        let retry = match failed.retry {
-            1 => Retry::Now,
-            2 => Retry::Later,
-            _ => Retry::Never,
-        };
-        let mut error = Error::new(ErrorKind::from_number(failed.kind), failed.message).retry(retry);
-        for (name, value) in failed.context {
-            error = error.with(name, value);
-        }
-        match failed.causes.is_empty() {
-            true => error,
-            false => error.caused_by(failed.causes.join(": ")),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_arrives_as_it_was() {
-        let cause = std::io::Error::other("out of luck");
-        let error = Error::new(ErrorKind::Pending, "wait").with("request_id", "7").caused_by(cause);
-        let error = error.retry(Retry::Later);
-        let line = serde_json::to_string(&Failed::from(&error)).unwrap();
-        let there: Error = serde_json::from_str::<Failed>(&line).unwrap().into();
-        assert_eq!((there.kind(), there.message(), there.is_retryable()), (ErrorKind::Pending, "wait", true));
-        assert_eq!(there.context("request_id"), Some("7"));
-        assert!(crate::failure::causes(&there).join(" ").contains("out of luck"));
-    }
+    Failed(SpokenError),
 }

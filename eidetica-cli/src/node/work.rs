@@ -9,11 +9,12 @@ use eidetica::store::Table;
 use eidetica::sync::peers::{PeerLimits, Peers};
 use eidetica::sync::{Address, SyncEvent, SyncedDatabase, Syncer, access};
 use eidetica::{Error, ErrorKind, Id, Instance, PublicKey};
+use eidetica_backend_lent::SpokenError;
 use serde_json::{Value as Json, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
-use super::spoken::{Failed, Moved, Operation};
+use super::spoken::{Moved, Operation};
 use super::status;
 use super::transports::address as address_of;
 
@@ -94,7 +95,9 @@ pub async fn run(
                 cursor = database.arrival_after(cursor).await?;
             }
         }
-        Operation::Stop => Err(Error::new(ErrorKind::Unsupported, "a command does not stop itself")),
+        Operation::Stop | Operation::Borrow => {
+            Err(Error::new(ErrorKind::Unsupported, "a command neither stops itself nor lends to itself"))
+        }
     }
 }
 
@@ -184,6 +187,6 @@ fn result_json(peer: &str, database: &Id, result: Result<eidetica::sync::reconci
             "sent": outcome.sent, "refused": outcome.refused, "refused_there": outcome.refused_there,
             "parked": outcome.parked, "round_trips": outcome.round_trips, "complete": outcome.complete,
         }),
-        Err(error) => json!({ "peer": peer, "database": database, "failed": Failed::from(&error) }),
+        Err(error) => json!({ "peer": peer, "database": database, "failed": SpokenError::from(&error) }),
     }
 }
