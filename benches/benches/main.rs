@@ -10,7 +10,7 @@ mod ingest;
 mod merge;
 mod open;
 mod read;
-mod sync_http;
+mod sync;
 
 use std::cell::OnceCell;
 use std::time::Duration;
@@ -70,6 +70,6 @@ fn main() {
     ingest::group(&mut criterion, &ground);
     import::group(&mut criterion, &ground);
     open::group(&mut criterion, &ground);
-    sync_http::group(&mut criterion, &ground);
+    sync::groups(&mut criterion, &ground);
     criterion.final_summary();
 }

@@ -5,12 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use eidetica::{Durability, ErrorKind};
+use eidetica::Durability;
 use eidetica_benches::Result;
 use eidetica_benches::base::{self, Bases};
 use eidetica_benches::clock::{human, thousands};
 use eidetica_benches::raw_iroh::RawIroh;
-use eidetica_benches::work::sync::{Side, Way, let_in};
+use eidetica_benches::work::sync::{Pair, Side, Way, let_in};
 use eidetica_benches::workloads::{self, NEAR};
 
 fn main() -> Result<()> {
@@ -151,33 +151,11 @@ async fn one_size(way: Way, raw: Option<&RawIroh>, bases: &Bases, n: u64) -> Res
 
 /// From a commit on one side until it can be read on the other.
 async fn live(way: Way, raw: Option<&RawIroh>, bases: &Bases, n: u64) -> Result<()> {
-    let id = bases.id();
-    let mut anna = Side::open(way, &bases.copy(n)?, "anna").await?;
-    let mut ben = Side::open(way, &bases.fresh(), "ben").await?;
-    let there = anna.database(&id).await?;
-    let_in(&there, &[anna.user.get_default_key()?, ben.user.get_default_key()?]).await?;
-    let address = anna.listen().await?;
-    anna.track(id, true).await?;
-    ben.track(id, true).await?;
-    ben.sync.sync_with_peer(&address, Some(&id)).await?;
-    let here = ben.database(&id).await?;
-    for (from, to, how) in [(&here, &there, "ben calls anna: pushed"), (&there, &here, "anna cannot call ben: watched")]
-    {
+    let mut pair = Pair::live(way, bases, n).await?;
+    for (from_here, how) in [(true, "ben calls anna: pushed"), (false, "anna cannot call ben: watched")] {
         let mut times = Vec::new();
-        for turn in 0..500 {
-            let mut watch = to.watch().await?;
-            let began = Instant::now();
-            let put = base::commit(from, &workloads::puts(NEAR, turn..turn + 1), Durability::Buffered).await?;
-            loop {
-                let change = tokio::time::timeout(Duration::from_secs(10), watch.next()).await;
-                match change {
-                    Ok(change) if change.as_ref().is_ok_and(|change| change.log.id == put) => break,
-                    Ok(change) => drop(change?),
-                    Err(_) => return Err(eidetica::Error::new(ErrorKind::Timeout, "a commit did not arrive").into()),
-                }
-            }
-            times.push(began.elapsed());
-            tokio::time::sleep(Duration::from_millis(2)).await;
+        for _ in 0..500 {
+            times.push(pair.until_readable(from_here).await?);
         }
         times.sort();
         let most = format!("99th percentile {}", human(times[times.len() * 99 / 100].as_secs_f64()));
@@ -190,6 +168,5 @@ async fn live(way: Way, raw: Option<&RawIroh>, bases: &Bases, n: u64) -> Result<
             raw_row("a round trip, median", n, took, [1, out as u64, back as u64], median);
         }
     }
-    anna.close().await?;
-    ben.close().await
+    pair.close().await
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,12 +12,13 @@ use eidetica::sync::transports::http::HttpTransport;
 use eidetica::sync::transports::iroh::{IrohTransport, RelayMode};
 use eidetica::sync::{Address, CallOptions, Caller, Channel, Service, Syncer, Transport};
 use eidetica::user::types::{SyncSettings, TrackedDatabase};
-use eidetica::{Database, Durability, Id, Instance, User};
+use eidetica::{Database, Durability, ErrorKind, Id, Instance, User};
 
 use crate::Result;
 use crate::base::{self, Bases};
 use crate::clock::{Took, Watch};
 use crate::counted::{Counted, Counts};
+use crate::raw_iroh::RawIroh;
 use crate::workloads::{self, NEAR};
 
 /// The transport that is measured.
@@ -103,7 +104,7 @@ pub async fn let_in(database: &Database, keys: &[eidetica::PublicKey]) -> Result
     Ok(())
 }
 
-/// Two stores that had the same in the end of a bootstrap, and sync when they are told.
+/// Two stores that had the same in the end of a bootstrap, and sync when they are told, or live.
 pub struct Pair {
     anna: Side,
     ben: Side,
@@ -115,19 +116,48 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// A store with `n` commits, and a new one that has got them all.
-    pub async fn new(bases: &Bases, n: u64) -> Result<Pair> {
+    /// A store with `n` commits, and a new one that has got them all. They sync when they are told.
+    pub async fn new(way: Way, bases: &Bases, n: u64) -> Result<Pair> {
+        Pair::open(way, bases, n, false).await
+    }
+
+    /// The same, and whatever is committed on one side goes to the other by itself. Ben calls; anna could not.
+    pub async fn live(way: Way, bases: &Bases, n: u64) -> Result<Pair> {
+        Pair::open(way, bases, n, true).await
+    }
+
+    async fn open(way: Way, bases: &Bases, n: u64, live: bool) -> Result<Pair> {
         let id = bases.id();
-        let mut anna = Side::open(Way::Http, &bases.copy(n)?, "anna").await?;
-        let mut ben = Side::open(Way::Http, &bases.fresh(), "ben").await?;
+        let mut anna = Side::open(way, &bases.copy(n)?, "anna").await?;
+        let mut ben = Side::open(way, &bases.fresh(), "ben").await?;
         let there = anna.database(&id).await?;
         let_in(&there, &[anna.user.get_default_key()?, ben.user.get_default_key()?]).await?;
         let address = anna.listen().await?;
-        anna.track(id, false).await?;
-        ben.track(id, false).await?;
+        anna.track(id, live).await?;
+        ben.track(id, live).await?;
         ben.sync.sync_with_peer(&address, Some(&id)).await?;
         let here = ben.database(&id).await?;
         Ok(Pair { anna, ben, address, id, there, here, turn: 0 })
+    }
+
+    /// From a commit here until it can be read there, or the other way.
+    pub async fn until_readable(&mut self, from_here: bool) -> Result<Duration> {
+        let (from, to) = if from_here { (&self.here, &self.there) } else { (&self.there, &self.here) };
+        let mut watch = to.watch().await?;
+        let began = Instant::now();
+        let put = base::commit(from, &workloads::puts(NEAR, self.turn..self.turn + 1), Durability::Buffered).await?;
+        self.turn += 1;
+        loop {
+            let late = |_| eidetica::Error::new(ErrorKind::Timeout, "a commit did not arrive");
+            let change = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.map_err(late)??;
+            if change.log.id == put {
+                break;
+            }
+        }
+        let took = began.elapsed();
+        // What follows a commit, such as the answer to whoever has sent it, is not part of the next one.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        Ok(took)
     }
 
     /// How long so many rounds take in which there is nothing new.
@@ -182,6 +212,33 @@ impl Pair {
     }
 }
 
+/// How long so many bootstraps take, each of a new store from one with `n` commits.
+pub async fn bootstraps(way: Way, bases: &Bases, n: u64, times: u64) -> Result<Took> {
+    let id = bases.id();
+    let mut anna = Side::open(way, &bases.copy(n)?, "anna").await?;
+    let there = anna.database(&id).await?;
+    let_in(&there, &[anna.user.get_default_key()?]).await?;
+    let address = anna.listen().await?;
+    anna.track(id, false).await?;
+    let mut all = Took::default();
+    for _ in 0..times {
+        let mut ben = Side::open(way, &bases.fresh(), "ben").await?;
+        let_in(&there, &[ben.user.get_default_key()?]).await?;
+        ben.track(id, false).await?;
+        let watch = Watch::start();
+        ben.sync.sync_with_peer(&address, Some(&id)).await?;
+        let took = watch.stop();
+        (all.wall, all.cpu) = (all.wall + took.wall, all.cpu + took.cpu);
+        if ben.database(&id).await?.get_tips().await? != there.get_tips().await? {
+            return Err("a bootstrap has not brought everything".into());
+        }
+        ben.close().await?;
+    }
+    drop(there);
+    anna.close().await?;
+    Ok(all)
+}
+
 /// Answers with so many bytes as the first eight of the message say.
 struct Answers;
 
@@ -193,34 +250,47 @@ impl Service for Answers {
     }
 }
 
-/// The same transport without anything above it: the limit.
-pub struct RoundTrips {
-    _server: HttpTransport,
-    _client: HttpTransport,
-    channel: Box<dyn Channel>,
+/// Round trips without anything above them: the limit.
+pub enum RoundTrips {
+    /// Over the transport of HTTP alone.
+    Http {
+        /// The one that answers, and the one that asks.
+        ends: Vec<HttpTransport>,
+        /// The connection between them.
+        channel: Box<dyn Channel>,
+    },
+    /// Over iroh itself.
+    Iroh(RawIroh),
 }
 
 impl RoundTrips {
     /// A connection on which nothing has gone yet.
-    pub async fn new() -> Result<RoundTrips> {
+    pub async fn new(way: Way) -> Result<RoundTrips> {
+        if let Way::Iroh = way {
+            return Ok(RoundTrips::Iroh(RawIroh::open().await?));
+        }
         let server = HttpTransport::builder().bind("127.0.0.1:0").into_transport()?;
         server.listen(Arc::new(Answers)).await?;
         let client = HttpTransport::builder().into_transport()?;
         let address = server.addresses().first().cloned().ok_or("it listens")?;
         let channel = client.dial(&address, CallOptions::default()).await?;
-        Ok(RoundTrips { _server: server, _client: client, channel })
+        Ok(RoundTrips::Http { ends: vec![server, client], channel })
     }
 
     /// How long so many round trips take, each of so many bytes out (at least eight) and back.
-    pub async fn run(&self, times: u64, out: u64, back: u64) -> Result<Took> {
-        let mut message = vec![7; out.max(8) as usize];
-        message[..8].copy_from_slice(&back.to_be_bytes());
-        let message = Bytes::from(message);
-        let watch = Watch::start();
-        for _ in 0..times {
-            let options = CallOptions::timeout(Duration::from_secs(10));
-            self.channel.request(message.clone(), options).await?;
+    pub async fn run(&self, times: u64, out: u64, back: u64) -> Result<Duration> {
+        match self {
+            RoundTrips::Http { channel, .. } => {
+                let mut message = vec![7; out.max(8) as usize];
+                message[..8].copy_from_slice(&back.to_be_bytes());
+                let message = Bytes::from(message);
+                let began = Instant::now();
+                for _ in 0..times {
+                    channel.request(message.clone(), CallOptions::timeout(Duration::from_secs(10))).await?;
+                }
+                Ok(began.elapsed())
+            }
+            RoundTrips::Iroh(raw) => raw.carry([times, out * times, back * times]).await,
         }
-        Ok(watch.stop())
     }
 }
