@@ -14,9 +14,12 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::lender::AT_ONCE;
-use crate::spoken::{self, Answer, Answered, Asked, Call, Hello, Job, VERSION, lost, strange};
+use crate::spoken::{self, Answer, Answered, Asked, Call, Hello, Job, VERSION, lost, strange, unknown};
 
 /// A store that another process has open. When that process ends, every call answers `Closed`.
+///
+/// In one point it keeps the contract of [`Backend`] less well than a store of one's own: a commit whose answer is lost with the
+/// lender answers `Io`, and may have been applied. Open the store again, and look.
 pub struct Borrowed {
     info: BackendInfo,
     line: Arc<Line>,
@@ -118,11 +121,16 @@ impl Backend for Borrowed {
         self.line.done(Call::Maintain(Job::of(job)?)).await
     }
 
-    /// Flushes, and goes. The store stays open at its lender.
+    /// Waits for what is under way, flushes, and goes. The store stays open at its lender.
     async fn close(&self) -> Result<()> {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut tasks) = tasks else { return Ok(()) };
-        let flushed = self.flush().await;
+        // Calls that are under way hold permits; whoever comes later waits for one until there are none any more.
+        let all = self.line.permits.acquire_many(AT_ONCE as u32).await;
+        let flushed = match all {
+            Ok(_all) => self.line.exchange(Call::Flush).await.map(drop),
+            Err(_) => Err(lost()),
+        };
         self.line.hang_up();
         tasks.shutdown().await;
         flushed
@@ -215,6 +223,11 @@ impl Line {
 
     async fn call(&self, call: Call) -> Result<Given> {
         let _permit = self.permits.acquire().await.map_err(|_| lost())?;
+        self.exchange(call).await
+    }
+
+    async fn exchange(&self, call: Call) -> Result<Given> {
+        let writes = matches!(call, Call::Commit(_));
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (give, wait) = oneshot::channel();
         let waiting = Waiting { snapshot: matches!(call, Call::Snapshot), give };
@@ -223,7 +236,7 @@ impl Line {
             None => return Err(lost()),
         };
         self.calls.send((number, call)).await.map_err(|_| lost())?;
-        wait.await.unwrap_or_else(|_| Err(lost()))
+        wait.await.unwrap_or_else(|_| Err(if writes { unknown() } else { lost() }))
     }
 
     fn answer(self: &Arc<Self>, number: u64, answer: Result<Answer>) {

@@ -284,6 +284,13 @@ pub(crate) fn lost() -> Error {
     Error::new(ErrorKind::Closed, message).retry(Retry::Later)
 }
 
+/// The other side is gone, and it has been asked to write something.
+pub(crate) fn unknown() -> Error {
+    let message = "the process that has this store open has ended while it wrote; it is not known whether it has written all of it \
+                   or nothing: open the store again, and look";
+    Error::new(ErrorKind::Io, message)
+}
+
 /// The other side says what this one does not understand.
 pub(crate) fn strange() -> Error {
     let message = "what the other process says of a lent store cannot be read; have both run the same version";

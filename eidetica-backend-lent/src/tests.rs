@@ -142,3 +142,18 @@ async fn a_lender_of_another_version_and_no_lender_at_all_are_told() {
     here.write_all(&crate::spoken::frame(&hello).unwrap()).await.unwrap();
     assert_eq!(Borrowed::connect(there).await.err().unwrap().kind(), ErrorKind::Unsupported);
 }
+
+/// Whether it was applied is not known, and so it must not be said that it was not.
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_told_as_such() {
+    let (mut here, there) = duplex(1 << 10);
+    let hello = crate::spoken::frame(&crate::spoken::Hello::of(Memory::new().info())).unwrap();
+    here.write_all(&hello).await.unwrap();
+    let borrowed = Borrowed::connect(there).await.unwrap();
+    let reading = async {
+        here.read_u32().await.unwrap();
+        drop(here);
+    };
+    let (result, ()) = tokio::join!(borrowed.commit(put("k", "v")), reading);
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Io);
+}

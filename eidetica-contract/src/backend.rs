@@ -47,9 +47,8 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// # Where to look
 ///
-/// `Memory` in `eidetica-core/src/memory.rs` is this contract as code. The checks that every backend passes are
-/// `tests/backend`: `model.rs` compares a backend with a naive model through random steps and crashes, `subject.rs` is where
-/// a further backend enters. `eidetica-backend-sqlite` and `eidetica-backend-redb` are two engines of quite different kinds.
+/// `Memory` in `eidetica-core/src/memory.rs` is this contract as code. The crate `eidetica-conformance` checks it, sentence by
+/// sentence, on any backend. `eidetica-backend-sqlite` and `eidetica-backend-redb` are two engines of quite different kinds.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
     /// What this backend is and what it can do. Constant while the store is open; never waits.

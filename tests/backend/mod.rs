@@ -3,11 +3,8 @@
 pub(crate) mod children;
 mod crash;
 pub(crate) mod durability;
-mod model;
 mod modes;
 mod redb_errors;
 mod redb_flush;
 pub(crate) mod sqlite_errors;
-mod steps;
-mod subject;
 mod two_processes;

@@ -16,7 +16,7 @@ struct Step {
     tests: bool,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step {
         name: "properties",
         about: "random histories against the oracle, 100,000 for each property",
@@ -36,6 +36,13 @@ const STEPS: [Step; 8] = [
         about: "the resident memory of a process that opens and reads a long history",
         cargo: "test --release --package eidetica --test main -- local::growth::memory --nocapture",
         variables: &[("EIDETICA_GROWTH", "1000000")],
+        tests: true,
+    },
+    Step {
+        name: "certify",
+        about: "the contracts of backends and transports on all of ours, at the full level",
+        cargo: "test --release --package eidetica-conformance",
+        variables: &[("EIDETICA_BUDGET", "full")],
         tests: true,
     },
     Step {

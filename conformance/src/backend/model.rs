@@ -1,21 +1,19 @@
-//! The contract of a backend against the most naive store there is, over random histories.
-//!
-//! The same test runs on every backend. A failure prints its seed; `EIDETICA_SEED=… cargo test …` repeats it.
+//! A backend beside the most naive store there is, over random histories, and over those that once found a defect.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use eidetica_contract::{
     Backend, Direction, ErrorKind, Keyspace, Maintenance, Operation, Page, Result, Scan, Snapshot, WriteBatch,
 };
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use tempfile::TempDir;
+use proptest::test_runner::{Config, TestError, TestRunner};
 use tokio::task::JoinSet;
 
-use super::steps::{Batch, Budget, Change, Excess, Expected, Key, Range, Step, Value, space, steps};
-use super::subject::Subject;
+use super::steps::{Excess, Key, Step, space, steps};
+use super::{Ground, Store, open_soon};
+use crate::case::case;
+use crate::{Budget, Case, Place, seed};
 
 /// Sixteen maps.
 #[derive(Clone, Default)]
@@ -70,84 +68,62 @@ impl Model {
     }
 }
 
-#[test]
-fn memory_keeps_the_contract() {
-    check(Subject::Memory, 300);
-}
+pub(super) const CASES: &[Case] = &[
+    case!(Backend, must "backend.model.random-histories",
+        "An ordered key-value store with atomic batches and snapshots.", random_histories),
+    case!(Backend, must "backend.model.kept-histories",
+        "An ordered key-value store with atomic batches and snapshots.", kept_histories),
+];
 
-#[test]
-fn sqlite_file_keeps_the_contract() {
-    check(Subject::SqliteFile, 100);
-}
+/// Histories that have found something, and are gone through ever after.
+const KEPT: &[&str] = &[include_str!("../../regressions/largest.json")];
 
-#[test]
-fn sqlite_in_memory_keeps_the_contract() {
-    check(Subject::SqliteInMemory, 100);
-}
-
-#[test]
-fn redb_keeps_the_contract() {
-    check(Subject::Redb, 100);
-}
-
-#[test]
-fn what_is_borrowed_keeps_the_contract() {
-    check(Subject::Lent, 100);
-}
-
-fn check(subject: Subject, cases: u32) {
-    let seed = match std::env::var("EIDETICA_SEED") {
-        Ok(seed) => seed.parse().expect("EIDETICA_SEED is a number"),
-        Err(_) => std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64,
+async fn random_histories(ground: Ground) {
+    let cases = match ground.budget {
+        Budget::Quick => 60,
+        Budget::Full => 2000,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    runtime.block_on(Machine::run(subject, &largest()));
-
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let outcome = runner.run(&steps(), |steps| {
-        runtime.block_on(Machine::run(subject, &steps));
-        Ok(())
+    let runtime = tokio::runtime::Handle::current();
+    // proptest waits where it is called.
+    let run = tokio::task::spawn_blocking(move || {
+        let config = Config { cases, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
+        let mut runner = TestRunner::new_with_rng(config, seed::rng(ground.seed));
+        let outcome = runner.run(&steps(), |steps| {
+            runtime.block_on(Machine::run(&ground, &steps));
+            Ok(())
+        });
+        outcome.map_err(|error| match error {
+            TestError::Fail(why, steps) => {
+                let kept = serde_json::to_string(&steps).unwrap_or_default();
+                format!("{why}\nthe fewest steps that were found, to be kept in regressions/: {kept}")
+            }
+            error => error.to_string(),
+        })
     });
-    if let Err(error) = outcome {
-        panic!("EIDETICA_SEED={seed}: {error}");
+    if let Err(why) = run.await.expect("the histories come to their end") {
+        panic!("{why}");
     }
 }
 
-/// The largest key with the largest value, and what is one byte larger.
-fn largest() -> Vec<Step> {
-    let key = Key::Long(1024, 0xff, 0xff);
-    let put = Change::Put(7, key.clone(), Value { length: 16 << 20, seed: 1 });
-    let range =
-        Range { keyspace: 7, start: Key::Short(vec![]), end: None, backward: true, rows: 1, bytes: Budget::Bytes(0) };
-    let batch = |operations| Batch { expectations: vec![(7, key.clone(), Expected::Present)], operations };
-    vec![
-        Step::Commit(batch(vec![put])),
-        Step::Reopen { kill: true },
-        Step::TooLarge(batch(vec![Change::Delete(7, key.clone())]), Excess::PutValue),
-        Step::Keep,
-        Step::Scan { view: 0, range },
-        Step::Commit(batch(vec![Change::Delete(7, key.clone())])),
-        Step::Get { view: 0, keyspace: 7, keys: vec![key] },
-    ]
+async fn kept_histories(ground: Ground) {
+    for kept in KEPT {
+        let steps: Vec<Step> = serde_json::from_str(kept).expect("a kept history can be read");
+        Machine::run(&ground, &steps).await;
+    }
 }
 
 /// A store, what it must hold, and the snapshots that are kept with what each must show.
 struct Machine {
-    subject: Subject,
-    directory: TempDir,
+    place: Box<dyn Place>,
     store: Arc<dyn Backend>,
     model: Model,
     kept: Vec<(Box<dyn Snapshot>, Model)>,
 }
 
 impl Machine {
-    async fn run(subject: Subject, steps: &[Step]) {
-        let directory = tempfile::tempdir().unwrap();
-        let store = subject.open(directory.path()).await;
-        let mut machine = Machine { subject, directory, store, model: Model::default(), kept: Vec::new() };
+    async fn run(ground: &Ground, steps: &[Step]) {
+        let Store { backend: store, place } = ground.fresh().await;
+        let mut machine = Machine { place, store, model: Model::default(), kept: Vec::new() };
         for step in steps {
             machine.step(step).await;
         }
@@ -232,9 +208,9 @@ impl Machine {
             true => self.store.flush().await.unwrap(),
             false => self.close().await,
         }
-        // The store has to go before it is opened again: redb lets nobody else in.
+        // The store has to go before it is opened again: some let nobody else in.
         self.store = Arc::new(eidetica_core::Memory::new());
-        self.store = self.subject.open(self.directory.path()).await;
+        self.store = open_soon(&*self.place).await.into();
         check_all(&*self.store.snapshot().await.unwrap(), &self.model).await;
     }
 
@@ -313,16 +289,4 @@ async fn check_page(view: &dyn Snapshot, model: &Model, scan: &Scan) -> Option<B
     assert_eq!((keys(&found), found.more), (keys(&expected), expected.more), "keys and lengths of {scan:?}");
     assert!(found == expected, "values of {scan:?}");
     found.more.then(|| found.rows.last().unwrap().0.clone())
-}
-
-/// A scan for no rows is refused, not answered with nothing.
-#[tokio::test]
-async fn a_scan_for_no_rows_is_refused() {
-    for subject in [Subject::Memory, Subject::SqliteFile, Subject::SqliteInMemory, Subject::Redb, Subject::Lent] {
-        let directory = tempfile::tempdir().unwrap();
-        let store = subject.open(Path::new(directory.path())).await;
-        let view = store.snapshot().await.unwrap();
-        let error = view.scan(Scan::new(space(0)).rows(0)).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{subject:?}");
-    }
 }

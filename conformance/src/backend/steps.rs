@@ -5,10 +5,11 @@ use eidetica_contract::{Keyspace, Scan, WriteBatch};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use serde::{Deserialize, Serialize};
 
 use super::model::Model;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Step {
     Commit(Batch),
     /// A commit that must be refused whole, since it also does this.
@@ -45,13 +46,13 @@ pub enum Step {
     Maintain,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Batch {
     pub expectations: Vec<(u8, Key, Expected)>,
     pub operations: Vec<Change>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Expected {
     /// What is there, whatever it is.
     Present,
@@ -62,14 +63,14 @@ pub enum Expected {
     Shorter,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Change {
     Put(u8, Key, Value),
     Delete(u8, Key),
     DeleteRange(u8, Key, Option<Key>),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Excess {
     PutKey,
     PutValue,
@@ -78,7 +79,7 @@ pub enum Excess {
     ExpectValue,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Key {
     Short(Vec<u8>),
     /// A byte, repeated; then another one, so that long keys differ in their last byte only.
@@ -86,25 +87,25 @@ pub enum Key {
 }
 
 /// So many bytes that look random.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Value {
     pub length: usize,
     pub seed: u8,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Range {
     pub keyspace: u8,
     pub start: Key,
     pub end: Option<Key>,
     pub backward: bool,
     pub rows: usize,
-    pub bytes: Budget,
+    pub bytes: Amount,
 }
 
 /// The bytes of a page.
-#[derive(Clone, Debug)]
-pub enum Budget {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Amount {
     Bytes(usize),
     /// Exactly what so many rows of the range take, or one byte less, or one more.
     Rows(usize, isize),
@@ -175,8 +176,8 @@ impl Range {
         let scan = Scan::range(space(self.keyspace), self.start.bytes(), self.end.as_ref().map(Key::bytes));
         let scan = if self.backward { scan.backward() } else { scan };
         let bytes = match self.bytes {
-            Budget::Bytes(bytes) => bytes,
-            Budget::Rows(rows, difference) => {
+            Amount::Bytes(bytes) => bytes,
+            Amount::Rows(rows, difference) => {
                 let page = model.page(&scan.clone().rows(rows).bytes(usize::MAX));
                 let exact: usize = page.rows.iter().map(|(key, value)| key.len() + value.len()).sum();
                 exact.saturating_add_signed(difference)
@@ -281,9 +282,9 @@ fn range() -> impl Strategy<Value = Range> {
     let start = prop_oneof![1 => Just(Key::Short(Vec::new())), 2 => key()];
     let rows = prop_oneof![4 => 1..6usize, 2 => 6..40usize, 1 => Just(1024), 1 => Just(100_000)];
     let bytes = prop_oneof![
-        4 => (1..8usize, -1..2isize).prop_map(|(rows, difference)| Budget::Rows(rows, difference)),
-        2 => (0..2000usize).prop_map(Budget::Bytes),
-        2 => select(vec![64 << 10, 4 << 20]).prop_map(Budget::Bytes),
+        4 => (1..8usize, -1..2isize).prop_map(|(rows, difference)| Amount::Rows(rows, difference)),
+        2 => (0..2000usize).prop_map(Amount::Bytes),
+        2 => select(vec![64 << 10, 4 << 20]).prop_map(Amount::Bytes),
     ];
     (keyspace(), start, end(), any::<bool>(), rows, bytes)
         .prop_map(|(keyspace, start, end, backward, rows, bytes)| Range { keyspace, start, end, backward, rows, bytes })

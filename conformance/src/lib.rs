@@ -1,0 +1,64 @@
+//! Certifies backends and transports: whoever passes works with everything else.
+//!
+//! A backend or a transport is run through cases, each of which checks one sentence of its contract
+//! ([`Backend`](eidetica_contract::Backend), [`Transport`](eidetica_contract::Transport)). In a test of your own crate, with
+//! `harness = false` in its `[[test]]` section, so that each case shows as a test:
+//!
+//! ```no_run
+//! use my_backend as _; // linking it registers its scheme
+//! # mod my_backend {}
+//!
+//! eidetica_conformance::main! {
+//!     backend("mine:{tmp}/store"),
+//! }
+//! ```
+//!
+//! `{tmp}` stands for a new directory for each store. A transport is named by scheme and the address to bind:
+//! `transport("mine:127.0.0.1:0")`. What cannot be opened by URL is a [`BackendSubject`] or a [`TransportSubject`]; what has
+//! a runner of its own calls [`run`] and reads the [`Report`].
+//!
+//! # What is checked
+//!
+//! What a subject declares it can do is checked to work; what it does not declare is checked to be refused. There are no skipped
+//! cases. A case that never came to see what it was made to look at has not passed ([`Outcome::Inconclusive`]).
+//!
+//! # Repeating
+//!
+//! Everything that is random derives from one seed, which every report names. `EIDETICA_SEED=… cargo test`, or
+//! `eidetica-conformance replay CASE --subject URL --seed N`, repeats a run. Steps that once found a defect are kept, and
+//! every backend goes through them ever after (`regressions/`).
+//!
+//! # Can it fail?
+//!
+//! The module `mutants` (feature `teeth`) holds implementations with one defect each. A test of this crate runs all of them: each must be caught by the cases
+//! that are named for it, every `must` case must catch one, and the implementations without defect must pass.
+
+pub mod backend;
+mod case;
+mod known;
+#[cfg(feature = "teeth")]
+pub mod mutants;
+mod report;
+mod run;
+mod seed;
+mod subject;
+pub mod transport;
+
+pub use case::{Area, Case, Level, Need, cases};
+pub use known::KnownFailures;
+pub use report::{Executed, Outcome, Report};
+pub use run::{Budget, Suite, main_of, run};
+pub use subject::{BackendSubject, Place, TransportSubject, UrlBackend, UrlTransport};
+
+/// The whole of a test: certifies subjects by URL, each case as a test of its own.
+///
+/// See the [crate](crate) for an example. Further forms: `known_failures("FILE")`.
+#[macro_export]
+macro_rules! main {
+    ($($kind:ident($value:expr)),+ $(,)?) => {
+        fn main() -> ::std::process::ExitCode {
+            let suite = $crate::Suite::new()$(.$kind($value))+;
+            $crate::main_of(suite)
+        }
+    };
+}

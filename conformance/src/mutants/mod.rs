@@ -1,0 +1,96 @@
+//! Implementations with one defect each, to see that the cases notice.
+//!
+//! Around [`Lasting`], a backend in memory that lasts as a file does, and around the transport in memory of `eidetica-sync`, stands
+//! a layer that does one thing wrong. [`kills`] runs all cases on all of them. What has to be so:
+//!
+//! 1. without a defect everything passes ([`references`]);
+//! 2. each defect is caught by the cases that are named for it;
+//! 3. each `must` case catches at least one defect.
+
+mod backend;
+mod lasting;
+mod transport;
+
+pub use backend::{BackendDefect, BackendMutant};
+pub use lasting::Lasting;
+pub use transport::{TransportDefect, TransportMutant};
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use eidetica_contract::Error;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::{Suite, run};
+
+/// How many mutants are at work at once.
+const AT_ONCE: usize = 8;
+
+/// A defect and the cases that caught it.
+#[derive(Clone, Debug)]
+pub struct Kill {
+    /// What is wrong.
+    pub defect: String,
+    /// The cases that must catch it.
+    pub named: &'static [&'static str],
+    /// The cases that did.
+    pub caught: BTreeSet<&'static str>,
+}
+
+impl Kill {
+    /// Cases that are named for the defect and have let it pass.
+    pub fn escaped(&self) -> Vec<&'static str> {
+        self.named.iter().copied().filter(|case| !self.caught.contains(case)).collect()
+    }
+}
+
+/// The implementations without a defect, on which everything must pass.
+pub fn references() -> Suite {
+    let mut suite = Suite::new();
+    for shared in [false, true] {
+        for jobs in [false, true] {
+            suite = suite.backend_subject(BackendMutant::sound(shared, jobs));
+        }
+    }
+    for proves in [false, true] {
+        suite = suite.transport_subject(TransportMutant::sound(proves));
+    }
+    suite
+}
+
+/// Runs on each mutant the cases that are named for it, or all of its area. Several mutants at once: most cases wait.
+///
+/// Errors: those of opening a mutant.
+pub async fn kills(all: bool) -> Result<Vec<Kill>, Error> {
+    let mut under_way = JoinSet::new();
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    for (defect, named) in backend::ALL {
+        let suite = move || Suite::new().backend_subject(BackendMutant::new(*defect));
+        under_way.spawn(kill(format!("{defect:?}"), named, suite, all, permits.clone()));
+    }
+    for (defect, named) in transport::ALL {
+        let suite = move || Suite::new().transport_subject(TransportMutant::new(*defect));
+        under_way.spawn(kill(format!("{defect:?}"), named, suite, all, permits.clone()));
+    }
+    let mut kills = under_way.join_all().await.into_iter().collect::<Result<Vec<Kill>, Error>>()?;
+    kills.sort_by(|one, other| one.defect.cmp(&other.defect));
+    Ok(kills)
+}
+
+async fn kill(
+    defect: String,
+    named: &'static [&'static str],
+    suite: impl Fn() -> Suite + Send + 'static,
+    all: bool,
+    permits: Arc<Semaphore>,
+) -> Result<Kill, Error> {
+    let _permit = permits.acquire_owned().await;
+    let mut caught = BTreeSet::new();
+    let parts: Vec<&str> = if all { vec![""] } else { named.to_vec() };
+    for part in parts {
+        let report = run(suite().only(part)).await?;
+        caught.extend(report.executed.iter().filter(|one| !one.outcome.is_good()).map(|one| one.case));
+    }
+    Ok(Kill { defect, named, caught })
+}

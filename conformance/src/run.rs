@@ -1,0 +1,290 @@
+//! Running cases: the plan first, then all of it.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use eidetica_contract::Error;
+use eidetica_core::SecretKey;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::Runtime;
+
+use crate::case::{Run, cases};
+use crate::known::KnownFailures;
+use crate::report::{Executed, Outcome, Report, Subject};
+use crate::subject::build;
+use crate::{BackendSubject, Case, TransportSubject, UrlBackend, UrlTransport, backend, seed, transport};
+
+/// How much is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// About a minute for a subject on two cores.
+    Quick,
+    /// Some minutes.
+    Full,
+}
+
+/// What is certified, and how.
+pub struct Suite {
+    backends: Vec<Arc<dyn BackendSubject>>,
+    transports: Vec<Arc<dyn TransportSubject>>,
+    known: KnownFailures,
+    budget: Budget,
+    seed: u64,
+    only: Option<String>,
+    problem: Option<Error>,
+}
+
+impl Default for Suite {
+    fn default() -> Suite {
+        Suite::new()
+    }
+}
+
+impl Suite {
+    /// Nothing yet. The seed is that of `EIDETICA_SEED`, else a new one; `EIDETICA_BUDGET=full` does more than the quick level.
+    pub fn new() -> Suite {
+        let full = std::env::var("EIDETICA_BUDGET").is_ok_and(|budget| budget == "full");
+        Suite {
+            backends: Vec::new(),
+            transports: Vec::new(),
+            known: KnownFailures::default(),
+            budget: if full { Budget::Full } else { Budget::Quick },
+            seed: seed::of_run(),
+            only: None,
+            problem: None,
+        }
+    }
+
+    /// Adds a backend that is opened by URL; `{tmp}` in it stands for a new directory.
+    #[must_use]
+    pub fn backend(self, url: impl Into<String>) -> Suite {
+        self.backend_subject(UrlBackend::new(url))
+    }
+
+    /// Adds a backend.
+    #[must_use]
+    pub fn backend_subject(mut self, subject: impl BackendSubject) -> Suite {
+        self.backends.push(Arc::new(subject));
+        self
+    }
+
+    /// Adds a transport by scheme and address to bind, such as `http:127.0.0.1:0`.
+    #[must_use]
+    pub fn transport(self, url: impl Into<String>) -> Suite {
+        self.transport_subject(UrlTransport::new(url))
+    }
+
+    /// Adds a transport.
+    #[must_use]
+    pub fn transport_subject(mut self, subject: impl TransportSubject) -> Suite {
+        self.transports.push(Arc::new(subject));
+        self
+    }
+
+    /// Reads which cases are known to fail; see [`KnownFailures`]. A file that cannot be read fails the run.
+    #[must_use]
+    pub fn known_failures(mut self, path: impl AsRef<std::path::Path>) -> Suite {
+        match KnownFailures::read(path.as_ref()) {
+            Ok(known) => self.known = known,
+            Err(error) => self.problem = Some(error),
+        }
+        self
+    }
+
+    /// Does more, or less.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Suite {
+        self.budget = budget;
+        self
+    }
+
+    /// Repeats the run that had this seed.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Suite {
+        self.seed = seed;
+        self
+    }
+
+    /// Runs the cases whose id begins so.
+    #[must_use]
+    pub fn only(mut self, beginning: impl Into<String>) -> Suite {
+        self.only = Some(beginning.into());
+        self
+    }
+
+    /// What will run, on the subjects as they declare themselves.
+    async fn plan(&self) -> Result<Vec<Planned>, Error> {
+        if let Some(problem) = &self.problem {
+            return Err(Error::new(problem.kind(), problem.message().to_owned()));
+        }
+        let mut plan = Vec::new();
+        let wanted = |case: &Case| self.only.as_ref().is_none_or(|only| case.id.starts_with(only.as_str()));
+        for subject in &self.backends {
+            let place = subject.fresh().await?;
+            let store = place.open().await?;
+            let can = store.info().capabilities;
+            store.close().await?;
+            let declares = serde_json::json!({
+                "durable": can.durable, "shared": can.shared, "compact": can.compact, "check": can.check,
+            });
+            let about = Subject { name: subject.name(), declares };
+            let fitting = cases().filter(|case| case.fits_backend(&can) && wanted(case));
+            plan.extend(fitting.map(|case| self.planned(case, &about, Made::Backend(subject.clone()))));
+        }
+        for subject in &self.transports {
+            let transport = build(subject.dialling()?, &SecretKey::from_seed(&[1; 32])).await?;
+            let info = transport.info();
+            transport.close().await?;
+            let declares = serde_json::json!({
+                "scheme": info.scheme, "max_message": info.max_message, "proves_identity": info.proves_identity,
+            });
+            let about = Subject { name: subject.name(), declares };
+            let fitting = cases().filter(|case| case.fits_transport(&info) && wanted(case));
+            plan.extend(fitting.map(|case| self.planned(case, &about, Made::Transport(subject.clone()))));
+        }
+        Ok(plan)
+    }
+
+    fn planned(&self, case: &'static Case, about: &Subject, made: Made) -> Planned {
+        Planned { case, about: about.clone(), made, seed: self.seed, budget: self.budget }
+    }
+}
+
+/// A case on a subject.
+#[derive(Clone)]
+struct Planned {
+    case: &'static Case,
+    about: Subject,
+    made: Made,
+    seed: u64,
+    budget: Budget,
+}
+
+#[derive(Clone)]
+enum Made {
+    Backend(Arc<dyn BackendSubject>),
+    Transport(Arc<dyn TransportSubject>),
+}
+
+impl Planned {
+    /// Runs the case, in a task of its own: a panic there is how it fails.
+    async fn execute(self) -> Executed {
+        let Planned { case, about, made, seed, budget } = self;
+        let began = Instant::now();
+        let seen = Seen::default();
+        let own = seed::of_case(seed, case.id);
+        let running = match (case.run, made) {
+            (Run::Backend(run), Made::Backend(subject)) => {
+                run(backend::Ground::new(subject, own, budget, seen.clone()))
+            }
+            (Run::Transport(run), Made::Transport(subject)) => {
+                run(transport::Ground::new(subject, own, budget, seen.clone()))
+            }
+            _ => Box::pin(async { panic!("a case was planned for a subject of another kind") }),
+        };
+        let limit = match budget {
+            Budget::Quick => Duration::from_secs(120),
+            Budget::Full => Duration::from_secs(1200),
+        };
+        let task = tokio::spawn(running);
+        let stop = task.abort_handle();
+        let outcome = match tokio::time::timeout(limit, task).await {
+            Err(_) => {
+                stop.abort();
+                Outcome::TimedOut { seconds: limit.as_secs() }
+            }
+            Ok(Err(error)) => Outcome::Failed { why: said(error.into_panic()) },
+            Ok(Ok(())) => {
+                let missing: Vec<&str> = case.witnesses.iter().copied().filter(|one| !seen.has(one)).collect();
+                match (missing.is_empty(), case.unless) {
+                    (true, None) => Outcome::Passed,
+                    (true, Some(_)) => Outcome::Refused,
+                    (false, _) => Outcome::Inconclusive { missing: missing.join(", ") },
+                }
+            }
+        };
+        let witnesses = seen.all();
+        Executed { case: case.id, level: case.level, subject: about, seed, took: began.elapsed(), witnesses, outcome }
+    }
+}
+
+/// What a panic has said.
+fn said(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+/// What has happened while a case ran.
+#[derive(Clone, Default)]
+pub(crate) struct Seen(Arc<Mutex<BTreeSet<&'static str>>>);
+
+impl Seen {
+    pub(crate) fn note(&self, witness: &'static str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(witness);
+    }
+
+    fn has(&self, witness: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(witness)
+    }
+
+    fn all(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+}
+
+/// Runs everything, one case after the other. For those who have a runner of their own; call it on a runtime of several threads.
+///
+/// Errors: those of opening a subject, before any case has run.
+pub async fn run(suite: Suite) -> Result<Report, Error> {
+    let plan = suite.plan().await?;
+    let planned = plan.len();
+    let mut executed = Vec::with_capacity(planned);
+    for one in plan {
+        executed.push(one.execute().await);
+    }
+    Ok(Report::new(suite.seed, planned, executed, &suite.known))
+}
+
+/// The `main` of a test without harness: each case is a test, with the arguments that `cargo test` and nextest know.
+pub fn main_of(suite: Suite) -> ExitCode {
+    let arguments = Arguments::from_args();
+    let runtime = match Runtime::new() {
+        Ok(runtime) => Arc::new(runtime),
+        Err(error) => return harness_error(&error),
+    };
+    let plan = match runtime.block_on(suite.plan()) {
+        Ok(plan) => plan,
+        Err(error) => return harness_error(&error),
+    };
+    if plan.is_empty() {
+        eprintln!("nothing is certified: the suite names no subject, or none of its cases");
+        return ExitCode::from(3);
+    }
+    let known = Arc::new(suite.known);
+    let stale = known.stale(plan.iter().map(|one| (one.case.id, one.about.name.as_str())));
+    if !stale.is_empty() {
+        eprintln!("the file of known failures names what does not run, or what has expired: {}", stale.join("; "));
+        return ExitCode::from(1);
+    }
+    let trials = plan.into_iter().map(|one| {
+        let name = format!("{}::{}", one.about.name, one.case.id);
+        let (runtime, known) = (runtime.clone(), known.clone());
+        Trial::test(name, move || {
+            let executed = runtime.block_on(one.execute());
+            match known.judge(&executed) {
+                None => Ok(()),
+                Some(why) => Err(Failed::from(format!("{why}\n{}", executed.replay()))),
+            }
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn harness_error(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("the suite cannot begin: {error}");
+    ExitCode::from(2)
+}

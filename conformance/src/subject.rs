@@ -1,0 +1,159 @@
+//! What is certified: factories of stores and of transports.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use eidetica_contract::{
+    Address, Backend, Error, ErrorKind, Registry, Result, Transport, TransportBuilder, TransportContext, TransportState,
+};
+use eidetica_core::SecretKey;
+use tempfile::TempDir;
+
+/// A backend to certify.
+#[async_trait]
+pub trait BackendSubject: Send + Sync + 'static {
+    /// How it is called in reports.
+    fn name(&self) -> String;
+
+    /// A place for a new store, which nobody else uses. What it takes is freed when the place is dropped.
+    async fn fresh(&self) -> Result<Box<dyn Place>>;
+}
+
+/// Where one store lies.
+#[async_trait]
+pub trait Place: Send + Sync {
+    /// Opens the store: an empty one at first, later on what it holds.
+    async fn open(&self) -> Result<Box<dyn Backend>>;
+}
+
+/// A transport to certify.
+#[async_trait]
+pub trait TransportSubject: Send + Sync + 'static {
+    /// How it is called in reports.
+    fn name(&self) -> String;
+
+    /// A builder of a transport that can listen, at an address of its own.
+    fn listening(&self) -> Result<Box<dyn TransportBuilder>>;
+
+    /// A builder of a transport that only dials.
+    fn dialling(&self) -> Result<Box<dyn TransportBuilder>>;
+
+    /// An address of this transport at which nobody listens.
+    ///
+    /// By default one at which somebody has listened until just now.
+    async fn nowhere(&self) -> Result<Address> {
+        let transport = self.listening()?.build(context(&SecretKey::from_seed(&[9; 32]))).await?;
+        transport.listen(Arc::new(Silent)).await?;
+        let address = transport.addresses().into_iter().next();
+        transport.close().await?;
+        address.ok_or_else(|| Error::new(ErrorKind::Internal, "it listened, and had no address"))
+    }
+}
+
+/// A backend that is opened by URL. `{tmp}` in it stands for a new directory.
+pub struct UrlBackend(String);
+
+/// A transport by its scheme and the address to bind, with a colon between them.
+pub struct UrlTransport(String);
+
+impl UrlBackend {
+    /// From a URL such as `redb:{tmp}/store.redb`, of a scheme that is linked.
+    pub fn new(url: impl Into<String>) -> UrlBackend {
+        UrlBackend(url.into())
+    }
+}
+
+#[async_trait]
+impl BackendSubject for UrlBackend {
+    fn name(&self) -> String {
+        self.0.clone()
+    }
+
+    async fn fresh(&self) -> Result<Box<dyn Place>> {
+        let made = tempfile::Builder::new().prefix("eidetica-conformance-").tempdir();
+        let directory = made.map_err(|error| Error::new(ErrorKind::Io, "no directory can be made").caused_by(error))?;
+        let url = self.0.replace("{tmp}", &directory.path().to_string_lossy());
+        Ok(Box::new(UrlPlace { url, _directory: directory }))
+    }
+}
+
+struct UrlPlace {
+    url: String,
+    _directory: TempDir,
+}
+
+#[async_trait]
+impl Place for UrlPlace {
+    async fn open(&self) -> Result<Box<dyn Backend>> {
+        Registry::linked()?.open_backend(&self.url).await
+    }
+}
+
+impl UrlTransport {
+    /// From scheme and address, such as `http:127.0.0.1:0`, of a scheme that is linked.
+    pub fn new(url: impl Into<String>) -> UrlTransport {
+        UrlTransport(url.into())
+    }
+
+    /// A builder for the address; for dialling alone without one, and with the settings behind a question mark.
+    fn builder(&self, listens: bool) -> Result<Box<dyn TransportBuilder>> {
+        let (scheme, bind) = self.0.split_once(':').ok_or_else(|| {
+            let message = "a transport is named by scheme and address, such as `http:127.0.0.1:0`";
+            Error::new(ErrorKind::InvalidInput, message).with("transport", &self.0)
+        })?;
+        let settings = bind.find('?').map_or("", |at| &bind[at..]);
+        Registry::linked()?.transport(scheme)?.builder(if listens { bind } else { settings })
+    }
+}
+
+#[async_trait]
+impl TransportSubject for UrlTransport {
+    fn name(&self) -> String {
+        self.0.clone()
+    }
+
+    fn listening(&self) -> Result<Box<dyn TransportBuilder>> {
+        self.builder(true)
+    }
+
+    fn dialling(&self) -> Result<Box<dyn TransportBuilder>> {
+        self.builder(false)
+    }
+}
+
+/// What a transport of this device is given.
+pub(crate) fn context(device: &SecretKey) -> TransportContext {
+    TransportContext::new(device.public(), Arc::new(Kept::default())).with_secret(*device.seed())
+}
+
+/// A state that lasts as long as the transport.
+#[derive(Default)]
+struct Kept(Mutex<Option<Bytes>>);
+
+#[async_trait]
+impl TransportState for Kept {
+    async fn load(&self) -> Result<Option<Bytes>> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    async fn save(&self, state: Bytes) -> Result<()> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
+        Ok(())
+    }
+}
+
+/// Answers nothing of use.
+struct Silent;
+
+#[async_trait]
+impl eidetica_contract::Service for Silent {
+    async fn handle(&self, _: eidetica_contract::Caller, _: Bytes) -> Result<Bytes> {
+        Ok(Bytes::new())
+    }
+}
+
+/// Builds a transport of this device.
+pub(crate) async fn build(builder: Box<dyn TransportBuilder>, device: &SecretKey) -> Result<Box<dyn Transport>> {
+    builder.build(context(device)).await
+}

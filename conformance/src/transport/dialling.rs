@@ -1,0 +1,82 @@
+//! The way to a peer, and who is there.
+
+use std::time::Duration;
+
+use eidetica_contract::{Address, CallOptions, ErrorKind};
+use tokio::time::Instant;
+
+use super::{Ground, dial, kind, soon};
+use crate::Case;
+use crate::case::case;
+
+pub(super) const CASES: &[Case] = &[
+    case!(Transport, must "transport.dialling.other-schemes-are-refused",
+        "[`ErrorKind::InvalidInput`] for an address of another scheme or one that cannot be read", other_schemes),
+    case!(Transport, must "transport.dialling.nobody-there-is-told",
+        "[`ErrorKind::Unreachable`]; [`ErrorKind::Timeout`] at the deadline of the options", nobody_there),
+    case!(Transport, must "transport.dialling.knows-who-is-there",
+        "True if [`Channel::peer`] and [`Caller::proven`] name device keys that the transport itself has proven.",
+        knows_who_is_there, need ProvesIdentity),
+    case!(Transport, must "transport.dialling.claims-to-know-nobody",
+        "The device key that the transport itself has proven for the other side, if it proves any.",
+        claims_to_know_nobody, unless ProvesIdentity),
+    case!(Transport, must "transport.dialling.comes-back-after-a-restart",
+        "`Unreachable` when the connection is lost", comes_back),
+];
+
+async fn other_schemes(ground: Ground) {
+    let (server, client) = (ground.server().await, ground.client().await);
+    let scheme = client.info().scheme;
+    assert_eq!(server.address.transport_type, scheme, "its addresses have another scheme than it dials");
+    for wrong in [format!("{scheme}x"), "nosuchscheme".to_owned(), String::new()] {
+        let address = Address::new(wrong.clone(), server.address.address.clone());
+        assert_eq!(kind(client.dial(&address, soon()).await.map(drop)), Some(ErrorKind::InvalidInput), "{wrong:?}");
+    }
+    assert_eq!(server.service.seen(), 0);
+}
+
+async fn nobody_there(ground: Ground) {
+    let nowhere = ground.subject.nowhere().await.expect("an address at which nobody listens");
+    let client = ground.client().await;
+    let begun = Instant::now();
+    let options = || CallOptions::timeout(Duration::from_secs(2));
+    // It connects when it dials, or with the first request.
+    let found = match client.dial(&nowhere, options()).await {
+        Ok(channel) => kind(channel.request("anybody".into(), options()).await),
+        Err(error) => Some(error.kind()),
+    };
+    assert!(matches!(found, Some(ErrorKind::Unreachable | ErrorKind::Timeout)), "{found:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "it was told after {:?}", begun.elapsed());
+}
+
+async fn knows_who_is_there(ground: Ground) {
+    let (server, client) = (ground.server().await, ground.client().await);
+    let channel = dial(&*client, &server.address).await;
+    let said = channel.request("who".into(), soon()).await.expect("an answer");
+    assert_eq!(said, ground.client_device().to_string(), "the service is told of another caller");
+    assert_eq!(channel.peer(), Some(server.device), "the caller is told of another peer");
+}
+
+async fn claims_to_know_nobody(ground: Ground) {
+    let (server, client) = (ground.server().await, ground.client().await);
+    let channel = dial(&*client, &server.address).await;
+    assert_eq!(channel.request("who".into(), soon()).await.expect("an answer"), "nobody");
+    assert_eq!(channel.peer(), None);
+}
+
+async fn comes_back(ground: Ground) {
+    let client = ground.client().await;
+    for _ in 0..3 {
+        let server = ground.server().await;
+        let channel = dial(&*client, &server.address).await;
+        channel.request("there".into(), soon()).await.expect("an answer");
+        server.transport.close().await.expect("it closes");
+        let options = CallOptions::timeout(Duration::from_secs(3));
+        let found = kind(channel.request("gone".into(), options).await);
+        assert!(matches!(found, Some(ErrorKind::Unreachable | ErrorKind::Timeout)), "{found:?}");
+        if let Ok(channel) = client.dial(&server.address, options).await {
+            channel.request("gone".into(), options).await.expect_err("nobody is there");
+        }
+        assert_eq!(server.service.seen(), 1);
+    }
+}

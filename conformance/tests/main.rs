@@ -1,0 +1,3 @@
+//! The suite, tested: that it checks what the contracts say.
+
+mod sentences;
