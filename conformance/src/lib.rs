@@ -62,3 +62,8 @@ macro_rules! main {
         }
     };
 }
+
+/// The example of the page for outsiders compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/certify.md")]
+struct Page;
