@@ -7,6 +7,8 @@ use std::pin::Pin;
 use eidetica_contract::{Capabilities, TransportInfo};
 use serde::Serialize;
 
+#[cfg(feature = "network")]
+use crate::network;
 use crate::{backend, transport};
 
 /// One thing that an implementation must, or should, do.
@@ -63,6 +65,8 @@ pub enum Area {
     Backend,
     /// [`Transport`](eidetica_contract::Transport).
     Transport,
+    /// Whole nodes on a backend and a transport, or on several.
+    Network,
 }
 
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -72,6 +76,8 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) enum Run {
     Backend(fn(backend::Ground) -> Running),
     Transport(fn(transport::Ground) -> Running),
+    #[cfg(feature = "network")]
+    Network(fn(network::Ground) -> Running),
 }
 
 impl Case {
@@ -80,6 +86,8 @@ impl Case {
         match self.run {
             Run::Backend(_) => Area::Backend,
             Run::Transport(_) => Area::Transport,
+            #[cfg(feature = "network")]
+            Run::Network(_) => Area::Network,
         }
     }
 
@@ -94,6 +102,12 @@ impl Case {
             Need::ProvesIdentity => false,
         };
         self.area() == Area::Backend && self.need.is_none_or(declares) && !self.unless.is_some_and(declares)
+    }
+
+    /// True if the case runs on a network whose nodes all keep what was flushed, or do not.
+    #[cfg(feature = "network")]
+    pub fn fits_network(&self, durable: bool) -> bool {
+        self.area() == Area::Network && self.need.is_none_or(|need| need == Need::Durable && durable)
     }
 
     /// True if the case runs on a transport that says this of itself.
@@ -111,7 +125,10 @@ impl fmt::Debug for Case {
 
 /// All cases.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    backend::CASES.iter().copied().chain(transport::CASES.iter().copied()).flatten()
+    let cases = backend::CASES.iter().copied().chain(transport::CASES.iter().copied());
+    #[cfg(feature = "network")]
+    let cases = cases.chain(network::CASES.iter().copied());
+    cases.flatten()
 }
 
 /// Writes a case as data: `case!(Backend, must "backend.commit.is-atomic", "The sentence.", is_atomic)`, and behind it

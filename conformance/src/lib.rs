@@ -38,6 +38,8 @@ mod case;
 mod known;
 #[cfg(feature = "teeth")]
 pub mod mutants;
+#[cfg(feature = "network")]
+mod network;
 mod report;
 mod run;
 mod seed;
@@ -52,18 +54,19 @@ pub use subject::{BackendSubject, Place, TransportSubject, UrlBackend, UrlTransp
 
 /// The whole of a test: certifies subjects by URL, each case as a test of its own.
 ///
-/// See the [crate](crate) for an example. Further forms: `known_failures("FILE")`.
+/// See the [crate](crate) for an example. Each item is a method of [`Suite`] and its arguments: `known_failures("FILE")`, and with
+/// the feature `network` `network(["mine:{tmp}/store"], ["mine:127.0.0.1:0"])`.
 #[macro_export]
 macro_rules! main {
-    ($($kind:ident($value:expr)),+ $(,)?) => {
+    ($($kind:ident($($value:expr),+)),+ $(,)?) => {
         fn main() -> ::std::process::ExitCode {
-            let suite = $crate::Suite::new()$(.$kind($value))+;
+            let suite = $crate::Suite::new()$(.$kind($($value),+))+;
             $crate::main_of(suite)
         }
     };
 }
 
 /// The example of the page for outsiders compiles.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "network"))]
 #[doc = include_str!("../../docs/certify.md")]
 struct Page;

@@ -13,6 +13,8 @@ use tokio::runtime::Runtime;
 
 use crate::case::{Run, cases};
 use crate::known::KnownFailures;
+#[cfg(feature = "network")]
+use crate::network;
 use crate::report::{Executed, Outcome, Report, Subject};
 use crate::subject::build;
 use crate::{BackendSubject, Case, TransportSubject, UrlBackend, UrlTransport, backend, seed, transport};
@@ -30,10 +32,13 @@ pub enum Budget {
 pub struct Suite {
     backends: Vec<Arc<dyn BackendSubject>>,
     transports: Vec<Arc<dyn TransportSubject>>,
+    #[cfg(feature = "network")]
+    networks: Vec<network::Parts>,
     known: KnownFailures,
     budget: Budget,
     seed: u64,
     only: Option<String>,
+    on: Option<String>,
     problem: Option<Error>,
 }
 
@@ -50,10 +55,13 @@ impl Suite {
         Suite {
             backends: Vec::new(),
             transports: Vec::new(),
+            #[cfg(feature = "network")]
+            networks: Vec::new(),
             known: KnownFailures::default(),
             budget: if full { Budget::Full } else { Budget::Quick },
             seed: seed::of_run(),
             only: None,
+            on: None,
             problem: None,
         }
     }
@@ -82,6 +90,47 @@ impl Suite {
     pub fn transport_subject(mut self, subject: impl TransportSubject) -> Suite {
         self.transports.push(Arc::new(subject));
         self
+    }
+
+    /// Adds whole nodes on every pair of these backends and transports, by URL, and on all of them mixed if there are several.
+    #[cfg(feature = "network")]
+    #[must_use]
+    pub fn network<'a>(
+        self,
+        backends: impl IntoIterator<Item = &'a str>,
+        transports: impl IntoIterator<Item = &'a str>,
+    ) -> Suite {
+        self.network_of(
+            backends.into_iter().map(|url| Arc::new(UrlBackend::new(url)) as Arc<_>).collect(),
+            transports.into_iter().map(|url| Arc::new(UrlTransport::new(url)) as Arc<_>).collect(),
+        )
+    }
+
+    /// The same with subjects of any kind.
+    #[cfg(feature = "network")]
+    #[must_use]
+    pub fn network_of(
+        mut self,
+        backends: Vec<Arc<dyn BackendSubject>>,
+        transports: Vec<Arc<dyn TransportSubject>>,
+    ) -> Suite {
+        for backend in &backends {
+            for transport in &transports {
+                let pair = network::Parts { backends: vec![backend.clone()], transports: vec![transport.clone()] };
+                self.networks.push(pair);
+            }
+        }
+        if backends.len() > 1 || transports.len() > 1 {
+            self.networks.push(network::Parts { backends, transports });
+        }
+        self
+    }
+
+    /// What would run: subject and case.
+    ///
+    /// Errors: those of opening a subject.
+    pub async fn planned_cases(&self) -> Result<Vec<(String, &'static Case)>, Error> {
+        Ok(self.plan().await?.into_iter().map(|one| (one.about.name, one.case)).collect())
     }
 
     /// Reads which cases are known to fail; see [`KnownFailures`]. A file that cannot be read fails the run.
@@ -115,6 +164,13 @@ impl Suite {
         self
     }
 
+    /// Runs on the subject of this name alone, as a report names it.
+    #[must_use]
+    pub fn subject(mut self, name: impl Into<String>) -> Suite {
+        self.on = Some(name.into());
+        self
+    }
+
     /// What will run, on the subjects as they declare themselves.
     async fn plan(&self) -> Result<Vec<Planned>, Error> {
         if let Some(problem) = &self.problem {
@@ -145,6 +201,20 @@ impl Suite {
             let fitting = cases().filter(|case| case.fits_transport(&info) && wanted(case));
             plan.extend(fitting.map(|case| self.planned(case, &about, Made::Transport(subject.clone()))));
         }
+        #[cfg(feature = "network")]
+        for parts in &self.networks {
+            let mut durable = true;
+            for backend in &parts.backends {
+                let place = backend.fresh().await?;
+                let store = place.open().await?;
+                durable &= store.info().capabilities.durable;
+                store.close().await?;
+            }
+            let about = Subject { name: parts.name(), declares: serde_json::json!({ "durable": durable }) };
+            let fitting = cases().filter(|case| case.fits_network(durable) && wanted(case));
+            plan.extend(fitting.map(|case| self.planned(case, &about, Made::Network(parts.clone()))));
+        }
+        plan.retain(|one: &Planned| self.on.as_ref().is_none_or(|on| one.about.name == *on));
         Ok(plan)
     }
 
@@ -167,6 +237,8 @@ struct Planned {
 enum Made {
     Backend(Arc<dyn BackendSubject>),
     Transport(Arc<dyn TransportSubject>),
+    #[cfg(feature = "network")]
+    Network(network::Parts),
 }
 
 impl Planned {
@@ -183,6 +255,8 @@ impl Planned {
             (Run::Transport(run), Made::Transport(subject)) => {
                 run(transport::Ground::new(subject, own, budget, seen.clone()))
             }
+            #[cfg(feature = "network")]
+            (Run::Network(run), Made::Network(parts)) => run(network::Ground::new(parts, own, budget, seen.clone())),
             _ => Box::pin(async { panic!("a case was planned for a subject of another kind") }),
         };
         let limit = match budget {

@@ -1,3 +1,5 @@
-//! The suite, tested: that it checks what the contracts say.
+//! The suite, tested: that it checks what the contracts say, and that the README says what it checks.
 
+mod grid;
 mod sentences;
+mod suite;

@@ -50,6 +50,13 @@ enum Command {
         #[arg(required = true)]
         urls: Vec<String>,
     },
+    /// Certify whole nodes on every pair of these backends and transports, and on all of them mixed.
+    Matrix {
+        #[arg(long, required = true, num_args = 1.., value_name = "URL")]
+        backends: Vec<String>,
+        #[arg(long, required = true, num_args = 1.., value_name = "URL")]
+        transports: Vec<String>,
+    },
     /// List the cases.
     List {
         /// As JSON.
@@ -98,10 +105,15 @@ async fn work(arguments: &Arguments) -> Result<ExitCode, Error> {
     match &arguments.command {
         Command::Backend { urls } => suite = urls.iter().fold(suite, Suite::backend),
         Command::Transport { urls } => suite = urls.iter().fold(suite, Suite::transport),
+        Command::Matrix { backends, transports } => suite = matrix(suite, backends, transports),
         Command::Replay { case, subject } => {
-            suite = match case.starts_with("backend.") {
-                true => suite.backend(subject),
-                false => suite.transport(subject),
+            suite = match subject.split_once(" over ") {
+                Some((backends, transports)) => {
+                    let split = |text: &str| text.split(" + ").map(str::to_owned).collect::<Vec<_>>();
+                    matrix(suite, &split(backends), &split(transports)).subject(subject)
+                }
+                None if case.starts_with("backend.") => suite.backend(subject),
+                None => suite.transport(subject),
             };
             suite = suite.only(case);
         }
@@ -109,6 +121,10 @@ async fn work(arguments: &Arguments) -> Result<ExitCode, Error> {
         Command::Teeth => return teeth().await,
     }
     show(&run(suite).await?, &arguments.report)
+}
+
+fn matrix(suite: Suite, backends: &[String], transports: &[String]) -> Suite {
+    suite.network(backends.iter().map(String::as_str), transports.iter().map(String::as_str))
 }
 
 fn list(json: bool) -> ExitCode {

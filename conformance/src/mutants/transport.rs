@@ -155,7 +155,8 @@ impl TransportSubject for TransportMutant {
     fn name(&self) -> String {
         match self.defect {
             Some(defect) => format!("{defect:?}"),
-            None => format!("without a defect (proves identity: {})", self.proves),
+            None if self.proves => "memory, proving who is there".to_owned(),
+            None => "memory".to_owned(),
         }
     }
 

@@ -1,0 +1,53 @@
+//! The table of the README, against what `tests/certified.rs` runs, all of which has to pass.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::suite::suite;
+
+/// How the README calls them: by what stands before the first colon.
+fn short(name: &str) -> &str {
+    name.split(':').next().unwrap_or(name)
+}
+
+/// A row for each backend and a column for each transport: how many cases whole nodes go through on both; and in the first column and row
+/// how many each goes through alone.
+async fn grid() -> String {
+    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for (subject, case) in suite().planned_cases().await.unwrap() {
+        let place = match subject.split_once(" over ") {
+            Some((backends, _)) if backends.contains(" + ") => ("mixed".to_owned(), "mixed".to_owned()),
+            Some((backend, transport)) => (short(backend).to_owned(), short(transport).to_owned()),
+            None if case.id.starts_with("backend.") => (subject.replace("{tmp}/", ""), String::new()),
+            None => (String::new(), short(&subject).to_owned()),
+        };
+        *counts.entry(place).or_default() += 1;
+    }
+    let count = |backend: &str, transport: &str| counts.get(&(backend.to_owned(), transport.to_owned()));
+    let alone = |name: &str| {
+        let all = counts.iter().filter(|((backend, transport), _)| transport.is_empty() && short(backend) == name);
+        all.map(|((backend, _), count)| format!("{count} `{backend}`")).collect::<Vec<_>>().join(", ")
+    };
+    let transports = ["memory", "http", "iroh"];
+    let mut grid = String::from("| | alone | memory | HTTP | iroh |\n| --- | --- | --- | --- | --- |\n| alone | |");
+    for transport in transports {
+        grid += &format!(" {} |", count("", transport).unwrap());
+    }
+    grid.push('\n');
+    for backend in ["memory", "sqlite", "redb", "lent"] {
+        grid += &format!("| {backend} | {} |", alone(backend));
+        for transport in transports {
+            grid += &count(backend, transport).map_or_else(|| " |".to_owned(), |count| format!(" {count} |"));
+        }
+        grid.push('\n');
+    }
+    let mixed = count("mixed", "mixed").unwrap();
+    grid + &format!("\nAll of them mixed in one network: {mixed}.\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_readme_says_what_is_certified() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    let grid = grid().await;
+    assert!(readme.contains(&grid), "README.md has to say:\n\n{grid}");
+}
