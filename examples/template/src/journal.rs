@@ -1,6 +1,5 @@
 //! A store in one file: each batch is appended to it, and all rows are held in memory.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Bound;
@@ -13,6 +12,7 @@ use eidetica_contract::{
     Backend, BackendInfo, Capabilities, Direction, Error, ErrorKind, Keyspace, Maintenance, Operation, Page, Result,
     Scan, Snapshot, WriteBatch,
 };
+use imbl::OrdMap;
 
 use crate::record;
 
@@ -25,7 +25,8 @@ pub struct Journal {
     state: Arc<Mutex<State>>,
 }
 
-type Rows = [BTreeMap<Bytes, Bytes>; Keyspace::COUNT as usize];
+/// Persistent maps: a snapshot is a copy that costs nothing, and a commit touches what it changes.
+type Rows = [OrdMap<Bytes, Bytes>; Keyspace::COUNT as usize];
 
 struct State {
     rows: Arc<Rows>,
@@ -156,9 +157,11 @@ fn apply(rows: &mut Rows, operation: &Operation) {
         Operation::DeleteRange { end: Some(end), start, .. } if start >= end => {}
         Operation::DeleteRange { keyspace, start, end } => {
             let rows = &mut rows[keyspace.number() as usize];
-            let mut gone = rows.split_off(start);
-            if let Some(end) = end {
-                rows.append(&mut gone.split_off(end));
+            let end = end.clone().map_or(Bound::Unbounded, Bound::Excluded);
+            let gone: Vec<Bytes> =
+                rows.range((Bound::Included(start.clone()), end)).map(|(key, _)| key.clone()).collect();
+            for key in gone {
+                rows.remove(&key);
             }
         }
         // `record::write` has refused it.
@@ -200,7 +203,6 @@ impl State {
             return Err(failed(error));
         }
         self.end += record.len() as u64;
-        // Copies the rows if a snapshot holds them, which a store of some size would not do.
         let rows = Arc::make_mut(&mut self.rows);
         batch.operations.iter().for_each(|operation| apply(rows, operation));
         Ok(())
