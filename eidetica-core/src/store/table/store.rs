@@ -17,7 +17,7 @@ use crate::id::Id;
 use crate::layout::INDEX;
 use crate::limits::MAX_CELL;
 use crate::store::cell::{self, Cell};
-use crate::store::handle::{StoreHandle, StoreType};
+use crate::store::handle::{Cells, PAGE_CELLS, StoreHandle, StoreType};
 use crate::store::row::Identity;
 use crate::store::stage::Staged;
 use crate::value::Value;
@@ -128,14 +128,13 @@ impl<T: Send + Sync> StoreType for Table<T> {
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
-    /// Inserts a row under a new key, which sorts after those that were made before: a ULID.
+    /// Inserts a row under a new key: a ULID, which sorts after all that were made before while this store was open, also in
+    /// the same millisecond or when the clock was set back. Those that were made elsewhere, or before the store was opened, it
+    /// sorts among by the clock.
     ///
     /// Errors: [`ErrorKind::InvalidInput`] for a row that cannot be stored, [`ErrorKind::ReadOnly`] outside a transaction.
     pub async fn insert(&self, row: &T) -> Result<String> {
-        let environment = self.handle.core().storage.environment();
-        let mut random = [0; 16];
-        environment.random(&mut random[6..])?;
-        let key = ulid::Ulid::from_parts(environment.now().millis(), u128::from_be_bytes(random)).to_string();
+        let key = self.handle.core().storage.new_key()?;
         self.stage(&key, RowAction::Insert(to_fields(row)?))?;
         Ok(key)
     }
@@ -241,8 +240,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
     /// The rows that a condition holds for, in the order of their keys. Reads the rows of the range one by one; for a
     /// single field, [`find`](Table::find) with an index is faster. The limit of the range counts what is returned.
     ///
-    /// Errors: as for [`scan`](Table::scan), whether or not the condition would hold; for a forward range with a limit, only
-    /// if it comes by that row.
+    /// Errors: as for [`scan`](Table::scan), whether or not the condition would hold; with a limit, only if it comes by that
+    /// row.
     pub async fn select(
         &self,
         range: RowRange,
@@ -258,21 +257,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
         condition: impl Fn(&str, &Result<T>) -> bool + Send + Sync,
     ) -> Result<Vec<(String, Result<T>)>> {
         let mut found = Vec::new();
-        let backward = range.direction == Direction::Backward;
-        let most = if backward { usize::MAX } else { range.limit };
         let mut rows = self.rows(&range).await?;
-        while let Some((key, fields)) = rows.next().await? {
-            if found.len() >= most {
-                break;
-            }
+        while found.len() < range.limit
+            && let Some((key, fields)) = rows.next().await?
+        {
             let row = from_fields(&key, fields.iter().map(|(name, value)| (name.as_str(), value)));
             if condition(&key, &row) {
                 found.push((key, row));
             }
-        }
-        if backward {
-            found.reverse();
-            found.truncate(range.limit);
         }
         Ok(found)
     }
@@ -376,8 +368,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
             _ => Vec::new(),
         });
         let staged = staged.unwrap_or_default().into_iter().filter(|(cell, _)| within(cell)).collect();
-        let (next, end) = (Some(range.start.clone()), range.end.clone());
-        Ok(Rows { handle: &self.handle, staged, page: Vec::new().into_iter(), pending: None, next, end })
+        let left = Some(Cells { start: range.start.clone(), end: range.end.clone() });
+        let (direction, page) = (range.direction, Vec::new().into_iter());
+        Ok(Rows { handle: &self.handle, staged, direction, page, pending: None, left, rows: range.limit })
     }
 
     async fn find_in_index(&self, field: &str, value: &Value) -> Result<Option<Vec<(String, Fields)>>> {
@@ -386,7 +379,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
             return Ok(None);
         }
         let Some(opened) = self.handle.open_for(true).await? else { return Ok(Some(Vec::new())) };
-        let definition = opened.indexes().iter().find(|index| index.field == field);
+        let definition = opened.indexes().iter().find(|index| index.field == field && index.is_whole());
         let (Some(definition), Some(ordered), true) = (definition, index::ordered(value), opened.is_now()) else {
             return Ok(None);
         };
@@ -451,10 +444,12 @@ fn stage(rows: &mut BTreeMap<String, RowAction>, key: String, action: RowAction)
 struct Rows<'a> {
     handle: &'a StoreHandle,
     staged: BTreeMap<Cell, RowAction>,
+    direction: Direction,
     page: std::vec::IntoIter<(Cell, Bytes)>,
     pending: Option<(Cell, Bytes)>,
-    next: Option<Bytes>,
-    end: Option<Bytes>,
+    left: Option<Cells>,
+    /// How many rows the next page may have: first as many as are wanted, then twice as many as before.
+    rows: usize,
 }
 
 impl Rows<'_> {
@@ -463,20 +458,15 @@ impl Rows<'_> {
             if self.pending.is_none() {
                 self.pending = self.read().await?;
             }
-            let staged_first = match (&self.pending, self.staged.first_key_value()) {
-                (Some((cell, _)), Some((staged, _))) => staged <= cell,
-                (None, Some(_)) => true,
-                _ => false,
-            };
-            let (cell, record, action) = if staged_first {
-                let Some((cell, action)) = self.staged.pop_first() else { return Ok(None) };
-                let record = self.pending.take_if(|(at, _)| *at == cell).map(|(_, record)| record);
-                (cell, record, Some(action))
-            } else {
-                match self.pending.take() {
+            let (cell, record, action) = match self.take_staged() {
+                Some((cell, action)) => {
+                    let record = self.pending.take_if(|(at, _)| *at == cell).map(|(_, record)| record);
+                    (cell, record, Some(action))
+                }
+                None => match self.pending.take() {
                     Some((cell, record)) => (cell, Some(record), None),
                     None => return Ok(None),
-                }
+                },
             };
             let row = parse(record.as_ref())?;
             if let Some(shown) = staged_row(row.shown(), action.as_ref()) {
@@ -485,16 +475,30 @@ impl Rows<'_> {
         }
     }
 
+    /// The staged action that comes next, if it does not come behind the row that was read.
+    fn take_staged(&mut self) -> Option<(Cell, RowAction)> {
+        let next = match self.direction {
+            Direction::Forward => self.staged.first_entry()?,
+            Direction::Backward => self.staged.last_entry()?,
+        };
+        let comes = self.pending.as_ref().is_none_or(|(cell, _)| match self.direction {
+            Direction::Forward => next.key() <= cell,
+            Direction::Backward => next.key() >= cell,
+        });
+        comes.then(|| next.remove_entry())
+    }
+
     async fn read(&mut self) -> Result<Option<(Cell, Bytes)>> {
         loop {
             if let Some(row) = self.page.next() {
                 return Ok(Some(row));
             }
-            let Some(start) = self.next.take() else { return Ok(None) };
+            let Some(cells) = self.left.take() else { return Ok(None) };
             let Some(opened) = self.handle.open().await? else { return Ok(None) };
-            let (page, next) = opened.records(&start, self.end.as_ref(), usize::MAX).await?;
+            let page;
+            (page, self.left) = opened.records(cells, self.direction, self.rows).await?;
             self.page = page.into_iter();
-            self.next = next;
+            self.rows = self.rows.min(PAGE_CELLS) * 2;
         }
     }
 }
