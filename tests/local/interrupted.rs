@@ -12,6 +12,7 @@ use eidetica::store::{DocStore, Table};
 use eidetica::{Database, Durability, Error, ErrorKind, Instance, Options, Result};
 use tokio::sync::Semaphore;
 
+use super::bounds::{groups, wide};
 use super::kit::{Forge, check, until};
 
 const ROWS: i64 = 1_200;
@@ -276,4 +277,41 @@ async fn what_was_known_of_a_part_is_not_taken_for_the_whole() {
     let transaction = database.new_transaction().await.unwrap();
     transaction.get_store::<DocStore>("x").await.unwrap().set("a", 1i64).await.unwrap();
     transaction.commit().await.unwrap();
+}
+
+/// An index that is built in part is not read, is kept up for the rows that it has, and is built to its end the next time.
+#[tokio::test]
+async fn an_interrupted_index_is_completed() {
+    for rebuilt in [false, true] {
+        let (_forge, backend, _instance, database) = with_table(false).await;
+        wide(&database, 0..300).await;
+        backend.full_after(2);
+        assert_eq!(database.ensure_index("wide", "group").await.unwrap_err().kind(), ErrorKind::Full);
+        backend.has_room();
+        let indexes = async || {
+            let stores = database.stores().await.unwrap();
+            stores.iter().find(|store| store.name == "wide").unwrap().indexes.clone()
+        };
+        assert!(indexes().await.is_empty());
+        assert_eq!(groups(&database).await, [43, 43, 42]);
+        check(&database).await;
+        // On both sides of where it has come to.
+        let transaction = database.new_transaction().await.unwrap();
+        let table = transaction.get_store::<Table<Doc>>("wide").await.unwrap();
+        for key in ["r0000", "r0003", "r0294", "r0297", "r0298"] {
+            table.delete(key).await.unwrap();
+        }
+        table.set("r0006", &[("group", 0i64)].into_iter().collect()).await.unwrap();
+        table.set("r0299", &[("group", 6i64)].into_iter().collect()).await.unwrap();
+        transaction.commit().await.unwrap();
+        check(&database).await;
+        if rebuilt {
+            database.reindex().await.unwrap();
+        } else {
+            database.ensure_index("wide", "group").await.unwrap();
+        }
+        assert_eq!(indexes().await, ["group"]);
+        assert_eq!(groups(&database).await, [42, 41, 42]);
+        check(&database).await;
+    }
 }

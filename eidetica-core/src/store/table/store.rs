@@ -65,13 +65,14 @@ pub struct RowRange {
     start: Bytes,
     end: Option<Bytes>,
     limit: usize,
+    bytes: usize,
     direction: Direction,
 }
 
 impl RowRange {
     /// All rows.
     pub fn all() -> RowRange {
-        RowRange { start: Bytes::new(), end: None, limit: usize::MAX, direction: Direction::Forward }
+        RowRange { start: Bytes::new(), end: None, limit: usize::MAX, bytes: usize::MAX, direction: Direction::Forward }
     }
 
     /// The rows whose keys begin so.
@@ -96,6 +97,14 @@ impl RowRange {
     #[must_use]
     pub fn limit(mut self, limit: usize) -> RowRange {
         self.limit = limit;
+        self
+    }
+
+    /// Ends after the row with which the keys and fields that were returned have this many bytes: for pages of rows whose size
+    /// is not known. A page holds one row at least, if there is one.
+    #[must_use]
+    pub fn bytes(mut self, bytes: usize) -> RowRange {
+        self.bytes = bytes;
         self
     }
 
@@ -211,7 +220,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
 
     /// Rows in the order of their keys.
     ///
-    /// Holds what it returns in memory: page through a large table with [`RowRange::from`] and [`RowRange::limit`].
+    /// Holds what it returns in memory: page through a large table with [`RowRange::from`] and [`RowRange::limit`] or
+    /// [`RowRange::bytes`]. Beside that it holds a page of the store: as many rows as are wanted still, and 1,024 or 64 KiB at
+    /// most, but for the row that comes last.
     ///
     /// Errors: [`ErrorKind::WrongType`] if a row of the range is no `T`; `row` names its key.
     pub async fn scan(&self, range: RowRange) -> Result<Vec<(String, T)>> {
@@ -256,13 +267,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
         range: RowRange,
         condition: impl Fn(&str, &Result<T>) -> bool + Send + Sync,
     ) -> Result<Vec<(String, Result<T>)>> {
-        let mut found = Vec::new();
+        let (mut found, mut bytes) = (Vec::new(), 0usize);
         let mut rows = self.rows(&range).await?;
         while found.len() < range.limit
+            && bytes < range.bytes
             && let Some((key, fields)) = rows.next().await?
         {
             let row = from_fields(&key, fields.iter().map(|(name, value)| (name.as_str(), value)));
             if condition(&key, &row) {
+                bytes += key.len() + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
                 found.push((key, row));
             }
         }
