@@ -96,7 +96,8 @@ fn damage_head(place: &Place, number: u8) {
 #[test]
 fn the_list_shows_what_cannot_be_opened() {
     let place = Place::with_airports();
-    place.run(&["set", "another", "t", "key", "field=1"]).ok();
+    let few = place.write("few.csv", "k,v\n1,2\n");
+    place.run(&["import", few.to_str().unwrap(), "--database", "another", "--table", "few", "--key", "k"]).ok();
     damage_head(&place, 0);
     let list = place.json(&["list"]);
     let names: Vec<&str> = list.iter().map(|one| one["name"].as_str().unwrap()).collect();

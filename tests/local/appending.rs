@@ -32,7 +32,7 @@ async fn numbers(doc: &DocStore, path: &str) -> Vec<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn appending_to_a_list_reads_none_of_it() {
     const LONG: i64 = 2_000;
-    const FEW: u64 = 40;
+    const FEW: u64 = 80;
     let (backend, counts) = Counting::new(Memory::new());
     let (_instance, database) = Forge::new(1).database_with(Box::new(backend), Options::default()).await;
     let (transaction, doc) = begin(&database).await;
@@ -65,6 +65,11 @@ async fn appending_to_a_list_reads_none_of_it() {
     push(&doc, 10).await;
     let shown = numbers(&doc, "list").await;
     assert_eq!(shown[shown.len() - 3..], [8, 9, 10]);
+    // As a queue is used.
+    for value in 0..20 {
+        doc.list_remove("list", 0).await.unwrap();
+        push(&doc, value).await;
+    }
     transaction.commit().await.unwrap();
     check(&database).await;
 }

@@ -284,9 +284,13 @@ impl StoreHandle {
         Ok(records)
     }
 
-    /// What tells whether there is a list at the path with this prefix, and where it ends, before what is staged. `None` if
-    /// ends are not kept in this store.
-    pub(crate) async fn list_cells(&self, prefix: &[u8]) -> Result<Option<ListCells>> {
+    /// What tells whether there is a list at the path with this prefix, and where it ends, before what is staged; but elements
+    /// that go are passed over. `None` if ends are not kept in this store.
+    pub(crate) async fn list_cells(
+        &self,
+        prefix: &[u8],
+        goes: impl Fn(&Cell) -> bool + Send + Sync,
+    ) -> Result<Option<ListCells>> {
         let Some(opened) = self.open_for(true).await? else { return Ok(Some(ListCells::default())) };
         if !opened.info.keeps_ends {
             return Ok(None);
@@ -295,8 +299,8 @@ impl StoreHandle {
         let below = Cells { start: [prefix, &cell::FIRST_BELOW].concat().into(), end: Some(elements.clone().into()) };
         Ok(Some(ListCells {
             values: opened.record(&[prefix, &cell::END].concat().into()).await?,
-            below: opened.first(below).await?.is_some(),
-            element: opened.first(Cells::below(&elements)).await?,
+            below: opened.first(below, |_| true).await?.is_some(),
+            has_elements: opened.first(Cells::below(&elements), |cell| !goes(cell)).await?.is_some(),
             end: opened.rows.get(ENDS, &opened.store.key(&elements)).await?,
         }))
     }
@@ -309,8 +313,8 @@ pub(crate) struct ListCells {
     pub values: Option<Bytes>,
     /// True if something lives under a key below it, as in a map.
     pub below: bool,
-    /// One of its elements.
-    pub element: Option<Cell>,
+    /// True if it has an element that stays.
+    pub has_elements: bool,
     /// What no element is behind.
     pub end: Option<Bytes>,
 }
@@ -405,15 +409,16 @@ impl Opened<'_> {
         Ok(records)
     }
 
-    /// The first cell of a range that has a record.
-    async fn first(&self, cells: Cells) -> Result<Option<Cell>> {
-        let mut left = Some(cells);
+    /// The first cell of a range that has a record and counts.
+    async fn first(&self, cells: Cells, counts: impl Fn(&Cell) -> bool + Send) -> Result<Option<Cell>> {
+        let (mut left, mut rows) = (Some(cells), 1);
         while let Some(cells) = left.take() {
-            let mut page;
-            (page, left) = self.records(cells, Direction::Forward, 1).await?;
-            if let Some((cell, _)) = page.pop() {
+            let page;
+            (page, left) = self.records(cells, Direction::Forward, rows).await?;
+            if let Some((cell, _)) = page.into_iter().find(|(cell, _)| counts(cell)) {
                 return Ok(Some(cell));
             }
+            rows = (2 * rows).min(PAGE_CELLS);
         }
         Ok(None)
     }

@@ -16,7 +16,7 @@ use crate::layout::ENDS;
 use crate::store::applier::Applier;
 use crate::store::cell::{Cell, ELEMENT, FIRST_BELOW};
 use crate::store::handle::{ListCells, StoreHandle};
-use crate::store::stage::{DocStage, Staged};
+use crate::store::stage::DocStage;
 use crate::store::stamp::Stamp;
 use crate::value::Value;
 
@@ -31,10 +31,13 @@ pub(super) struct End {
 /// The list at a path in a transaction, at a cost that does not depend on its length. `None` if that does not tell: where
 /// something other than a list shows, where more is staged than elements, or in a store of an earlier layout.
 pub(super) async fn of_list(handle: &StoreHandle, path: &Path) -> Result<Option<End>> {
-    let Some(cells) = handle.list_cells(&path.prefix(Stamp::PENDING.id)).await? else { return Ok(None) };
+    let prefix = path.prefix(Stamp::PENDING.id);
+    let goes =
+        |cell: &Cell| handle.staged(|staged| staged.doc_ref().is_some_and(|doc| doc.deletes(cell))) == Some(true);
+    let Some(cells) = handle.list_cells(&prefix, goes).await? else { return Ok(None) };
     let values = cells.values.as_deref().map(ValueCell::parse).transpose().map_err(|_| damaged("a live record"))?;
     let shown = values.and_then(ValueCell::into_shown);
-    let end = handle.staged(|staged| Staged::doc_ref(staged).and_then(|doc| doc.end_of(path, &cells, shown)));
+    let end = handle.staged(|staged| staged.doc_ref().and_then(|doc| doc.end_of(path, &cells, shown)));
     Ok(end.flatten())
 }
 
@@ -57,19 +60,20 @@ impl DocStage {
             Some(Action::Set(Plain::List)) => true,
             Some(_) => return None,
             None if cells.below => return None,
-            None => match &cells.element {
-                Some(cell) if matches!(self.actions.get(cell), Some((_, Action::Delete))) => return None,
-                Some(_) => true,
-                None if staged_from(&elements).any(|(_, (_, action))| matches!(action, Action::Insert { .. })) => true,
-                None => match shown {
-                    None => false,
-                    Some(Value::List(_)) => true,
-                    Some(_) => return None,
-                },
+            None if cells.has_elements => true,
+            None if staged_from(&elements).any(|(_, (_, action))| matches!(action, Action::Insert { .. })) => true,
+            None => match shown {
+                None => false,
+                Some(Value::List(_)) => true,
+                Some(_) => return None,
             },
         };
         let known = cells.end.as_deref().max(self.ends.get(&elements).map(Vec::as_slice));
         Some(End { there, position: known.map(<[u8]>::to_vec) })
+    }
+
+    fn deletes(&self, element: &Cell) -> bool {
+        matches!(self.actions.get(element), Some((_, Action::Delete)))
     }
 
     /// Notes that an element of a list gets a position.
