@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use eidetica_contract::{Direction, Error, ErrorKind, Result, Scan};
+use eidetica_contract::{Error, ErrorKind, Result, Scan};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::convert::{from_fields, shown_fields, to_fields};
 use super::delta::{Fields, RowAction};
+use super::range::RowRange;
+use super::rows::{Rows, key_of};
 use super::{index, parse};
 use crate::db::Touched;
 use crate::error::{damaged, invalid};
@@ -17,7 +19,7 @@ use crate::id::Id;
 use crate::layout::INDEX;
 use crate::limits::MAX_CELL;
 use crate::store::cell::{self, Cell};
-use crate::store::handle::{Cells, PAGE_CELLS, StoreHandle, StoreType};
+use crate::store::handle::{StoreHandle, StoreType};
 use crate::store::row::Identity;
 use crate::store::stage::Staged;
 use crate::value::Value;
@@ -49,70 +51,6 @@ pub struct Table<T> {
 impl<T> Clone for Table<T> {
     fn clone(&self) -> Self {
         Table { handle: self.handle.clone(), rows: PhantomData }
-    }
-}
-
-/// Which rows a scan returns.
-///
-/// ```
-/// use eidetica_core::store::table::RowRange;
-///
-/// let newest = RowRange::prefix("2026-").reversed().limit(10);
-/// # let _ = newest;
-/// ```
-#[derive(Clone, Debug)]
-pub struct RowRange {
-    start: Bytes,
-    end: Option<Bytes>,
-    limit: usize,
-    bytes: usize,
-    direction: Direction,
-}
-
-impl RowRange {
-    /// All rows.
-    pub fn all() -> RowRange {
-        RowRange { start: Bytes::new(), end: None, limit: usize::MAX, bytes: usize::MAX, direction: Direction::Forward }
-    }
-
-    /// The rows whose keys begin so.
-    pub fn prefix(prefix: &str) -> RowRange {
-        let mut open = Vec::new();
-        cell::push_open(&mut open, prefix.as_bytes());
-        let range = Scan::prefix(INDEX, &open);
-        RowRange { start: range.start, end: range.end, ..RowRange::all() }
-    }
-
-    /// The rows with keys from `start` (inclusive) to `end` (exclusive).
-    pub fn between(start: &str, end: &str) -> RowRange {
-        RowRange { start: cell::single(start.as_bytes()), end: Some(cell::single(end.as_bytes())), ..RowRange::all() }
-    }
-
-    /// The rows with this key and all greater ones.
-    pub fn from(start: &str) -> RowRange {
-        RowRange { start: cell::single(start.as_bytes()), ..RowRange::all() }
-    }
-
-    /// At most so many.
-    #[must_use]
-    pub fn limit(mut self, limit: usize) -> RowRange {
-        self.limit = limit;
-        self
-    }
-
-    /// Ends after the row with which the keys and fields that were returned have this many bytes: for pages of rows whose size
-    /// is not known. A page holds one row at least, if there is one.
-    #[must_use]
-    pub fn bytes(mut self, bytes: usize) -> RowRange {
-        self.bytes = bytes;
-        self
-    }
-
-    /// Greatest key first.
-    #[must_use]
-    pub fn reversed(mut self) -> RowRange {
-        self.direction = Direction::Backward;
-        self
     }
 }
 
@@ -381,9 +319,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
             _ => Vec::new(),
         });
         let staged = staged.unwrap_or_default().into_iter().filter(|(cell, _)| within(cell)).collect();
-        let left = Some(Cells { start: range.start.clone(), end: range.end.clone() });
-        let (direction, page) = (range.direction, Vec::new().into_iter());
-        Ok(Rows { handle: &self.handle, staged, direction, page, pending: None, left, rows: range.limit })
+        Ok(Rows::new(&self.handle, staged, range))
     }
 
     async fn find_in_index(&self, field: &str, value: &Value) -> Result<Option<Vec<(String, Fields)>>> {
@@ -409,13 +345,13 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
 }
 
 /// A row as it shows.
-struct Shown {
+pub(super) struct Shown {
     /// The entry that made it; `None` if this transaction does.
     identity: Option<Id>,
-    fields: Fields,
+    pub fields: Fields,
 }
 
-fn staged_row(base: Option<&Identity>, staged: Option<&RowAction>) -> Option<Shown> {
+pub(super) fn staged_row(base: Option<&Identity>, staged: Option<&RowAction>) -> Option<Shown> {
     match staged {
         Some(RowAction::Delete) => None,
         Some(RowAction::Insert(fields)) => Some(Shown { identity: None, fields: fields.clone() }),
@@ -451,74 +387,6 @@ fn stage(rows: &mut BTreeMap<String, RowAction>, key: String, action: RowAction)
         (_, action) => action,
     };
     rows.insert(key, merged);
-}
-
-/// Rows in order, page by page, with what is staged among them.
-struct Rows<'a> {
-    handle: &'a StoreHandle,
-    staged: BTreeMap<Cell, RowAction>,
-    direction: Direction,
-    page: std::vec::IntoIter<(Cell, Bytes)>,
-    pending: Option<(Cell, Bytes)>,
-    left: Option<Cells>,
-    /// How many rows the next page may have: first as many as are wanted, then twice as many as before.
-    rows: usize,
-}
-
-impl Rows<'_> {
-    async fn next(&mut self) -> Result<Option<(String, Fields)>> {
-        loop {
-            if self.pending.is_none() {
-                self.pending = self.read().await?;
-            }
-            let (cell, record, action) = match self.take_staged() {
-                Some((cell, action)) => {
-                    let record = self.pending.take_if(|(at, _)| *at == cell).map(|(_, record)| record);
-                    (cell, record, Some(action))
-                }
-                None => match self.pending.take() {
-                    Some((cell, record)) => (cell, Some(record), None),
-                    None => return Ok(None),
-                },
-            };
-            let row = parse(record.as_ref())?;
-            if let Some(shown) = staged_row(row.shown(), action.as_ref()) {
-                return Ok(Some((key_of(&cell)?, shown.fields)));
-            }
-        }
-    }
-
-    /// The staged action that comes next, if it does not come behind the row that was read.
-    fn take_staged(&mut self) -> Option<(Cell, RowAction)> {
-        let next = match self.direction {
-            Direction::Forward => self.staged.first_entry()?,
-            Direction::Backward => self.staged.last_entry()?,
-        };
-        let comes = self.pending.as_ref().is_none_or(|(cell, _)| match self.direction {
-            Direction::Forward => next.key() <= cell,
-            Direction::Backward => next.key() >= cell,
-        });
-        comes.then(|| next.remove_entry())
-    }
-
-    async fn read(&mut self) -> Result<Option<(Cell, Bytes)>> {
-        loop {
-            if let Some(row) = self.page.next() {
-                return Ok(Some(row));
-            }
-            let Some(cells) = self.left.take() else { return Ok(None) };
-            let Some(opened) = self.handle.open().await? else { return Ok(None) };
-            let page;
-            (page, self.left) = opened.records(cells, self.direction, self.rows).await?;
-            self.page = page.into_iter();
-            self.rows = self.rows.min(PAGE_CELLS) * 2;
-        }
-    }
-}
-
-fn key_of(cell: &Cell) -> Result<String> {
-    let part = cell::single_part(cell).ok_or_else(|| damaged("the key of a row"))?;
-    String::from_utf8(part.into_owned()).map_err(|_| damaged("the key of a row"))
 }
 
 fn check(key: &str) -> Result<Cell> {
