@@ -111,18 +111,20 @@ fn as_text(error: &Error) -> String {
 }
 
 fn as_json(error: &Error) -> String {
+    serde_json::json!({ "error": document(error) }).to_string()
+}
+
+/// An error for programs.
+pub fn document(error: &Error) -> serde_json::Value {
     let context: serde_json::Map<String, serde_json::Value> =
         error.context_pairs().map(|(name, value)| (name.to_owned(), value.into())).collect();
     serde_json::json!({
-        "error": {
-            "kind": format!("{:?}", error.kind()),
-            "message": error.message(),
-            "context": context,
-            "causes": causes(error),
-            "retryable": error.is_retryable(),
-        },
+        "kind": format!("{:?}", error.kind()),
+        "message": error.message(),
+        "context": context,
+        "causes": causes(error),
+        "retryable": error.is_retryable(),
     })
-    .to_string()
 }
 
 /// What an error came from, the next cause first.

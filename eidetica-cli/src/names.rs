@@ -21,7 +21,7 @@ pub struct Named {
     pub local: bool,
 }
 
-/// All databases of the store, by name. One without any name goes by its id.
+/// All databases of the store, by name. One without any name, or whose name cannot be read, goes by its id.
 pub async fn all(session: &Session) -> Result<Vec<Named>, Error> {
     let engine = session.instance.engine();
     let mut ids = engine.databases().await?;
@@ -32,15 +32,21 @@ pub async fn all(session: &Session) -> Result<Vec<Named>, Error> {
         named.push(Named { name: name[PREFIX.len()..].to_owned(), id, local: true });
     }
     for id in ids {
-        let name = match session.read(&id).await?.get_name().await {
+        let name = match async { session.read(&id).await?.get_name().await }.await {
             Ok(name) => name,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WrongType) => id.to_string(),
+            Err(error) if concerns_one(&error) => id.to_string(),
             Err(error) => return Err(error),
         };
         named.push(Named { name, id, local: false });
     }
     named.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(named)
+}
+
+/// True for an error that says something of one database, and nothing of the others in the store.
+pub fn concerns_one(error: &Error) -> bool {
+    use ErrorKind::{Corrupted, Locked, NotFound, WrongType};
+    matches!(error.kind(), Corrupted | Locked | NotFound | WrongType)
 }
 
 /// The database with this name, or this id. Errors: `NotFound`, with the names there are.

@@ -84,3 +84,28 @@ fn a_file_that_is_no_store_is_refused_and_left_alone() {
         assert_eq!(std::fs::read(place.path("store.db")).unwrap(), bytes);
     }
 }
+
+/// Damages the row that says where a database stands.
+fn damage_head(place: &Place, number: u8) {
+    let file = rusqlite::Connection::open(place.path("store.db")).unwrap();
+    let key = [&b"d"[..], &[0, 0, 0, number]].concat();
+    assert_eq!(file.execute("UPDATE k0 SET v = x'00' WHERE k = ?1", [key]).unwrap(), 1);
+}
+
+/// A database that cannot be opened is in the list, with the reason, and hides no other one.
+#[test]
+fn the_list_shows_what_cannot_be_opened() {
+    let place = Place::with_airports();
+    let few = place.write("few.csv", "k,v\n1,2\n");
+    place.run(&["import", few.to_str().unwrap(), "--database", "another", "--table", "few", "--key", "k"]).ok();
+    damage_head(&place, 0);
+    let list = place.json(&["list"]);
+    let names: Vec<&str> = list.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["another", "travel"]);
+    assert!(list[0]["entries"].is_number() && list[0]["error"].is_null(), "{list:?}");
+    assert!(list[1]["entries"].is_null(), "{list:?}");
+    assert_eq!(list[1]["error"]["kind"], "Corrupted", "{list:?}");
+    let lines = place.lines(&["list"]);
+    assert!(lines.iter().any(|line| line.contains("travel") && line.contains("cannot be opened")), "{lines:?}");
+    assert_eq!(place.error(&["rows", "travel", "airports"]).1["kind"], json!("Corrupted"));
+}

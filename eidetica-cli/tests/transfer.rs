@@ -67,6 +67,8 @@ fn a_damaged_export_is_refused_before_anything_is_made() {
         ("flipped", flipped(whole.len() / 2), "damaged"),
         ("end", flipped(whole.len() - 1), "damaged"),
         ("body", flipped(in_body), "damaged"),
+        ("more", [&whole[..], b"\n"].concat(), "damaged"),
+        ("twice", [&whole[..], &whole[..]].concat(), "damaged"),
         ("empty", Vec::new(), "no export"),
         ("short", b"eidetica".to_vec(), "no export"),
         ("other", std::fs::read(crate::kit::airports()).unwrap(), "no export"),

@@ -8,6 +8,7 @@
 //! | | `i` id | the number of the database |
 //! | | `d` database | [`Meta`](crate::db::Meta): heads, next arrival number, … |
 //! | | `p` database epoch | the arrival number at which the epoch began |
+//! | | `r` database | who is rebuilding it: the epoch of the holder's opening, and how many steps it has done |
 //! | 1 entries | database, arrival number | what is hidden from it, header, bodies |
 //! | 2 ids | database, id | arrival number, height, time |
 //! | 3 heights | database, height, id | arrival number |
@@ -18,6 +19,7 @@
 //! | 8 index | database, store, index, value, key of the row | nothing |
 //! | 9 long | database, store, cell, part | the further parts of a live record that is too long for one row |
 //! | 10 blocks | database, level, block | the [`Fingerprint`](crate::dag::Fingerprint) of a closed block of heights |
+//! | 11 ends | database, store, the beginning of the keys of a list's elements | the greatest position that any of them ever had |
 //! | 15 local | a name | what belongs to this node alone: keys, names, users |
 
 use bytes::Bytes;
@@ -37,10 +39,12 @@ pub(crate) const PAST: Keyspace = Keyspace::new(7);
 pub(crate) const INDEX: Keyspace = Keyspace::new(8);
 pub(crate) const LONG: Keyspace = Keyspace::new(9);
 pub(crate) const BLOCKS: Keyspace = Keyspace::new(10);
+pub(crate) const ENDS: Keyspace = Keyspace::new(11);
 pub(crate) const LOCAL: Keyspace = Keyspace::new(15);
 
-/// The version of this layout; a store with a greater one is not touched. Since 2 the catalog says how deep a store is.
-pub(crate) const VERSION: u64 = 2;
+/// The version of this layout; a store with a greater one is not touched. Since 2 the catalog says how deep a store is, since 3
+/// there are the ends of lists.
+pub(crate) const VERSION: u64 = 3;
 
 /// The local number of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,6 +72,10 @@ impl DatabaseNumber {
 
     pub fn meta_key(self) -> Bytes {
         [b"d", &self.prefix()[..]].concat().into()
+    }
+
+    pub fn lease_key(self) -> Bytes {
+        [b"r", &self.prefix()[..]].concat().into()
     }
 
     pub fn epoch_key(self, epoch: u64) -> Bytes {

@@ -9,9 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use eidetica_contract::{Backend, Error, ErrorKind, Keyspace, Result, Scan, Snapshot, WriteBatch};
 use tokio::task::JoinHandle;
+use ulid::Ulid;
 
 use crate::cbor::{Reader, Writer};
 use crate::clock::Environment;
+use crate::db::parking::Room;
 use crate::engine::Options;
 use crate::error::damaged;
 use crate::layout::{META, VERSION, epoch_key};
@@ -31,6 +33,10 @@ pub(crate) struct Storage {
     pub shared: bool,
     /// Kinds of outsiders that this process has been asked to open; all of them are made of cells.
     pub custom_kinds: Mutex<BTreeSet<String>>,
+    /// The room for entries that wait for something, whatever database they are of.
+    pub parked: Arc<Room>,
+    /// The last key that was made for a row.
+    last_key: Mutex<Ulid>,
     durable: Arc<Durable>,
     flusher: Mutex<Option<JoinHandle<()>>>,
 }
@@ -43,11 +49,25 @@ impl Storage {
         let shared = backend.info().capabilities.shared;
         let durable = Arc::new(Durable::default());
         let flusher = Mutex::new(Some(tokio::spawn(flush_soon(backend.clone(), durable.clone()))));
-        Ok(Storage { backend, options, epoch, shared, custom_kinds: Mutex::default(), durable, flusher })
+        let (custom_kinds, parked, last_key) = Default::default();
+        Ok(Storage { backend, options, epoch, shared, custom_kinds, parked, last_key, durable, flusher })
     }
 
     pub fn environment(&self) -> &dyn Environment {
         &*self.options.environment
+    }
+
+    /// A key for a new row, greater than all that were made before.
+    pub fn new_key(&self) -> Result<String> {
+        let mut random = [0; 16];
+        self.environment().random(&mut random[6..])?;
+        let random = u128::from_be_bytes(random);
+        let now = Ulid::from_parts(self.environment().now().millis(), random);
+        let mut last = self.last_key.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // In the same millisecond it is the last one plus one; when these have run out, one of the next millisecond.
+        let next = || last.increment().unwrap_or_else(|_| Ulid::from_parts(last.timestamp_ms() + 1, random));
+        *last = if now.timestamp_ms() > last.timestamp_ms() { now } else { next() };
+        Ok(last.to_string())
     }
 
     pub async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {

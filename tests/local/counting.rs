@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use eidetica::Result;
-use eidetica::backend::{Backend, BackendInfo, Keyspace, Maintenance, Page, Scan, Snapshot, WriteBatch};
+use eidetica::backend::{Backend, BackendInfo, Keyspace, Maintenance, Operation, Page, Scan, Snapshot, WriteBatch};
 
 /// What has been asked of a backend.
 #[derive(Debug, Default)]
@@ -16,6 +16,10 @@ pub struct Counts {
     written: AtomicU64,
     commits: AtomicU64,
     flushes: AtomicU64,
+    /// Bytes of values that were read since the last commit.
+    since: AtomicU64,
+    largest_step: AtomicU64,
+    largest_batch: AtomicU64,
 }
 
 /// What was asked between two moments.
@@ -38,6 +42,22 @@ impl Counts {
             commits: read(&self.commits),
             flushes: read(&self.flushes),
         }
+    }
+
+    /// The most bytes of values that were read and written for one commit since this was asked last: who works in steps
+    /// holds no more.
+    pub fn largest_step(&self) -> u64 {
+        self.since.store(0, Ordering::SeqCst);
+        self.largest_step.swap(0, Ordering::SeqCst)
+    }
+
+    /// The most bytes of values that one commit had to write, ever.
+    pub fn largest_batch(&self) -> u64 {
+        self.largest_batch.load(Ordering::SeqCst)
+    }
+
+    fn has_read(&self, row: &Bytes) {
+        self.since.fetch_add(row.len() as u64, Ordering::SeqCst);
     }
 
     /// What a piece of work asks for.
@@ -84,6 +104,11 @@ impl<B: Backend> Backend for Counting<B> {
     async fn commit(&self, batch: WriteBatch) -> Result<()> {
         self.counts.commits.fetch_add(1, Ordering::SeqCst);
         self.counts.written.fetch_add(batch.operations.len() as u64, Ordering::SeqCst);
+        let value = |operation: &Operation| if let Operation::Put { value, .. } = operation { value.len() } else { 0 };
+        let written: usize = batch.operations.iter().map(value).sum();
+        let step = self.counts.since.swap(0, Ordering::SeqCst) + written as u64;
+        self.counts.largest_step.fetch_max(step, Ordering::SeqCst);
+        self.counts.largest_batch.fetch_max(written as u64, Ordering::SeqCst);
         self.inner.commit(batch).await
     }
 
@@ -119,12 +144,15 @@ struct CountingSnapshot {
 impl Snapshot for CountingSnapshot {
     async fn get_many(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>> {
         self.counts.read.fetch_add(keys.len() as u64, Ordering::SeqCst);
-        self.inner.get_many(keyspace, keys).await
+        let found = self.inner.get_many(keyspace, keys).await?;
+        found.iter().flatten().for_each(|row| self.counts.has_read(row));
+        Ok(found)
     }
 
     async fn scan(&self, scan: Scan) -> Result<Page> {
         let page = self.inner.scan(scan).await?;
         self.counts.read.fetch_add(page.rows.len().max(1) as u64, Ordering::SeqCst);
+        page.rows.iter().for_each(|(_, row)| self.counts.has_read(row));
         Ok(page)
     }
 }

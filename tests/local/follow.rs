@@ -2,9 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
+use eidetica::backend::Backend;
+use eidetica::backend::database::Memory;
 use eidetica::store::DocStore;
 use eidetica::{Database, Durability, ErrorKind, Id, Outcome, WriteEvent};
 
+use super::counting::{Shared, dump};
 use super::kit::{Forge, PATIENCE, hand_in, hand_in_all, memory};
 
 async fn commit(database: &Database, key: &str) -> Id {
@@ -123,4 +126,71 @@ async fn callbacks_come_in_order_and_end_with_their_guard() {
     assert_eq!(events.len(), expected.len() + 1);
     assert_eq!(events.last().unwrap().0, "remote");
     instance.close().await.unwrap();
+}
+
+/// A callback that waited for a commit of its own database would wait for ever: it is told so. Another database is free.
+#[tokio::test]
+async fn a_callback_cannot_wait_for_its_own_database() {
+    let forge = Forge::new(1);
+    let (instance, database) = forge.database().await;
+    let other = Forge::new(2).adopt(&instance).await;
+    let begun = async |database: &Database| {
+        let transaction = database.new_transaction().await.unwrap();
+        transaction.get_store::<DocStore>("notes").await.unwrap().set("within", 1i64).await.unwrap();
+        Some(transaction.commit_with(Durability::Buffered))
+    };
+    // Polled once: that is all that a callback can do for a future on its own thread, but to wait.
+    fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match std::pin::pin!(future).poll(&mut context) {
+            std::task::Poll::Ready(done) => Some(done),
+            std::task::Poll::Pending => None,
+        }
+    }
+    let waiting = Mutex::new((begun(&database).await, begun(&other).await));
+    let entry = forge.entry(&[&forge.root], "entry", 1i64).to_raw();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = seen.clone();
+    let within = database.clone();
+    let guard = database.on_local_write(move |_| {
+        let (own, other) = &mut *waiting.lock().unwrap();
+        let (Some(own), Some(other)) = (own.take(), other.take()) else { return };
+        let refused = |kind: Option<ErrorKind>| kind == Some(ErrorKind::Unsupported);
+        let own = refused(now(own).and_then(|done| done.err().map(|error| error.kind())));
+        let ingested = within.ingest(vec![entry.clone()], "peer");
+        let ingested = refused(now(ingested).and_then(|done| done.err().map(|error| error.kind())));
+        let other = now(other).is_some_and(|done| done.is_ok());
+        told.lock().unwrap().push((own, ingested, other));
+    });
+    commit(&database, "first").await;
+    assert_eq!(*seen.lock().unwrap(), [(true, true, true)]);
+    drop(guard);
+    // It was this call that was refused, and nothing else.
+    commit(&database, "second").await;
+    assert_eq!(database.entry_count().await.unwrap(), 3);
+    assert_eq!(other.entry_count().await.unwrap(), 2);
+}
+
+/// Of openings in which nothing was written no row is kept, and cursors hold across them.
+#[tokio::test]
+async fn openings_in_which_nothing_comes_leave_no_rows() {
+    let forge = Forge::new(1);
+    let backend = Shared::in_turns(Memory::new());
+    let mut cursors = Vec::new();
+    let mut rows = Vec::new();
+    for round in 0..12 {
+        let (instance, database) = forge.database_with(Box::new(backend.clone()), Default::default()).await;
+        if round % 4 == 0 {
+            commit(&database, &format!("key {round}")).await;
+        }
+        cursors.push((database.cursor().await.unwrap(), database.entry_count().await.unwrap()));
+        for (cursor, entries) in &cursors {
+            let (changes, _) = database.changes_since(*cursor, 100).await.unwrap();
+            assert_eq!(changes.len() as u64, cursors.last().unwrap().1 - entries, "{cursor}");
+        }
+        instance.close().await.unwrap();
+        rows.push(dump(&*backend.snapshot().await.unwrap()).await.iter().filter(|row| row.0.number() == 0).count());
+    }
+    assert_eq!(rows[11] - rows[0], 3, "{rows:?}: one for each opening after one in which something came");
+    assert!(cursors.windows(2).all(|pair| pair[0].0 < pair[1].0));
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use eidetica::backend::database::Memory;
@@ -9,10 +10,13 @@ use eidetica::backend::{Backend, BackendInfo, Snapshot, WriteBatch};
 use eidetica::crdt::Doc;
 use eidetica::store::{DocStore, Table};
 use eidetica::{Database, Durability, Error, ErrorKind, Instance, Options, Result};
+use tokio::sync::Semaphore;
 
-use super::kit::{Forge, check};
+use super::bounds::{groups, wide};
+use super::kit::{Forge, check, until};
 
 const ROWS: i64 = 1_200;
+const MANY: usize = 1 << 20;
 
 /// A store whose disk becomes full after so many commits.
 #[derive(Clone)]
@@ -20,6 +24,8 @@ struct Filling {
     inner: Arc<dyn Backend>,
     left: Arc<AtomicI64>,
     shared: bool,
+    /// Commits wait for a permit each.
+    turns: Arc<Semaphore>,
     /// Commits of all processes, and of this one.
     commits: Arc<AtomicU64>,
     own: Arc<AtomicU64>,
@@ -32,7 +38,13 @@ impl Filling {
 
     /// The same store, as another process has it open.
     fn elsewhere(&self) -> Filling {
-        Filling { own: Arc::default(), ..self.clone() }
+        Filling { own: Arc::default(), turns: Arc::new(Semaphore::new(MANY)), ..self.clone() }
+    }
+
+    /// Lets only so many more commits happen for now.
+    fn stops_after(&self, commits: usize) {
+        let all = self.turns.available_permits();
+        self.turns.forget_permits(all - commits);
     }
 
     fn has_room(&self) {
@@ -52,6 +64,7 @@ impl Backend for Filling {
         if self.left.fetch_sub(1, Ordering::SeqCst) <= 0 {
             return Err(Error::new(ErrorKind::Full, "no room"));
         }
+        self.turns.acquire().await.unwrap().forget();
         self.inner.commit(batch).await?;
         self.own.fetch_add(1, Ordering::SeqCst);
         self.commits.fetch_add(1, Ordering::SeqCst);
@@ -79,7 +92,8 @@ async fn with_table(shared: bool) -> (Forge, Filling, Instance, Database) {
     let forge = Forge::new(1);
     let left = Arc::new(AtomicI64::new(i64::MAX));
     let (commits, own) = Default::default();
-    let backend = Filling { inner: Arc::new(Memory::new()), left, shared, commits, own };
+    let turns = Arc::new(Semaphore::new(MANY));
+    let backend = Filling { inner: Arc::new(Memory::new()), left, shared, turns, commits, own };
     let (instance, database) = forge.database_with(Box::new(backend.clone()), Options::default()).await;
     for number in 0..ROWS {
         let transaction = database.new_transaction().await.unwrap();
@@ -128,7 +142,8 @@ async fn is_locked(database: &Database, view: &Table<Doc>) {
 async fn an_interrupted_rebuild_locks_until_it_is_done_again() {
     let (_forge, backend, _instance, database) = with_table(false).await;
     let view = database.get_store_viewer::<Table<Doc>>("t").await.unwrap();
-    for after in 1..4 {
+    // The first commit says who rebuilds, the second takes away what was there.
+    for after in 2..5 {
         interrupt(&backend, &database, after).await;
         is_locked(&database, &view).await;
     }
@@ -163,4 +178,140 @@ async fn another_process_never_sees_half_a_rebuild() {
     database.reindex().await.unwrap();
     is_whole(&database).await;
     is_whole(&other).await;
+}
+
+/// Opens the store as another process, as long as a rebuild that goes on elsewhere takes.
+fn opening(backend: &Filling, forge: &Forge) -> tokio::task::JoinHandle<Result<Database>> {
+    let (backend, forge) = (backend.elsewhere(), forge.clone());
+    tokio::spawn(async move {
+        let instance = Instance::open(Box::new(backend)).await?;
+        instance.open_database_with_key(&forge.root.id(), Some(forge.key.clone())).await
+    })
+}
+
+/// The clock of these tests stands still while anybody has something to do, and leaps when all wait.
+async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebuild_that_goes_on_is_not_taken_over() {
+    let (forge, backend, _instance, database) = with_table(true).await;
+    backend.stops_after(2);
+    let rebuilding = tokio::spawn({
+        let database = database.clone();
+        async move { database.reindex().await }
+    });
+    until("it has begun", async || backend.turns.available_permits() == 0).await;
+    for _ in 0..2 {
+        let other = opening(&backend, &forge);
+        // Slow, and not as slow as somebody who is gone.
+        pass(9).await;
+        assert!(!other.is_finished());
+        // The step that is under way fails, since the opening has raised the epoch, and happens again.
+        backend.turns.add_permits(2);
+        let error = other.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+        assert!(error.is_retryable() && !rebuilding.is_finished());
+    }
+    backend.turns.add_permits(MANY);
+    rebuilding.await.unwrap().unwrap();
+    is_whole(&database).await;
+    is_whole(&opening(&backend, &forge).await.unwrap().unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebuild_that_stands_still_is_taken_over_and_writes_nothing_more() {
+    for by_opening in [true, false] {
+        let (forge, backend, _instance, database) = with_table(true).await;
+        let (_other, open) = forge.database_with(Box::new(backend.elsewhere()), Options::default()).await;
+        backend.stops_after(2);
+        let rebuilding = tokio::spawn({
+            let database = database.clone();
+            async move { database.reindex().await }
+        });
+        until("it has begun", async || backend.turns.available_permits() == 0).await;
+        let other = match by_opening {
+            true => opening(&backend, &forge).await.unwrap().unwrap(),
+            false => {
+                open.reindex().await.unwrap();
+                open
+            }
+        };
+        is_whole(&other).await;
+        assert!(!rebuilding.is_finished());
+        backend.turns.add_permits(MANY);
+        assert_eq!(rebuilding.await.unwrap().unwrap_err().kind(), ErrorKind::Conflict);
+        is_whole(&database).await;
+        is_whole(&other).await;
+    }
+}
+
+/// Who opens the store while it is being rebuilt knows of a part of it; that must not stick.
+#[tokio::test(start_paused = true)]
+async fn what_was_known_of_a_part_is_not_taken_for_the_whole() {
+    let (forge, backend, _instance, database) = with_table(true).await;
+    let friend = super::kit::key(7);
+    let settings = async |transaction: &eidetica::Transaction| {
+        transaction.get_store::<eidetica::store::SettingsStore>("_settings").await.unwrap()
+    };
+    let transaction = database.new_transaction().await.unwrap();
+    let permission = eidetica::auth::Permission::Write;
+    settings(&transaction).await.set_auth_key(&friend.public(), permission, 0).await.unwrap();
+    transaction.commit().await.unwrap();
+    let instance = Instance::open(Box::new(backend.elsewhere())).await.unwrap();
+    backend.stops_after(3);
+    let rebuilding = tokio::spawn(async move { database.reindex().await });
+    until("it has done a step", async || backend.turns.available_permits() == 0).await;
+    let id = forge.root.id();
+    let opening = tokio::spawn({
+        let instance = instance.clone();
+        async move { instance.open_database_with_key(&id, None).await }
+    });
+    pass(5).await;
+    backend.turns.add_permits(2);
+    assert!(opening.await.unwrap().is_err_and(|error| error.kind() == ErrorKind::Locked));
+    backend.turns.add_permits(MANY);
+    rebuilding.await.unwrap().unwrap();
+    let database = instance.open_database_with_key(&id, Some(friend)).await.unwrap();
+    let transaction = database.new_transaction().await.unwrap();
+    transaction.get_store::<DocStore>("x").await.unwrap().set("a", 1i64).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+/// An index that is built in part is not read, is kept up for the rows that it has, and is built to its end the next time.
+#[tokio::test]
+async fn an_interrupted_index_is_completed() {
+    for rebuilt in [false, true] {
+        let (_forge, backend, _instance, database) = with_table(false).await;
+        wide(&database, 0..300).await;
+        backend.full_after(2);
+        assert_eq!(database.ensure_index("wide", "group").await.unwrap_err().kind(), ErrorKind::Full);
+        backend.has_room();
+        let indexes = async || {
+            let stores = database.stores().await.unwrap();
+            stores.iter().find(|store| store.name == "wide").unwrap().indexes.clone()
+        };
+        assert!(indexes().await.is_empty());
+        assert_eq!(groups(&database).await, [43, 43, 42]);
+        check(&database).await;
+        // On both sides of where it has come to.
+        let transaction = database.new_transaction().await.unwrap();
+        let table = transaction.get_store::<Table<Doc>>("wide").await.unwrap();
+        for key in ["r0000", "r0003", "r0294", "r0297", "r0298"] {
+            table.delete(key).await.unwrap();
+        }
+        table.set("r0006", &[("group", 0i64)].into_iter().collect()).await.unwrap();
+        table.set("r0299", &[("group", 6i64)].into_iter().collect()).await.unwrap();
+        transaction.commit().await.unwrap();
+        check(&database).await;
+        if rebuilt {
+            database.reindex().await.unwrap();
+        } else {
+            database.ensure_index("wide", "group").await.unwrap();
+        }
+        assert_eq!(indexes().await, ["group"]);
+        assert_eq!(groups(&database).await, [42, 41, 42]);
+        check(&database).await;
+    }
 }

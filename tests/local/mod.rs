@@ -1,9 +1,11 @@
 //! The local database, end to end.
 
+mod appending;
 mod bad_bytes;
 mod bad_place;
 mod big;
 mod bodies;
+mod bounds;
 pub(crate) mod counting;
 mod counts;
 mod disk;

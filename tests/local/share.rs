@@ -17,6 +17,9 @@ use crate::backend::children;
 
 const PROCESSES: usize = 2;
 const EACH: usize = 60;
+/// How long a history is rebuilt, and how often by each process.
+const LONG: usize = 1500;
+const REBUILDS: usize = 3;
 
 async fn open(backend: impl Backend, forge: &Forge) -> (Instance, Database) {
     let instance = Instance::open(Box::new(backend)).await.unwrap();
@@ -71,6 +74,54 @@ async fn child_counts() {
     count(&database).await;
     assert!(counted(&database).await >= Some(EACH as i64));
     instance.close().await.unwrap();
+}
+
+/// Processes that rebuild, open and read all at once: one rebuilds, the others are told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_processes_one_rebuilds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let forge = Forge::new(1);
+    let instance = Instance::open(Box::new(Sqlite::open(&path).await.unwrap())).await.unwrap();
+    let database = forge.adopt(&instance).await;
+    hand_in_all(&database, &forge.chain(&forge.root, LONG, |n| format!("key {}", n % 50))).await;
+    instance.close().await.unwrap();
+    let start = |_| children::command("local::share::child_rebuilds", &path).spawn().unwrap();
+    let running: Vec<_> = (0..PROCESSES).map(start).collect();
+    rebuild_again_and_again(&path).await;
+    for child in running {
+        tokio::task::spawn_blocking(|| children::finish(child)).await.unwrap();
+    }
+    let (instance, database) = open(Sqlite::open(&path).await.unwrap(), &forge).await;
+    assert_eq!(check(&database).await.entries, LONG as u64 + 1);
+    instance.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "is started by of_several_processes_one_rebuilds"]
+async fn child_rebuilds() {
+    let Some(path) = children::store() else { return };
+    rebuild_again_and_again(&path).await;
+}
+
+async fn rebuild_again_and_again(path: &std::path::Path) {
+    let forge = Forge::new(1);
+    let (mut rebuilt, mut locked) = (0, 0);
+    while rebuilt < REBUILDS {
+        let instance = Instance::open(Box::new(Sqlite::open(path).await.unwrap())).await.unwrap();
+        let done = async {
+            let database = instance.open_database_with_key(&forge.root.id(), None).await?;
+            database.get_store_viewer::<DocStore>("notes").await?.get("key 7").await?;
+            database.reindex().await
+        };
+        match done.await {
+            Ok(()) => rebuilt += 1,
+            Err(error) if error.kind() == eidetica::ErrorKind::Locked => locked += 1,
+            Err(error) => panic!("after {rebuilt} rebuilds: {error:?}"),
+        }
+        instance.close().await.unwrap();
+    }
+    println!("{rebuilt} times rebuilt, {locked} times told that another process does");
 }
 
 /// What one instance has in memory follows what the other commits: stores, rights, heads, streams.

@@ -1,10 +1,12 @@
 //! The shortest way through everything.
 
-use eidetica::Instance;
 use eidetica::backend::database::{Memory, Sqlite};
 use eidetica::crdt::{Doc, Value};
 use eidetica::store::table::RowRange;
 use eidetica::store::{DocStore, Table};
+use eidetica::{ErrorKind, Instance};
+
+use super::kit::{Forge, Held};
 
 #[derive(serde::Serialize, serde::Deserialize, Debug, PartialEq, Clone)]
 struct Airport {
@@ -70,6 +72,8 @@ async fn walk(instance: Instance) -> eidetica::Result<()> {
     let mut exported = Vec::new();
     database.export(&mut exported).await?;
     let other = Instance::open(Box::new(Memory::new())).await?;
+    let longer = [&exported[..], b"\n"].concat();
+    assert_eq!(other.import(&mut &longer[..], None).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     let (copy, moved) = other.import(&mut &exported[..], None).await?;
     assert_eq!(moved.entries, 3);
     assert_eq!(copy.get_tips().await?, database.get_tips().await?);
@@ -86,4 +90,22 @@ async fn walk_on_memory() -> eidetica::Result<()> {
 #[tokio::test]
 async fn walk_on_sqlite() -> eidetica::Result<()> {
     walk(Instance::open(Box::new(Sqlite::in_memory().await?)).await?).await
+}
+
+/// The clock of this test stands still: what tells the keys apart is the order in which they were made.
+#[tokio::test]
+async fn inserted_rows_keep_the_order_in_which_they_were_made() {
+    let (_instance, database) = Forge::new(1).database_with(Box::new(Memory::new()), Held::new().options()).await;
+    let mut keys = Vec::new();
+    for number in 0..50 {
+        let transaction = database.new_transaction().await.unwrap();
+        let table = transaction.get_store::<Table<Doc>>("t").await.unwrap();
+        for n in 0..20 {
+            keys.push(table.insert(&[("n", 20i64 * number + n)].into_iter().collect()).await.unwrap());
+        }
+        transaction.commit().await.unwrap();
+    }
+    let rows = database.get_store_viewer::<Table<Doc>>("t").await.unwrap().scan(RowRange::all()).await.unwrap();
+    assert!(rows.iter().map(|(key, _)| key).eq(&keys));
+    assert!(rows.iter().map(|(_, row)| row.get("n").unwrap().as_int().unwrap()).eq(0..1000));
 }

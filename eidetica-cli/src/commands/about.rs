@@ -12,15 +12,23 @@ use crate::snapshot::short;
 pub async fn list(session: &Session, output: &mut Output) -> Result<(), Failure> {
     let mut lines = Vec::new();
     for named in names::all(session).await? {
-        let database = session.read(&named.id).await?;
-        let entries = database.entry_count().await?;
+        let entries = async { session.read(&named.id).await?.entry_count().await };
+        // One that cannot be opened must not hide the others, nor be hidden itself.
+        let entries = match entries.await {
+            Err(error) if !names::concerns_one(&error) => return Err(error.into()),
+            entries => entries,
+        };
         if output.json {
-            output.document(&serde_json::json!({
-                "name": named.name, "id": named.id.to_string(), "entries": entries,
-            }))?;
+            let mut shown = serde_json::json!({ "name": named.name, "id": named.id.to_string() });
+            match entries {
+                Ok(entries) => shown["entries"] = entries.into(),
+                Err(error) => shown["error"] = crate::failure::document(&error),
+            }
+            output.document(&shown)?;
         } else {
             let id = if output.aligns() { short(&named.id) } else { named.id.to_string() };
-            lines.push(vec![named.name, id, entries.to_string()]);
+            let entries = entries.map_or_else(|error| format!("cannot be opened: {error}"), |count| count.to_string());
+            lines.push(vec![named.name, id, entries]);
         }
     }
     if output.json {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use eidetica_contract::{Result, Scan, Snapshot};
 
 use crate::cbor::{Malformed, Read, Reader, Writer};
@@ -33,6 +34,8 @@ pub(crate) struct StoreInfo {
     /// How many steps the longest path has at which anything was ever applied: below one of this length nothing lives, so
     /// that one look tells what is there. [`UNKNOWN`](StoreInfo::UNKNOWN) where an earlier layout has not kept it.
     pub deepest: u32,
+    /// True if it is known of each list which position its elements end with; an earlier layout has not kept that.
+    pub keeps_ends: bool,
     pub indexes: Vec<IndexDefinition>,
 }
 
@@ -93,7 +96,8 @@ impl StoreInfo {
 
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::new();
-        out.list(7).text(&self.name).text(&self.kind);
+        let building = self.indexes.iter().any(|index| !index.is_whole());
+        out.list(8 + usize::from(building)).text(&self.name).text(&self.kind);
         match self.applied_below {
             Some(number) => out.uint(number),
             None => out.null(),
@@ -102,27 +106,45 @@ impl StoreInfo {
         for index in &self.indexes {
             out.uint(index.number.into()).text(&index.field);
         }
-        out.uint(self.deepest.into());
+        out.uint(self.deepest.into()).bool(self.keeps_ends);
+        if building {
+            out.list(self.indexes.len());
+            for index in &self.indexes {
+                match &index.until {
+                    Some(until) => out.bytes(until),
+                    None => out.null(),
+                };
+            }
+        }
         out.finish()
     }
 
     fn parse(number: u32, bytes: &[u8]) -> Read<StoreInfo> {
         let mut input = Reader::new(bytes);
-        let parts = input.list(7)?;
+        let parts = input.list(9)?;
         let (name, kind) = (input.text()?.to_owned(), input.text()?.to_owned());
         let applied_below = if input.is_null()? { None } else { Some(input.uint()?) };
         let (partial, stale) = (input.bool()?, input.bool()?);
         let mut indexes = Vec::new();
         for _ in 0..input.list(usize::MAX)? / 2 {
             let number = u32::try_from(input.uint()?).map_err(|_| Malformed)?;
-            indexes.push(IndexDefinition { number, field: input.text()?.to_owned() });
+            indexes.push(IndexDefinition { number, field: input.text()?.to_owned(), until: None });
         }
         let deepest = match parts {
             6 => StoreInfo::UNKNOWN,
             _ => u32::try_from(input.uint()?).map_err(|_| Malformed)?,
         };
+        let keeps_ends = parts > 7 && input.bool()?;
+        if parts > 8 {
+            if input.list(usize::MAX)? != indexes.len() {
+                return Err(Malformed);
+            }
+            for index in &mut indexes {
+                index.until = if input.is_null()? { None } else { Some(Bytes::copy_from_slice(input.bytes()?)) };
+            }
+        }
         input.end()?;
-        Ok(StoreInfo { number, name, kind, applied_below, stale, partial, deepest, indexes })
+        Ok(StoreInfo { number, name, kind, applied_below, stale, partial, deepest, keeps_ends, indexes })
     }
 }
 
@@ -130,19 +152,45 @@ impl StoreInfo {
 mod tests {
     use super::*;
 
+    fn info() -> StoreInfo {
+        StoreInfo {
+            number: 7,
+            name: "s".to_owned(),
+            kind: "k".to_owned(),
+            applied_below: None,
+            stale: false,
+            partial: true,
+            deepest: 2,
+            keeps_ends: true,
+            indexes: vec![IndexDefinition { number: 3, field: "f".into(), until: None }],
+        }
+    }
+
     #[test]
-    fn a_store_of_the_first_layout_may_be_of_any_depth() {
-        let indexes = vec![IndexDefinition { number: 3, field: "f".into() }];
-        let (name, kind) = ("s".to_owned(), "k".to_owned());
-        let info =
-            StoreInfo { number: 7, name, kind, applied_below: None, stale: false, partial: true, deepest: 2, indexes };
+    fn of_stores_of_earlier_layouts_less_is_known() {
+        let info = info();
         assert_eq!(StoreInfo::parse(7, &info.to_bytes()).unwrap(), info);
         assert!(info.ends_at(2) && !info.ends_at(1));
-        let mut first = info.to_bytes();
+        let mut second = info.to_bytes();
+        second.pop();
+        second[0] -= 1;
+        assert_eq!(StoreInfo::parse(7, &second).unwrap(), StoreInfo { keeps_ends: false, ..info.clone() });
+        let mut first = second;
         first.pop();
         first[0] -= 1;
         let first = StoreInfo::parse(7, &first).unwrap();
-        assert_eq!(first, StoreInfo { deepest: StoreInfo::UNKNOWN, ..info });
+        assert_eq!(first, StoreInfo { deepest: StoreInfo::UNKNOWN, keeps_ends: false, ..info });
         assert!(!first.ends_at(usize::MAX));
+    }
+
+    #[test]
+    fn how_far_an_index_is_built_is_written_down() {
+        let mut info = info();
+        info.indexes.push(IndexDefinition { number: 4, field: "g".into(), until: Some(Bytes::from_static(b"cell")) });
+        let read = StoreInfo::parse(7, &info.to_bytes()).unwrap();
+        assert_eq!(read, info);
+        assert!(read.indexes[0].is_whole() && !read.indexes[1].is_whole());
+        let reaches = |cell: &'static [u8]| read.indexes[1].reaches(&Bytes::from_static(cell));
+        assert!(reaches(b"cell") && reaches(b"ce") && !reaches(b"cellar"));
     }
 }

@@ -1,12 +1,13 @@
 //! Following a database: cursors, streams of changes, and callbacks.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use eidetica_contract::{Error, ErrorKind, Result};
+use eidetica_contract::{Error, ErrorKind, Result, Scan};
 use tokio::sync::watch;
 
 use super::core::Core;
@@ -98,7 +99,7 @@ impl Database {
         // What was there when the next epoch began is what the epoch of the cursor has kept.
         let (after, end) =
             (self.core.number.epoch_key(cursor.epoch.saturating_add(1)), self.core.number.epoch_key(u64::MAX));
-        let scan = eidetica_contract::Scan::range(META, after, Some(end)).rows(1);
+        let scan = Scan::range(META, after, Some(end)).rows(1);
         let began =
             rows.scan(scan).await?.rows.pop().and_then(|(_, row)| row[..].try_into().ok().map(u64::from_be_bytes));
         let kept = began.unwrap_or(meta.next).min(meta.next);
@@ -206,6 +207,11 @@ pub struct WriteEvent {
 
 type Callback = Box<dyn Fn(&WriteEvent) + Send + Sync>;
 
+thread_local! {
+    /// The callbacks that are being called on this thread: of which databases, as their addresses.
+    static CALLED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The callbacks of a database.
 #[derive(Default)]
 pub(crate) struct Callbacks {
@@ -239,8 +245,31 @@ impl Callbacks {
         CallbackGuard { number, registered: Arc::downgrade(&self.registered) }
     }
 
+    /// The error for who would wait within a callback for the writer that is calling it.
+    pub fn refuse_within(&self) -> Result<()> {
+        if CALLED.with_borrow(|called| called.contains(&self.address())) {
+            let message = "a write callback must not wait for its own database, which waits for the callback; hand the work \
+                           to a task";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Ok(())
+    }
+
+    /// The callbacks lie in what all handles of the database share, and do not move.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// Calls them, outside the lock, so that a callback may register or end others.
     pub fn call(&self, event: &WriteEvent) {
+        CALLED.with_borrow_mut(|called| called.push(self.address()));
+        self.call_each(event);
+        CALLED.with_borrow_mut(|called| {
+            called.pop();
+        });
+    }
+
+    fn call_each(&self, event: &WriteEvent) {
         let calls: Vec<Arc<Callback>> = lock(&self.registered)
             .iter()
             .filter(|registered| registered.local == event.local)
@@ -280,7 +309,15 @@ pub(crate) async fn begin_epoch(core: &Core) -> Result<()> {
         let mut batch = eidetica_contract::WriteBatch::new();
         batch.expect_value(META, core.number.meta_key(), before.meta.to_bytes());
         batch.put(META, core.number.meta_key(), after.meta.to_bytes());
-        batch.put(META, core.number.epoch_key(core.storage.epoch), after.meta.next.to_be_bytes().to_vec());
+        // An epoch in which nothing came says of every cursor what this one says.
+        let began = (core.number.epoch_key(0), core.number.epoch_key(core.storage.epoch));
+        let last = Scan::range(META, began.0, Some(began.1)).backward().rows(1);
+        let last = rows.scan(last).await?.rows.pop();
+        let next = after.meta.next.to_be_bytes();
+        if let Some((key, _)) = last.filter(|(_, began)| began[..] == next) {
+            batch.delete(META, key);
+        }
+        batch.put(META, core.number.epoch_key(core.storage.epoch), next.to_vec());
         if core.commit(batch, 64, after).await? {
             return Ok(());
         }

@@ -14,7 +14,7 @@ use crate::auth::{self, Rights};
 use crate::dag::{Graph, Seen};
 use crate::error::damaged;
 use crate::id::Id;
-use crate::layout::{DatabaseNumber, META, TOUCHED, trailing_number};
+use crate::layout::{DatabaseNumber, TOUCHED, trailing_number};
 use crate::storage::Storage;
 use crate::store::algebra::Algebra;
 use crate::store::applier::scan_all;
@@ -143,10 +143,13 @@ impl Core {
     /// Exactly what a snapshot shows. Costs one read, and more only if another process has written.
     pub async fn at(&self, snapshot: &dyn Snapshot) -> Result<Arc<State>> {
         let known = self.state();
-        let row = snapshot.get(META, &self.number.meta_key()).await?.ok_or_else(|| damaged("the row of a database"))?;
-        let meta = Meta::parse(&row)?;
+        let meta = Meta::read(snapshot, self.number).await?;
         if meta == known.meta {
             return Ok(known);
+        }
+        if known.meta.rebuilding {
+            // What is known is of a part of the entries, and what follows it says nothing of the rest.
+            return State::load(snapshot, self.number, &self.graph).await.map(Arc::new);
         }
         if meta.catalog == known.catalog_version() && meta.next <= known.meta.next {
             return Ok(Arc::new(State { meta, ..(*known).clone() }));
@@ -207,8 +210,7 @@ impl Drop for Unpublished<'_> {
 
 impl State {
     pub async fn load(rows: &dyn Snapshot, number: DatabaseNumber, graph: &Graph) -> Result<State> {
-        let row = rows.get(META, &number.meta_key()).await?.ok_or_else(|| damaged("the row of a database"))?;
-        let meta = Meta::parse(&row)?;
+        let meta = Meta::read(rows, number).await?;
         let catalog = Catalog::load(rows, number).await?;
         let mut state = State { meta, catalog, rights: Arc::default() };
         state.load_rights(rows, number, graph, 0).await?;

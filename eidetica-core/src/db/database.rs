@@ -302,7 +302,7 @@ impl Database {
                 kind: info.kind.clone(),
                 known: info.applied_below.is_none(),
                 partial: info.partial,
-                indexes: info.indexes.iter().map(|index| index.field.clone()).collect(),
+                indexes: info.indexes.iter().filter(|i| i.is_whole()).map(|index| index.field.clone()).collect(),
             })
             .collect())
     }
@@ -316,12 +316,19 @@ impl Database {
     }
 
     /// Calls back after each group of local commits. See [`WriteEvent`]. The calls end when the guard is dropped.
+    ///
+    /// The database waits for the callback before it writes anything else. So a callback must be quick, and must not wait for
+    /// this database: what it orders of it on its own thread, such as a commit or the ingest of entries, is answered
+    /// [`ErrorKind::Unsupported`]; on another thread, whose end it then waits for, it would wait for ever. Hand such work to a
+    /// task, or follow the database with [`watch`](Database::watch).
     #[must_use = "the calls end when the guard is dropped"]
     pub fn on_local_write(&self, call: impl Fn(&WriteEvent) + Send + Sync + 'static) -> CallbackGuard {
         self.core.callbacks.add(true, Box::new(call))
     }
 
     /// Calls back after each group of entries that came from elsewhere. The calls end when the guard is dropped.
+    ///
+    /// What it must not do: see [`on_local_write`](Database::on_local_write).
     #[must_use = "the calls end when the guard is dropped"]
     pub fn on_remote_write(&self, call: impl Fn(&WriteEvent) + Send + Sync + 'static) -> CallbackGuard {
         self.core.callbacks.add(false, Box::new(call))

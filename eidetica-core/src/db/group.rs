@@ -24,7 +24,7 @@ use crate::overlay::Changes;
 /// How many foreign entries go into one group.
 pub(crate) const GROUP_ENTRIES: usize = 256;
 /// How many bytes go into one group.
-const GROUP_BYTES: usize = 8 << 20;
+pub(crate) const GROUP_BYTES: usize = 8 << 20;
 /// How often a group is tried again when another process was faster.
 pub(crate) const ATTEMPTS: usize = 64;
 /// How many heads a database may have here before further branches wait.

@@ -1,11 +1,12 @@
 //! The one row that says where a database stands.
 
-use eidetica_contract::Result;
+use eidetica_contract::{Result, Snapshot};
 
 use crate::cbor::{Read, Reader, Writer};
 use crate::clock::Time;
 use crate::error::damaged;
 use crate::id::Id;
+use crate::layout::{DatabaseNumber, META};
 
 /// Heads and counters of a database. Every commit expects it unchanged, so that several processes can share a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,12 @@ impl Meta {
             out.list(4).bytes(tip.id.as_bytes()).uint(tip.number).uint(tip.height).uint(tip.time.number());
         }
         out.finish()
+    }
+
+    /// The row as a snapshot shows it.
+    pub async fn read(rows: &dyn Snapshot, database: DatabaseNumber) -> Result<Meta> {
+        let row = rows.get(META, &database.meta_key()).await?;
+        Meta::parse(&row.ok_or_else(|| damaged("the row of a database"))?)
     }
 
     pub fn parse(bytes: &[u8]) -> Result<Meta> {

@@ -165,7 +165,7 @@ impl Database {
         let (mut from, mut left) = (beyond.from, SEARCHED);
         loop {
             let page = self.page_beyond(&Beyond { from, ..beyond.clone() }, 1 << 20, most).await?;
-            let bytes = page.entries.iter().map(|arrived| length(&arrived.entry)).sum::<usize>();
+            let bytes = page.entries.iter().map(|arrived| arrived.entry.length()).sum::<usize>();
             ids.extend(page.entries.iter().map(|arrived| arrived.entry.id()));
             match page.next {
                 None => return Ok(Some(ids)),
@@ -249,10 +249,6 @@ impl Database {
         let until = beyond.until.min(state.meta.next);
         Ok(seen.missing_before(until).difference(&Numbers::range(0, beyond.from)))
     }
-}
-
-fn length(entry: &VerifiedEntry) -> usize {
-    entry.header_bytes().len() + entry.bodies().iter().flatten().map(Bytes::len).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -350,7 +346,7 @@ mod tests {
                 while let Some(start) = from {
                     let page = db.page_beyond(&Beyond { from: start, ..beyond(&known) }, bytes, most).await.unwrap();
                     assert!(page.entries.len() <= most && (page.next.is_none() || !page.entries.is_empty()));
-                    let length: usize = page.entries.iter().map(|arrived| length(&arrived.entry)).sum();
+                    let length: usize = page.entries.iter().map(|arrived| arrived.entry.length()).sum();
                     assert!(page.entries.len() <= 1 || length < bytes + 1000, "{length} bytes of {bytes}");
                     assert!(page.entries.iter().all(|arrived| arrived.local));
                     pages.extend(page.entries.iter().map(|arrived| arrived.entry.id()));

@@ -1,16 +1,16 @@
-//! Where entries wait for what they lack: bounded in bytes, per source and in all, and forgotten by age.
+//! Where entries wait for what they lack: bounded in bytes, per source and in all databases of a store, and forgotten by age.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Time;
 use crate::entry::VerifiedEntry;
 use crate::id::Id;
 
-/// How many bytes may wait in all.
+/// How many bytes may wait in all databases of a store.
 const MAX_BYTES: usize = 64 << 20;
-/// How many bytes of one source may wait.
+/// How many bytes of one source may wait in all of them.
 const MAX_BYTES_OF_SOURCE: usize = 16 << 20;
 /// How long an entry waits.
 const MAX_AGE: Duration = Duration::from_secs(600);
@@ -19,15 +19,62 @@ const MAX_REFUSED: usize = 4096;
 /// What an entry takes beside its bytes.
 const OVERHEAD: usize = 512;
 
-/// Entries that wait.
+/// The room for entries that wait, which all databases of a store share.
+pub(crate) struct Room {
+    most: usize,
+    most_of_source: usize,
+    held: Mutex<Held>,
+}
+
 #[derive(Default)]
+struct Held {
+    bytes: usize,
+    of: HashMap<Arc<str>, usize>,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room { most: MAX_BYTES, most_of_source: MAX_BYTES_OF_SOURCE, held: Mutex::default() }
+    }
+}
+
+impl Room {
+    /// Takes room for so many bytes. False if there is none.
+    fn take(&self, source: &Arc<str>, size: usize) -> bool {
+        let mut held = self.held();
+        let of_source = held.of.get(source).copied().unwrap_or(0);
+        if held.bytes + size > self.most || of_source + size > self.most_of_source {
+            return false;
+        }
+        held.bytes += size;
+        held.of.insert(source.clone(), of_source + size);
+        true
+    }
+
+    fn give_back(&self, source: &Arc<str>, size: usize) {
+        let mut held = self.held();
+        held.bytes -= size;
+        if let Some(of_source) = held.of.get_mut(source) {
+            *of_source -= size;
+            if *of_source == 0 {
+                held.of.remove(source);
+            }
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The entries of one database that wait.
 pub(crate) struct Parking {
+    room: Arc<Room>,
     entries: HashMap<Id, Waiting>,
     by_parent: HashMap<Id, BTreeSet<Id>>,
     by_time: BTreeSet<(Time, Id)>,
     arrived: VecDeque<(Time, Id)>,
     bytes: usize,
-    bytes_of: HashMap<Arc<str>, usize>,
     refused: HashSet<Id>,
     refused_order: VecDeque<Id>,
 }
@@ -46,10 +93,15 @@ enum Awaits {
 }
 
 fn size(entry: &VerifiedEntry) -> usize {
-    OVERHEAD + entry.header_bytes().len() + entry.bodies().iter().flatten().map(|body| body.len()).sum::<usize>()
+    OVERHEAD + entry.length()
 }
 
 impl Parking {
+    pub fn new(room: Arc<Room>) -> Parking {
+        let (entries, by_parent, by_time, arrived, bytes, refused, refused_order) = Default::default();
+        Parking { room, entries, by_parent, by_time, arrived, bytes, refused, refused_order }
+    }
+
     /// Keeps an entry until this parent comes. False if there is no room.
     pub fn keep_for(&mut self, entry: VerifiedEntry, source: &Arc<str>, parent: Id, now: Time) -> bool {
         self.keep(entry, source, Awaits::Parent(parent), now)
@@ -74,12 +126,10 @@ impl Parking {
             }
         }
         let size = size(&entry);
-        let of_source = self.bytes_of.get(source).copied().unwrap_or(0);
-        if self.bytes + size > MAX_BYTES || of_source + size > MAX_BYTES_OF_SOURCE {
+        if !self.room.take(source, size) {
             return false;
         }
         self.bytes += size;
-        *self.bytes_of.entry(source.clone()).or_default() += size;
         match awaits {
             Awaits::Parent(parent) => drop(self.by_parent.entry(parent).or_default().insert(id)),
             Awaits::Time(due) => drop(self.by_time.insert((due, id))),
@@ -141,12 +191,7 @@ impl Parking {
         let waiting = self.entries.remove(id)?;
         let size = size(&waiting.entry);
         self.bytes -= size;
-        if let Some(of_source) = self.bytes_of.get_mut(&waiting.source) {
-            *of_source -= size;
-            if *of_source == 0 {
-                self.bytes_of.remove(&waiting.source);
-            }
-        }
+        self.room.give_back(&waiting.source, size);
         match waiting.awaits {
             Awaits::Time(due) => drop(self.by_time.remove(&(due, *id))),
             Awaits::Parent(parent) => {
@@ -177,5 +222,61 @@ impl Parking {
                 self.take(&id);
             }
         }
+    }
+}
+
+impl Drop for Parking {
+    fn drop(&mut self) {
+        self.entries.values().for_each(|waiting| self.room.give_back(&waiting.source, size(&waiting.entry)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Header, Origin};
+    use crate::key::SecretKey;
+
+    fn entry(number: u8) -> VerifiedEntry {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let header = Header {
+            origin: Origin::Database(Id::of(b"database")),
+            parents: vec![Id::of(&[number])],
+            height: 1,
+            time: Time::from_millis(1),
+            author: key.public(),
+            stores: Vec::new(),
+            signature: [0; 64],
+        };
+        VerifiedEntry::sign(header, Vec::new(), &key).unwrap()
+    }
+
+    #[test]
+    fn all_databases_share_the_room() {
+        let size = size(&entry(0));
+        let room = Arc::new(Room { most: 5 * size, most_of_source: 3 * size, held: Mutex::default() });
+        let (mut one, mut other) = (Parking::new(room.clone()), Parking::new(room.clone()));
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let now = Time::from_millis(1);
+        let keep = |parking: &mut Parking, number: u8, source: &Arc<str>| {
+            parking.keep_for(entry(number), source, Id::of(&[number]), now)
+        };
+        assert!(keep(&mut one, 0, &a) && keep(&mut other, 0, &a) && keep(&mut other, 1, &a));
+        assert!(!keep(&mut one, 2, &a) && !keep(&mut other, 2, &a), "of one source");
+        assert!(keep(&mut one, 3, &b) && keep(&mut other, 4, &b));
+        assert!(!keep(&mut one, 5, &b), "in all");
+        // What has left makes room, also for the other one.
+        assert_eq!(one.take_children(&Id::of(&[0])).len(), 1);
+        assert!(keep(&mut other, 5, &b) && !keep(&mut other, 6, &b));
+        assert_eq!((one.size().0, other.size().0), (1, 4));
+        // A copy that is here already takes none.
+        assert!(keep(&mut other, 5, &b));
+        drop(other);
+        assert_eq!(room.held().bytes, size);
+        // The old ones are forgotten when another one comes.
+        assert!(one.keep_for(entry(9), &a, Id::of(&[9]), now.plus(MAX_AGE).plus(Duration::from_millis(1))));
+        assert_eq!((one.size().0, room.held().bytes), (1, size));
+        drop(one);
+        assert!(room.held().bytes == 0 && room.held().of.is_empty());
     }
 }

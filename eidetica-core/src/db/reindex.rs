@@ -2,26 +2,34 @@
 
 use std::sync::Arc;
 
-use eidetica_contract::{Error, ErrorKind, Result, Scan, WriteBatch};
+use bytes::Bytes;
+use eidetica_contract::{Error, ErrorKind, Keyspace, Result, Scan, Snapshot, WriteBatch};
 
 use super::catalog::{Catalog, StoreInfo};
-use super::core::Core;
+use super::core::{Core, State};
 use super::database::Database;
 use super::entries::StoredEntry;
+use super::group::{ATTEMPTS, GROUP_BYTES, faster};
+use super::lease::Lease;
+use super::meta::Meta;
 use super::sound::prove_all;
 use super::work::{Ready, Work};
 use super::writer::Task;
 use crate::auth;
 use crate::error::{damaged, invalid};
 use crate::layout::{
-    BLOCKS, CATALOG, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, TOUCHED, trailing_number, within_store,
+    BLOCKS, CATALOG, ENDS, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, TOUCHED, trailing_number, within_store,
 };
-use crate::store::applier::scan_all;
+use crate::store::cell::Cell;
 use crate::store::live;
 use crate::store::table::{self, IndexDefinition, index_rows};
 
 /// How many entries are rebuilt in one batch.
 const BATCH: u64 = 512;
+/// How many rows are put into an index in one step.
+const INDEX_ROWS: usize = 4096;
+/// Where everything lies that follows from the entries.
+const DERIVED: [Keyspace; 10] = [IDS, HEIGHTS, BLOCKS, CATALOG, TOUCHED, STATE, LONG, ENDS, PAST, INDEX];
 
 impl Database {
     /// Rebuilds indexes, catalog and state from the entries alone. The rows that come out are those that were there, if
@@ -31,22 +39,37 @@ impl Database {
     /// [`ErrorKind::Locked`]. If it is interrupted, that stays so until it is called again or the database is opened again,
     /// which starts it over.
     ///
+    /// One process rebuilds at a time. Where the store is shared by processes, calling this, or opening the database, while
+    /// another one is at it is answered [`ErrorKind::Locked`]; if that one was interrupted and could not say so, since it was
+    /// killed, both wait until nothing has come from it for 10 seconds, and then take over.
+    ///
     /// All entries are proven first. Errors: [`ErrorKind::Corrupted`] if one is damaged or missing, and then nothing has
-    /// changed.
+    /// changed; [`ErrorKind::Conflict`] if another process has taken over, because this one stood still for longer than that.
     pub async fn reindex(&self) -> Result<()> {
-        self.writer.work(Task::Reindex).await
+        let over = Lease::vacant(&self.core).await?;
+        self.writer.work(Task::Reindex { over, resumes: false }).await
     }
 
     /// This database, rebuilt if a rebuild was interrupted. One that goes on in this process is waited for.
     pub(crate) async fn rebuilt(self) -> Result<Database> {
-        if self.core.state().meta.rebuilding {
+        let core = &self.core;
+        let interrupted = match core.storage.shared {
+            // Another process may have begun one since.
+            true => Meta::read(&*core.storage.snapshot().await?, core.number).await?.rebuilding,
+            false => core.state().meta.rebuilding,
+        };
+        if interrupted {
+            let over = Lease::vacant(core).await?;
             tracing::info!("rebuilding a database whose last rebuild was interrupted");
-            self.writer.work(Task::Rebuilt).await?;
+            self.writer.work(Task::Reindex { over, resumes: true }).await?;
         }
         Ok(self)
     }
 
     /// Sees to it that a table has an index over a field. The index belongs to this store alone and is kept from then on.
+    ///
+    /// It is built in steps, between which others are served, and can be read when this returns. If it is interrupted, the
+    /// next call goes on where it was.
     ///
     /// Errors: [`ErrorKind::NotFound`] if there is no such table yet.
     pub async fn ensure_index(&self, table: &str, field: &str) -> Result<()> {
@@ -59,64 +82,103 @@ impl Database {
     }
 }
 
-/// Rebuilds a database. Runs in its writer, so that nothing else writes meanwhile.
+/// Rebuilds a database. Runs in its writer, so that nothing else in this process writes meanwhile. With `resumes`, only if the
+/// last time was interrupted. `over` is what [`Lease::vacant`] has found.
 #[tracing::instrument(skip_all)]
-pub(crate) async fn rebuild(core: &Core) -> Result<()> {
-    let rows = core.storage.snapshot().await?;
-    let before = core.at(&*rows).await?;
-    // Before anything goes: the rows that are there may be the last good copy of what a damaged entry says.
-    prove_all(core, &*rows, before.meta.next).await?;
-    let meta = before.meta.clone();
-    let mut state = super::core::State { meta, catalog: Catalog::default(), rights: Arc::default() };
-    state.meta.rebuilding = true;
-    state.meta.tips.clear();
-    state.meta.catalog += 1;
-    let mut batch = WriteBatch::new();
-    batch.expect_value(META, core.number.meta_key(), before.meta.to_bytes());
-    for keyspace in [IDS, HEIGHTS, BLOCKS, CATALOG, TOUCHED, STATE, LONG, PAST, INDEX] {
-        let all = Scan::prefix(keyspace, &core.number.prefix());
-        batch.delete_range(keyspace, all.start, all.end);
+pub(crate) async fn rebuild(core: &Core, over: Option<&Bytes>, resumes: bool) -> Result<()> {
+    if resumes && !core.at(&*core.storage.snapshot().await?).await?.meta.rebuilding {
+        return Ok(());
     }
-    // The definitions of indexes are not in the entries. They wait in the catalog until their store comes up again; they are
-    // read from there, since a rebuild that was interrupted knows of no store.
-    let definitions = Catalog::load(&*rows, core.number).await?;
-    drop(rows);
-    let indexed: Vec<Arc<StoreInfo>> = definitions.all().into_iter().filter(|info| !info.indexes.is_empty()).collect();
-    batch.put(META, core.number.meta_key(), state.meta.to_bytes());
-    for info in &indexed {
-        batch.put(CATALOG, info.at(core.number).catalog_key(), info.to_bytes());
+    let mut lease = Lease::take(core, over).await?;
+    let done = rebuild_all(core, &mut lease).await;
+    if done.is_err() {
+        lease.give_up(core).await;
     }
-    core.graph.forget();
-    commit(core, batch, 0, &state).await?;
-    let mut at = 0;
+    done
+}
+
+async fn rebuild_all(core: &Core, lease: &mut Lease) -> Result<()> {
+    let (mut state, indexed) = clear(core, lease).await?;
+    let (mut at, mut attempts) = (0, 0);
     while at < state.meta.next {
         let rows = core.storage.snapshot().await?;
+        lease.check(&*rows).await?;
+        // Whoever opens the store meanwhile raises the epoch, and changes nothing else.
+        state.meta.epoch = Meta::read(&*rows, core.number).await?.epoch;
         let page = rows.scan(core.number.entries(at, state.meta.next.min(at + BATCH)).bytes(4 << 20)).await?;
         let mut work = Work::resume(core, rows, state.clone());
-        let Some((last, _)) = page.rows.last() else { return Err(damaged("an entry is missing")) };
-        at = trailing_number(last) + 1;
+        let mut next = at;
         for (key, row) in &page.rows {
-            let stored = StoredEntry::parse(trailing_number(key), row)?;
-            work.readmit(stored, &indexed).await?;
+            if next > at && work.rows.bytes() >= GROUP_BYTES {
+                break;
+            }
+            next = trailing_number(key) + 1;
+            work.readmit(StoredEntry::parse(next - 1, row)?, &indexed).await?;
         }
-        if at >= state.meta.next {
-            work.state.meta.rebuilding = false;
+        let ends = next >= state.meta.next;
+        work.state.meta.rebuilding = !ends;
+        let ready = work.into_batch(false).filter(|_| next > at);
+        let Some(Ready { mut batch, bytes, after, .. }) = ready else { return Err(damaged("an entry is missing")) };
+        if ends {
+            lease.end(&mut batch)
+        } else {
+            lease.step(&mut batch)
         }
-        let Some(Ready { batch, bytes, after, .. }) = work.into_batch(false) else { continue };
-        commit(core, batch, bytes, &after.state).await?;
-        core.graph.remember_all(&after.fresh);
-        state = after.state.clone();
+        if core.commit(batch, bytes, after.state.clone()).await? {
+            lease.stepped();
+            core.graph.remember_all(&after.fresh);
+            (state, at, attempts) = (after.state.clone(), next, 0);
+        } else {
+            attempts += 1;
+            if attempts == ATTEMPTS {
+                return Err(faster());
+            }
+        }
     }
     Ok(())
 }
 
-async fn commit(core: &Core, batch: WriteBatch, bytes: usize, state: &super::core::State) -> Result<()> {
-    match core.commit(batch, bytes, state.clone()).await? {
-        true => Ok(()),
-        false => {
-            Err(Error::new(ErrorKind::Conflict, "another process has written while the database was being rebuilt"))
+/// Proves all entries, and takes away everything but them. Returns what is then known of the database, and the stores that have
+/// indexes.
+async fn clear(core: &Core, lease: &mut Lease) -> Result<(State, Vec<Arc<StoreInfo>>)> {
+    let mut proven = 0;
+    for _ in 0..ATTEMPTS {
+        let rows = core.storage.snapshot().await?;
+        let before = core.at(&*rows).await?;
+        // Before anything goes: the rows that are there may be the last good copy of what a damaged entry says.
+        prove_all(core, &*rows, proven..before.meta.next, lease).await?;
+        proven = before.meta.next;
+        let meta = before.meta.clone();
+        let mut state = State { meta, catalog: Catalog::default(), rights: Arc::default() };
+        state.meta.rebuilding = true;
+        state.meta.tips.clear();
+        state.meta.catalog += 1;
+        let mut batch = WriteBatch::new();
+        batch.expect_value(META, core.number.meta_key(), before.meta.to_bytes());
+        for keyspace in DERIVED {
+            let all = Scan::prefix(keyspace, &core.number.prefix());
+            batch.delete_range(keyspace, all.start, all.end);
         }
+        // The definitions of indexes are not in the entries. They wait in the catalog until their store comes up again; they
+        // are read from there, since a rebuild that was interrupted knows of no store.
+        let definitions = Catalog::load(&*rows, core.number).await?;
+        drop(rows);
+        let indexed: Vec<Arc<StoreInfo>> =
+            definitions.all().into_iter().filter(|info| !info.indexes.is_empty()).collect();
+        batch.put(META, core.number.meta_key(), state.meta.to_bytes());
+        for info in &indexed {
+            batch.put(CATALOG, info.at(core.number).catalog_key(), info.to_bytes());
+        }
+        core.graph.forget();
+        lease.step(&mut batch);
+        if core.commit(batch, 0, state.clone()).await? {
+            lease.stepped();
+            return Ok((state, indexed));
+        }
+        // Another process has written while the entries were proven, or has taken the lease.
+        lease.check(&*core.storage.snapshot().await?).await?;
     }
+    Err(faster())
 }
 
 impl Work<'_> {
@@ -138,46 +200,55 @@ impl Work<'_> {
             let info = self.store_info(&delta.name, &delta.kind, stored.number);
             let indexes = indexed.iter().find(|info| info.name == delta.name && info.kind == delta.kind);
             if let (Some(indexes), true) = (indexes, is_new) {
-                self.change_store(StoreInfo { indexes: indexes.indexes.clone(), ..(*info).clone() });
+                // Rows come from here on, so each index has all of them, also one that was still being built.
+                let whole = |index: &IndexDefinition| IndexDefinition { until: None, ..index.clone() };
+                let indexes = indexes.indexes.iter().map(whole).collect();
+                self.change_store(StoreInfo { indexes, ..(*info).clone() });
             }
         }
         let known = lineage == stored.lineage;
         self.store_entry(StoredEntry { lineage, ..stored }, &below, !known, &[]).await
     }
 
-    /// Adds an index to a table, from the rows that are there.
+    /// Puts some of the rows of a table into an index that it is to have; true when the index is whole.
     pub(crate) async fn add_index(&mut self, name: &str, field: &str) -> Result<bool> {
         let info = self.table(name)?;
-        if info.indexes.iter().any(|index| index.field == field) {
+        let known = info.indexes.iter().find(|index| index.field == field);
+        if known.is_some_and(IndexDefinition::is_whole) {
             return Ok(true);
         }
         if field.len() > 256 {
             return Err(invalid("the name of a field with an index has at most 256 bytes"));
         }
         let number = info.indexes.iter().map(|index| index.number + 1).max().unwrap_or(0);
-        let added = [IndexDefinition { number, field: field.to_owned() }];
+        let begun = || IndexDefinition { number, field: field.to_owned(), until: Some(Cell::new()) };
+        let mut index = known.cloned().unwrap_or_else(begun);
         let store = info.at(self.core.number);
-        for (key, record) in scan_all(&self.rows, Scan::prefix(STATE, &store.prefix())).await? {
-            let cell = within_store(&key);
-            let record = live::whole(&self.rows, store, &cell, record).await?;
+        let mut until = index.until.take().unwrap_or_default();
+        let behind = [&store.key(&until)[..], &b"\0"[..]].concat();
+        let scan = Scan::range(STATE, behind, Scan::prefix(STATE, &store.prefix()).end);
+        let page = self.rows.scan(scan.rows(INDEX_ROWS).bytes(1 << 20)).await?;
+        for (key, record) in page.rows {
+            until = within_store(&key);
+            let record = live::whole(&self.rows, store, &until, record).await?;
             let row = table::parse(Some(&record))?;
-            for key in index_rows(store, &added, &cell, row.shown())? {
-                self.rows.put(INDEX, key, bytes::Bytes::new());
+            for key in index_rows(store, std::slice::from_ref(&index), &until, row.shown())? {
+                self.rows.put(INDEX, key, Bytes::new());
             }
         }
-        let indexes = info.indexes.iter().cloned().chain(added).collect();
+        index.until = page.more.then_some(until);
+        let others = info.indexes.iter().filter(|index| index.field != field).cloned();
+        let indexes = others.chain([index]).collect();
         self.change_store(StoreInfo { indexes, ..(*info).clone() });
-        Ok(true)
+        Ok(!page.more)
     }
 
     /// Drops an index of a table.
-    pub(crate) async fn drop_index(&mut self, name: &str, field: &str) -> Result<bool> {
+    pub(crate) fn drop_index(&mut self, name: &str, field: &str) -> Result<bool> {
         let info = self.table(name)?;
         let Some(index) = info.indexes.iter().find(|index| index.field == field) else { return Ok(true) };
         let prefix = info.at(self.core.number).index_prefix(index.number);
-        for (key, _) in scan_all(&self.rows, Scan::prefix(INDEX, &prefix)).await? {
-            self.rows.delete(INDEX, key);
-        }
+        self.delete_all(INDEX, Scan::prefix(INDEX, &prefix));
         let indexes = info.indexes.iter().filter(|index| index.field != field).cloned().collect();
         self.change_store(StoreInfo { indexes, ..(*info).clone() });
         Ok(true)

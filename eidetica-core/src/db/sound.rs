@@ -4,6 +4,7 @@ use eidetica_contract::{Error, ErrorKind, Result, Snapshot};
 
 use super::core::Core;
 use super::entries::StoredEntry;
+use super::lease::Lease;
 use crate::entry::verify;
 use crate::layout::trailing_number;
 
@@ -31,13 +32,19 @@ pub(super) async fn prove(stored: &[StoredEntry], in_line: bool) -> Result<Vec<R
     Ok(all)
 }
 
-/// Proves all entries of a database, for whoever is about to make everything else from them.
+/// Proves the entries of a database with these numbers, for whoever is about to make everything else from them.
 ///
 /// Errors: [`ErrorKind::Corrupted`] for the first one that is missing, cannot be read, or is not what its author has signed.
-pub(super) async fn prove_all(core: &Core, rows: &dyn Snapshot, count: u64) -> Result<()> {
-    let mut at = 0;
-    while at < count {
-        let page = rows.scan(core.number.entries(at, count).bytes(1 << 20)).await?;
+pub(super) async fn prove_all(
+    core: &Core,
+    rows: &dyn Snapshot,
+    numbers: std::ops::Range<u64>,
+    lease: &mut Lease,
+) -> Result<()> {
+    let (mut at, end) = (numbers.start, numbers.end);
+    while at < end {
+        lease.renew(core).await?;
+        let page = rows.scan(core.number.entries(at, end).bytes(1 << 20)).await?;
         let mut stored = Vec::with_capacity(page.rows.len());
         for (key, row) in &page.rows {
             let number = trailing_number(key);

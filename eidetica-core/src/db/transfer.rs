@@ -2,7 +2,7 @@
 //!
 //! The stream is the magic text `eidetica-export 1` and a newline, then each entry, parents first, as a CBOR list of header and bodies, led
 //! by its length (32 bits, big-endian), then a length of 0, the number of entries (64 bits), and the BLAKE3-256 hash of
-//! everything before it.
+//! everything before it. Nothing follows.
 
 use std::io::{Read, Write};
 
@@ -103,7 +103,8 @@ impl Engine {
     /// up before that time. Only a root is taken at any time, since it is named and not found. What waits comes in by itself
     /// if the store stays open until then; to import it now, set the clock right or allow more skew, and import again.
     ///
-    /// Errors: [`ErrorKind::InvalidInput`] if the stream is cut off, damaged, holds an entry that is refused or is ahead of the
+    /// The stream is read to its end. Errors: [`ErrorKind::InvalidInput`] if it is cut off, damaged, goes on behind the end of
+    /// the export, holds an entry that is refused or is ahead of the
     /// clock (which the message says, with the entry's time), or is no export; [`ErrorKind::Io`] if it cannot be read; those
     /// of the backend. Entries before the error stay: the context pairs `database` and `entries_kept` tell which database
     /// holds them and how many it holds. [`Exported::check`] tells before anything is written. Cancellation: as after an
@@ -216,6 +217,9 @@ impl<'a, R: Read> Stream<'a, R> {
             if count != u64::to_be_bytes(self.entries) || self.input.take(32)? != hash {
                 return Err(damaged("its end does not fit the rest"));
             }
+            if !self.input.is_at_end()? {
+                return Err(damaged("something follows its end"));
+            }
             return Ok(None);
         }
         if length > MAX_ENTRY {
@@ -294,11 +298,19 @@ struct HashingReader<'a, R> {
 }
 
 impl<R: Read> HashingReader<'_, R> {
+    fn is_at_end(&mut self) -> Result<bool> {
+        match self.inner.read_exact(&mut [0]) {
+            Ok(()) => Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(true),
+            Err(error) => Err(not_read(error)),
+        }
+    }
+
     fn take(&mut self, length: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         self.inner.read_exact(&mut bytes).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => cut_off(),
-            _ => Error::new(ErrorKind::Io, "the file cannot be read").caused_by(error),
+            _ => not_read(error),
         })?;
         self.hasher.update(&bytes);
         self.bytes += length as u64;
@@ -308,6 +320,10 @@ impl<R: Read> HashingReader<'_, R> {
 
 fn cut_off() -> Error {
     invalid("the file is cut off; export again, or take another copy of it")
+}
+
+fn not_read(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Io, "the file cannot be read").caused_by(error)
 }
 
 fn not_written(error: std::io::Error) -> Error {

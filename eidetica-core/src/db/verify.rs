@@ -16,12 +16,12 @@ use crate::dag::Seen;
 use crate::dag::blocks::Closing;
 use crate::id::Id;
 use crate::layout::{
-    BLOCKS, HEIGHTS, IDS, INDEX, PAST, STATE, StoreNumber, TOUCHED, height_parts, past_parts, trailing_number,
+    BLOCKS, ENDS, HEIGHTS, IDS, INDEX, PAST, STATE, StoreNumber, TOUCHED, height_parts, past_parts, trailing_number,
     within_store,
 };
 use crate::store::algebra::{Algebra, Delta};
 use crate::store::cell::{self, Cell};
-use crate::store::doc::{Action, Record};
+use crate::store::doc::{Action, Record, end};
 use crate::store::events::{EntryCache, Moment};
 use crate::store::live;
 use crate::store::table::{self, RowAction, index_rows};
@@ -244,6 +244,9 @@ impl Check<'_> {
         if delta.deepest() > info.deepest as usize {
             self.problem(format!("the store {} is deeper than is said of it", info.name), Some(id), true);
         }
+        if info.keeps_ends && !self.ends_reach(&delta, store).await? {
+            self.problem(format!("a list of the store {} ends behind where it is said to", info.name), Some(id), true);
+        }
         for cell in effective_cells(&delta, id) {
             let past = self.rows.get(PAST, &store.past_key(&cell, stored.number)).await?;
             let live = live::get(self.rows, store, &cell).await?;
@@ -253,6 +256,19 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    /// No element of a list was ever behind what is kept as its end.
+    async fn ends_reach(&self, delta: &Delta, store: StoreNumber) -> Result<bool> {
+        let Delta::Doc(delta) = delta else { return Ok(true) };
+        for (path, action) in delta.iter() {
+            let Some((list, position)) = end::raised(&path, &action) else { continue };
+            let known = self.rows.get(ENDS, &store.key(&list)).await?;
+            if known.is_none_or(|known| &known[..] < position) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The catalog says of exactly those stores that they are partial that lack bodies.
@@ -377,10 +393,17 @@ impl Check<'_> {
             }
             if algebra == Algebra::Table {
                 let row = table::parse(record.as_ref()).unwrap_or_default();
-                for key in index_rows(store, &info.indexes, &cell, row.shown())? {
-                    indexed += 1;
-                    if self.rows.get(INDEX, &key).await?.is_none() {
-                        self.problem(format!("a row is missing in an index of the table {}", info.name), None, true);
+                for index in &info.indexes {
+                    for key in index_rows(store, std::slice::from_ref(index), &cell, row.shown())? {
+                        let there = self.rows.get(INDEX, &key).await?.is_some();
+                        indexed += u64::from(there || index.reaches(&cell));
+                        if !there && index.reaches(&cell) {
+                            self.problem(
+                                format!("a row is missing in an index of the table {}", info.name),
+                                None,
+                                true,
+                            );
+                        }
                     }
                 }
             }

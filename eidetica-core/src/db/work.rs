@@ -8,6 +8,7 @@ use eidetica_contract::{Keyspace, Result, Scan, Snapshot, WriteBatch};
 use super::catalog::StoreInfo;
 use super::core::{Core, State};
 use super::entries::{Place, StoredEntry, entry_at, places};
+use super::group::{GROUP_BYTES, GROUP_ENTRIES};
 use super::ingest::Refused;
 use super::meta::Tip;
 use super::transaction::NewDelta;
@@ -18,7 +19,7 @@ use crate::entry::VerifiedEntry;
 use crate::error::damaged;
 use crate::id::Id;
 use crate::layout::{
-    CATALOG, ENTRIES, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, StoreNumber, TOUCHED, trailing_number,
+    CATALOG, ENDS, ENTRIES, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, StoreNumber, TOUCHED, trailing_number,
 };
 use crate::overlay::{Changes, Overlay, Saved};
 use crate::storage::Storage;
@@ -334,6 +335,7 @@ impl<'a> Work<'a> {
                 stale: false,
                 partial: false,
                 deepest: 0,
+                keeps_ends: true,
                 indexes: Vec::new(),
             }),
         }
@@ -347,8 +349,13 @@ impl<'a> Work<'a> {
         Arc::new(info)
     }
 
-    /// Applies what a store has missed, at most `most` entries. True when it is up to date.
-    pub async fn catch_up(&mut self, name: &str, kind: &str, most: usize) -> Result<bool> {
+    /// Deletes a range before everything else. In a step of its own: what is read here still shows it.
+    pub(crate) fn delete_all(&mut self, keyspace: Keyspace, range: Scan) {
+        self.gone.push((keyspace, range));
+    }
+
+    /// Applies some of what a store has missed. True when it is up to date.
+    pub async fn catch_up(&mut self, name: &str, kind: &str) -> Result<bool> {
         let Some(mut info) = self.state.catalog.get(name, kind).cloned() else { return Ok(true) };
         let Some(from) = info.applied_below else { return Ok(true) };
         if self.core.algebra(kind).is_none() {
@@ -356,28 +363,31 @@ impl<'a> Work<'a> {
         }
         let store = info.at(self.core.number);
         if info.stale {
-            // In a step of its own: what is applied later must not see these rows.
-            for keyspace in [STATE, LONG, PAST, INDEX] {
-                self.gone.push((keyspace, Scan::prefix(keyspace, &store.prefix())));
+            for keyspace in [STATE, LONG, ENDS, PAST, INDEX] {
+                self.delete_all(keyspace, Scan::prefix(keyspace, &store.prefix()));
             }
             self.change_store(StoreInfo { applied_below: Some(0), stale: false, partial: false, ..(*info).clone() });
             return Ok(false);
         }
         let end = Some(store.touched_key(u64::MAX));
-        let scan = Scan::range(TOUCHED, store.touched_key(from), end).rows(most);
-        let page = self.rows.scan(scan).await?;
-        let mut partial = info.partial;
+        let page = self.rows.scan(Scan::range(TOUCHED, store.touched_key(from), end).rows(GROUP_ENTRIES)).await?;
+        let (mut partial, mut more, mut next, mut read) = (info.partial, page.more, from, 0);
         for (key, _) in &page.rows {
+            // What is kept of an entry may share the bytes of its row, so both count.
+            if read + self.rows.bytes() >= GROUP_BYTES {
+                more = true;
+                break;
+            }
             let stored = entry_at(&self.rows, self.core.number, trailing_number(key)).await?;
+            (read, next) = (read + stored.entry.length(), stored.number + 1);
             let below = self.below(&stored.entry).await?;
             partial |= stored.entry.deltas().any(|(d, body)| d.name == name && d.kind == kind && body.is_none());
             self.apply_delta(&info, &stored, &below, &mut Vec::new(), None).await?;
             // It may be deeper now.
             info = self.state.catalog.get(name, kind).cloned().unwrap_or(info);
         }
-        let last = page.rows.last().map_or(from, |(key, _)| trailing_number(key) + 1);
-        self.change_store(StoreInfo { applied_below: page.more.then_some(last), partial, ..(*info).clone() });
-        Ok(!page.more)
+        self.change_store(StoreInfo { applied_below: more.then_some(next), partial, ..(*info).clone() });
+        Ok(!more)
     }
 
     /// What is below an entry that is here.

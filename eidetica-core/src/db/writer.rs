@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use eidetica_contract::Result;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use tracing::Instrument;
 
+use super::changes::Callbacks;
 use super::core::Core;
 use super::entries::places;
 use super::group::{ATTEMPTS, GROUP_ENTRIES, UnderWay, Unit, faster};
@@ -26,7 +28,6 @@ use super::work::{Ready, Work};
 use crate::clock::Time;
 use crate::entry::VerifiedEntry;
 use crate::error::closed;
-use crate::storage::Storage;
 
 /// How many orders may wait; more wait for a place.
 const QUEUE: usize = 1024;
@@ -44,7 +45,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct WriterHandle {
     orders: mpsc::Sender<Order>,
     writer: Arc<Mutex<Writer>>,
-    storage: Arc<Storage>,
+    core: Arc<Core>,
 }
 
 pub(super) type CommitReply = oneshot::Sender<Result<Committed>>;
@@ -74,9 +75,12 @@ pub(crate) enum Task {
         name: String,
         field: String,
     },
-    Reindex,
-    /// Reindex if the last time was interrupted.
-    Rebuilt,
+    /// Rebuild everything; with `resumes`, only if the last time was interrupted. `over`: the row of a lease whose holder is
+    /// gone.
+    Reindex {
+        over: Option<Bytes>,
+        resumes: bool,
+    },
 }
 
 impl WriterHandle {
@@ -84,12 +88,11 @@ impl WriterHandle {
     pub fn start(core: Arc<Core>) -> (WriterHandle, tokio::task::JoinHandle<()>) {
         let (orders, queue) = mpsc::channel(QUEUE);
         let span = tracing::info_span!("database", id = %core.id);
-        let storage = core.storage.clone();
-        let (parking, pages, recent) = Default::default();
-        let writer = Writer { core, parking, pages, page_number: 0, recent, under_way: None, looked: 0 };
+        let (parking, pages, recent) = (Parking::new(core.storage.parked.clone()), VecDeque::new(), Recent::default());
+        let writer = Writer { core: core.clone(), parking, pages, page_number: 0, recent, under_way: None, looked: 0 };
         let writer = Arc::new(Mutex::new(writer));
         let task = tokio::spawn(run(queue, writer.clone()).instrument(span));
-        (WriterHandle { orders, writer, storage }, task)
+        (WriterHandle { orders, writer, core }, task)
     }
 
     /// Commits. On return it is visible, not yet durable.
@@ -97,10 +100,11 @@ impl WriterHandle {
     /// While the writer has nothing else to do, the commit happens right here, since waking another task costs more than
     /// the work; else it joins the next group.
     pub async fn commit(&self, intent: Intent) -> Result<Committed> {
+        self.callbacks().refuse_within()?;
         let (reply, answer) = oneshot::channel();
         let intent = Box::new(intent);
         // During a flush many may be committing, each of whom then waits for the next one: together they are cheaper.
-        let writer = if self.storage.is_flushing() { None } else { self.idle_writer() };
+        let writer = if self.core.storage.is_flushing() { None } else { self.idle_writer() };
         match writer {
             Some(mut writer) => {
                 work_here(async move { writer.advance(Unit::Commits(vec![(intent, reply)]), false).await }).await;
@@ -112,6 +116,7 @@ impl WriterHandle {
 
     /// Orders entries to be judged. The answer comes when all of them are. A few are judged right here, as a commit is made.
     pub async fn ingest(&self, arrivals: Arrivals) -> Result<oneshot::Receiver<Result<Vec<Outcome>>>> {
+        self.callbacks().refuse_within()?;
         let (reply, answer) = oneshot::channel();
         let writer = if arrivals.entries.len() <= FEW { self.idle_writer() } else { None };
         match writer {
@@ -159,7 +164,12 @@ impl WriterHandle {
         let _ = self.orders.send(Order::Close).await;
     }
 
+    fn callbacks(&self) -> &Callbacks {
+        &self.core.callbacks
+    }
+
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T> {
+        self.callbacks().refuse_within()?;
         let (reply, answer) = oneshot::channel();
         self.orders.send(order(reply)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())
@@ -298,20 +308,17 @@ impl Writer {
 
     async fn task(&mut self, task: &Task) -> Result<bool> {
         let core = self.core.clone();
-        if matches!(task, Task::Rebuilt) && !core.state().meta.rebuilding {
-            return Ok(true);
-        }
-        if matches!(task, Task::Reindex | Task::Rebuilt) {
+        if let Task::Reindex { over, resumes } = task {
             self.recent = Recent::default();
-            return super::reindex::rebuild(&core).await.map(|()| true);
+            return super::reindex::rebuild(&core, over.as_ref(), *resumes).await.map(|()| true);
         }
         for attempt in 0..ATTEMPTS {
             let mut work = Work::begin(&core, attempt).await?;
             let done = match task {
-                Task::CatchUp { name, kind } => work.catch_up(name, kind, GROUP_ENTRIES).await?,
+                Task::CatchUp { name, kind } => work.catch_up(name, kind).await?,
                 Task::Index { name, field } => work.add_index(name, field).await?,
-                Task::Unindex { name, field } => work.drop_index(name, field).await?,
-                Task::Reindex | Task::Rebuilt => true,
+                Task::Unindex { name, field } => work.drop_index(name, field)?,
+                Task::Reindex { .. } => true,
             };
             let Some(Ready { batch, bytes, after, previous, .. }) = work.into_batch(false) else { return Ok(done) };
             if self.core.commit(batch, bytes, after.state.clone()).await? {

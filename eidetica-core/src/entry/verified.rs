@@ -144,6 +144,11 @@ impl VerifiedEntry {
         self.id
     }
 
+    /// How many bytes header and bodies have.
+    pub(crate) fn length(&self) -> usize {
+        self.header_bytes.len() + self.bodies.iter().flatten().map(Bytes::len).sum::<usize>()
+    }
+
     /// What it says about itself.
     pub fn header(&self) -> &Header {
         &self.header

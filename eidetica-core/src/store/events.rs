@@ -33,9 +33,15 @@ pub(crate) struct Moment<'a> {
 }
 
 /// Entries that have been read for one store, so that a batch of a thousand rows is read once and not a thousand times.
-/// Bounded.
+/// Bounded in entries and in bytes, but for the one that was read last.
 #[derive(Default)]
-pub(crate) struct EntryCache(Mutex<HashMap<u64, Arc<ReadEntry>>>);
+pub(crate) struct EntryCache(Mutex<Cached>);
+
+#[derive(Default)]
+struct Cached {
+    entries: HashMap<u64, Arc<ReadEntry>>,
+    bytes: usize,
+}
 
 /// An entry and its delta of the store.
 pub(crate) struct ReadEntry {
@@ -50,9 +56,25 @@ impl ReadEntry {
 }
 
 const CACHED_ENTRIES: usize = 64;
+const CACHED_BYTES: usize = 4 << 20;
 
 impl EntryCache {
-    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<ReadEntry>>> {
+    fn get(&self, number: u64) -> Option<Arc<ReadEntry>> {
+        self.cached().entries.get(&number).cloned()
+    }
+
+    fn put(&self, number: u64, entry: &Arc<ReadEntry>) {
+        let length = entry.stored.entry.length();
+        let mut cached = self.cached();
+        if cached.entries.len() >= CACHED_ENTRIES || cached.bytes + length > CACHED_BYTES {
+            *cached = Cached::default();
+        }
+        if cached.entries.insert(number, entry.clone()).is_none() {
+            cached.bytes += length;
+        }
+    }
+
+    fn cached(&self) -> std::sync::MutexGuard<'_, Cached> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -72,17 +94,13 @@ impl Moment<'_> {
     }
 
     pub async fn entry(&self, number: u64) -> Result<Arc<ReadEntry>> {
-        if let Some(entry) = self.entries.map().get(&number) {
-            return Ok(entry.clone());
+        if let Some(entry) = self.entries.get(number) {
+            return Ok(entry);
         }
         let stored = entry_at(self.rows, self.store.database, number).await?;
         let delta = self.algebra.delta_of(&stored.entry, self.name, self.kind);
         let entry = Arc::new(ReadEntry { stored, delta });
-        let mut cached = self.entries.map();
-        if cached.len() >= CACHED_ENTRIES {
-            cached.clear();
-        }
-        cached.insert(number, entry.clone());
+        self.entries.put(number, &entry);
         Ok(entry)
     }
 

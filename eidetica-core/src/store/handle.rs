@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use eidetica_contract::{Error, ErrorKind, Result, Scan, Snapshot};
+use eidetica_contract::{Direction, Error, ErrorKind, Result, Scan, Snapshot};
 
 use super::algebra::Algebra;
 use super::cell::{self, Cell};
+use super::doc;
 use super::events::{EntryCache, Moment};
 use super::live;
 use super::stage::Staged;
@@ -16,7 +17,7 @@ use crate::db::catalog::StoreInfo;
 use crate::db::core::Core;
 use crate::db::{Touch, Touched, TransactionState, WriterHandle};
 use crate::error::invalid;
-use crate::layout::{PAST, STATE, StoreNumber, past_parts, within_store};
+use crate::layout::{ENDS, PAST, STATE, StoreNumber, past_parts, within_store};
 use crate::limits::{MAX_KIND_NAME, MAX_STORE_NAME};
 
 /// A kind of store.
@@ -273,16 +274,72 @@ impl StoreHandle {
     }
 
     async fn records_in(&self, opened: &Opened<'_>, prefix: &[u8]) -> Result<Vec<(Cell, Bytes)>> {
-        let range = Scan::prefix(STATE, prefix);
         let mut records = Vec::new();
-        let mut start = range.start;
-        loop {
-            let (page, next) = opened.records(&start, range.end.as_ref(), usize::MAX).await?;
+        let mut left = Some(Cells::below(prefix));
+        while let Some(cells) = left.take() {
+            let page;
+            (page, left) = opened.records(cells, Direction::Forward, usize::MAX).await?;
             records.extend(page);
-            match next {
-                Some(next) => start = next,
-                None => return Ok(records),
-            }
+        }
+        Ok(records)
+    }
+
+    /// What tells whether there is a list at the path with this prefix, and where it ends, before what is staged; but elements
+    /// that go are passed over. `None` if ends are not kept in this store.
+    pub(crate) async fn list_cells(
+        &self,
+        prefix: &[u8],
+        goes: impl Fn(&Cell) -> bool + Send + Sync,
+    ) -> Result<Option<ListCells>> {
+        let Some(opened) = self.open_for(true).await? else { return Ok(Some(ListCells::default())) };
+        if !opened.info.keeps_ends {
+            return Ok(None);
+        }
+        let elements = doc::end::key_of(prefix);
+        let below = Cells { start: [prefix, &cell::FIRST_BELOW].concat().into(), end: Some(elements.clone().into()) };
+        Ok(Some(ListCells {
+            values: opened.record(&[prefix, &cell::END].concat().into()).await?,
+            below: opened.first(below, |_| true).await?.is_some(),
+            has_elements: opened.first(Cells::below(&elements), |cell| !goes(cell)).await?.is_some(),
+            end: opened.rows.get(ENDS, &opened.store.key(&elements)).await?,
+        }))
+    }
+}
+
+/// What tells of a list without reading it.
+#[derive(Default)]
+pub(crate) struct ListCells {
+    /// The record of the values at its path.
+    pub values: Option<Bytes>,
+    /// True if something lives under a key below it, as in a map.
+    pub below: bool,
+    /// True if it has an element that stays.
+    pub has_elements: bool,
+    /// What no element is behind.
+    pub end: Option<Bytes>,
+}
+
+/// A range of cells.
+#[derive(Clone, Debug)]
+pub(crate) struct Cells {
+    pub start: Bytes,
+    /// Exclusive; `None`: to the last one.
+    pub end: Option<Bytes>,
+}
+
+impl Cells {
+    /// Those whose keys begin so.
+    pub fn below(prefix: &[u8]) -> Cells {
+        let range = Scan::prefix(STATE, prefix);
+        Cells { start: range.start, end: range.end }
+    }
+
+    /// What is left of the range when it has been gone through up to a cell and everything of it.
+    fn behind(self, cell: &Cell, direction: Direction) -> Cells {
+        match direction {
+            // The past of a cell lies under its key and eight bytes more.
+            Direction::Forward => Cells { start: [&cell[..], &[0xff; 9]].concat().into(), ..self },
+            Direction::Backward => Cells { end: Some(cell.clone()), ..self },
         }
     }
 }
@@ -299,8 +356,10 @@ pub(crate) struct Opened<'a> {
     covers: bool,
 }
 
-/// How many cells one page of a view holds at most.
-const PAGE_CELLS: usize = 1024;
+/// How many cells one page holds at most.
+pub(crate) const PAGE_CELLS: usize = 1024;
+/// How many bytes one page of a view holds, but for the record that comes last. A page of what is now ends as a scan does.
+const PAGE_BYTES: usize = 64 << 10;
 
 impl Opened<'_> {
     /// True if nothing can lie below a path of so many steps.
@@ -350,50 +409,69 @@ impl Opened<'_> {
         Ok(records)
     }
 
-    /// Records from a key up to another one, at most `most` of them, and where to go on.
+    /// The first cell of a range that has a record and counts.
+    async fn first(&self, cells: Cells, counts: impl Fn(&Cell) -> bool + Send) -> Result<Option<Cell>> {
+        let (mut left, mut rows) = (Some(cells), 1);
+        while let Some(cells) = left.take() {
+            let page;
+            (page, left) = self.records(cells, Direction::Forward, rows).await?;
+            if let Some((cell, _)) = page.into_iter().find(|(cell, _)| counts(cell)) {
+                return Ok(Some(cell));
+            }
+            rows = (2 * rows).min(PAGE_CELLS);
+        }
+        Ok(None)
+    }
+
+    /// Records from that end of a range which comes first in a direction, of at most `most` cells, and what is left of the range.
     pub async fn records(
         &self,
-        start: &Bytes,
-        end: Option<&Bytes>,
+        mut cells: Cells,
+        direction: Direction,
         most: usize,
-    ) -> Result<(Vec<(Cell, Bytes)>, Option<Bytes>)> {
-        let most = most.min(PAGE_CELLS);
-        let end = match end {
-            Some(end) => Some(self.store.key(end)),
-            None => Scan::prefix(STATE, &self.store.prefix()).end,
+    ) -> Result<(Vec<(Cell, Bytes)>, Option<Cells>)> {
+        let most = most.clamp(1, PAGE_CELLS);
+        let range = |keyspace, cells: &Cells, rows| {
+            let end = match &cells.end {
+                Some(end) => Some(self.store.key(end)),
+                None => Scan::prefix(keyspace, &self.store.prefix()).end,
+            };
+            let scan = Scan::range(keyspace, self.store.key(&cells.start), end).rows(rows);
+            if direction == Direction::Backward { scan.backward() } else { scan }
         };
-        let range = |keyspace, start: &Bytes| Scan::range(keyspace, self.store.key(start), end.clone());
+        let mut records = Vec::new();
         let Some(set) = self.set else {
-            let page = self.rows.scan(range(STATE, start).rows(most)).await?;
-            let next = page.rows.last().filter(|_| page.more).map(|(last, _)| after(&within_store(last)));
-            let mut records = Vec::with_capacity(page.rows.len());
+            let page = self.rows.scan(range(STATE, &cells, most)).await?;
+            let last = page.rows.last().filter(|_| page.more).map(|(last, _)| within_store(last));
+            records.reserve(page.rows.len());
             for (key, row) in page.rows {
                 let cell = within_store(&key);
                 let record = live::whole(&*self.rows, self.store, &cell, row).await?;
                 records.push((cell, record));
             }
-            return Ok((records, next));
+            return Ok((records, last.map(|last| cells.behind(&last, direction))));
         };
         let moment = self.moment(set);
-        let mut records = Vec::new();
-        let mut at = start.clone();
+        let mut bytes = 0;
         // Cells that live now and cells that have a past, in order, each once.
         for _ in 0..most {
-            let live = self.rows.scan(range(STATE, &at).rows(1)).await?.rows.pop().map(|(key, _)| within_store(&key));
-            let past = self.rows.scan(range(PAST, &at).rows(1)).await?.rows.pop();
+            let live = self.rows.scan(range(STATE, &cells, 1)).await?.rows.pop().map(|(key, _)| within_store(&key));
+            let past = self.rows.scan(range(PAST, &cells, 1)).await?.rows.pop();
             let past = past.map(|(key, _)| past_parts(&within_store(&key)).0);
-            let Some(cell) = live.into_iter().chain(past).min() else { return Ok((records, None)) };
+            let both = live.into_iter().chain(past);
+            let next = if direction == Direction::Forward { both.min() } else { both.max() };
+            let Some(cell) = next else { return Ok((records, None)) };
             if let Some(record) = self.handle.algebra.replay(&moment, &cell).await? {
+                bytes += record.len();
                 records.push((cell.clone(), record));
             }
-            at = [&cell[..], &[0xff; 9]].concat().into();
+            cells = cells.behind(&cell, direction);
+            if bytes >= PAGE_BYTES {
+                break;
+            }
         }
-        Ok((records, Some(at)))
+        Ok((records, Some(cells)))
     }
-}
-
-fn after(key: &Bytes) -> Bytes {
-    [&key[..], &b"\0"[..]].concat().into()
 }
 
 fn check_name(name: &str, kind: &str) -> Result<()> {

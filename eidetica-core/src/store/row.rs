@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::stamp::Stamp;
+use super::stamp::{Numbered, Stamp};
 use crate::cbor::{Malformed, Read, Reader, Writer};
 use crate::dag::Seen;
 use crate::id::Id;
@@ -64,27 +64,21 @@ impl RowCell {
 
     pub fn to_bytes(&self) -> Bytes {
         // Most fields of a row were written by the same few entries, so the stamps stand once, in front.
-        let mut stamps: Vec<Stamp> = Vec::new();
-        let mut index = |stamp: &Stamp| {
-            stamps.iter().position(|known| known == stamp).unwrap_or_else(|| {
-                stamps.push(*stamp);
-                stamps.len() - 1
-            }) as u64
-        };
+        let mut stamps = Numbered::new();
         let mut body = Writer::new();
         body.list(self.identities.len());
         for identity in &self.identities {
-            body.list(2).uint(index(&identity.stamp)).list(identity.fields.len());
+            body.list(2).uint(stamps.number(&identity.stamp)).list(identity.fields.len());
             for (name, writes) in &identity.fields {
                 body.list(1 + 2 * writes.len()).text(name);
                 for write in writes {
-                    body.uint(index(&write.stamp)).raw(&write.value);
+                    body.uint(stamps.number(&write.stamp)).raw(&write.value);
                 }
             }
         }
         let mut out = Writer::new();
-        out.list(2).list(stamps.len());
-        stamps.iter().for_each(|stamp| stamp.write(&mut out));
+        out.list(2).list(stamps.all.len());
+        stamps.all.iter().for_each(|stamp| stamp.write(&mut out));
         out.raw(&body.finish());
         out.finish().into()
     }

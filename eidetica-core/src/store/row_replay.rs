@@ -12,6 +12,7 @@ use super::row::{FieldWrite, Identity, RowCell};
 use crate::dag::Numbers;
 use crate::error::damaged;
 use crate::id::Id;
+use crate::store::stamp::Stamp;
 use crate::store::table::Fields;
 
 /// An operation on an identity, as an entry states it.
@@ -39,7 +40,8 @@ pub(crate) async fn replay(
     let mut events =
         Events::new(cell.clone(), in_record.map(|operation| (operation.number, operation.as_past())).collect());
     let mut range = moment.set.numbers();
-    let mut writes: Vec<(crate::store::stamp::Stamp, Id, Fields)> = Vec::new();
+    // Those of each identity together, so that many identities with many writes are not gone through for each other.
+    let mut writes: BTreeMap<Id, Vec<(Stamp, Fields)>> = BTreeMap::new();
     let mut row = RowCell::default();
     while let Some(number) = events.peek(moment, &range).await? {
         let past = events.pop(number);
@@ -49,7 +51,7 @@ pub(crate) async fn replay(
             let stamp = entry.stamp();
             match operation(&entry).ok_or_else(|| damaged("an operation is missing from its entry"))? {
                 RowOperation::Insert(fields) => row.begin(stamp, fields),
-                RowOperation::Write { identity, fields } => writes.push((stamp, identity, fields)),
+                RowOperation::Write { identity, fields } => writes.entry(identity).or_default().push((stamp, fields)),
             }
         }
         if matches!(past, Some(Past::Insert | Past::Delete)) {
@@ -57,10 +59,10 @@ pub(crate) async fn replay(
         }
     }
     for identity in &mut row.identities {
-        let later = writes.iter().filter(|(_, name, _)| *name == identity.stamp.id);
+        let later = writes.get(&identity.stamp.id).into_iter().flatten();
         let mut by_field: BTreeMap<&str, Vec<FieldWrite>> = BTreeMap::new();
         let mut still: BTreeMap<&str, Numbers> = BTreeMap::new();
-        for (stamp, _, fields) in later {
+        for (stamp, fields) in later {
             let hidden = moment.hidden_from(stamp.number).await?;
             for (name, value) in fields {
                 let range = still.entry(name).or_insert_with(|| moment.set.numbers());

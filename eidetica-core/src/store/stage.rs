@@ -28,6 +28,8 @@ pub(crate) struct DocStage {
     pub actions: BTreeMap<Cell, (Path, Action)>,
     /// The index that the next list element gets.
     pub next_element: u32,
+    /// The greatest position that an element of each list was given here.
+    pub ends: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Staged {

@@ -15,8 +15,9 @@ use crate::failure::Failure;
 use crate::output::Output;
 use sink::Sink;
 
-/// How many rows are read at once: with the one that tells that there are more, a page of the store.
-const PAGE: usize = 1023;
+/// How many rows are read at once, and how many bytes of them: what is shown at once costs no more than that.
+const PAGE: usize = 1024;
+const PAGE_BYTES: usize = 1 << 20;
 
 /// Shows the rows that are asked for, now or at a snapshot.
 pub async fn show(
@@ -50,17 +51,13 @@ pub async fn show(
             let prefix = wanted.prefix.as_deref().unwrap_or_default();
             let mut start = prefix.to_owned();
             'pages: loop {
-                let page = table.scan(RowRange::from(&start).limit(PAGE)).await?;
+                let page = table.scan(RowRange::from(&start).limit(PAGE).bytes(PAGE_BYTES)).await?;
                 // The next key there can be.
                 let Some(next) = page.last().map(|(key, _)| format!("{key}\0")) else { break };
-                let last = page.len() < PAGE;
                 for (key, row) in page {
                     if !key.starts_with(prefix) || !sink.take(key, row, output).await? {
                         break 'pages;
                     }
-                }
-                if last {
-                    break;
                 }
                 start = next;
             }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use eidetica_contract::Result;
 
 use super::delta::{Action, DocOperations, Plain};
+use super::end::Ends;
 use super::path::{Path, prefix_of};
 use super::record::{Payload, Record, ValueCell, Written};
 use crate::dag::Seen;
@@ -46,7 +47,7 @@ const LOOK_AHEAD: usize = 256;
 /// Below a path that is as long as any in the store nothing lives. What such paths hold is looked up many at a time: an
 /// action at one of them changes records there and above it, and whatever else the delta does above it has been done by then.
 pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &DocOperations) -> Result<()> {
-    let mut above = Above::default();
+    let (mut above, mut ends) = (Above::default(), Ends::default());
     let mut operations = delta.iter().peekable();
     let this = applier.stamp.id;
     loop {
@@ -54,6 +55,7 @@ pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &DocOperations) -> R
         while run.len() < LOOK_AHEAD
             && let Some((path, action)) = operations.next_if(|(path, _)| applier.info.ends_at(path.0.len()))
         {
+            ends.note(applier, &path, &action).await?;
             cells.push(path.cell(this));
             run.push((path, action));
         }
@@ -71,8 +73,9 @@ pub(crate) async fn apply(applier: &mut Applier<'_>, delta: &DocOperations) -> R
             apply_one(applier, &mut above, cell, here, &action).await?;
         }
         match operations.next() {
-            None => return Ok(()),
+            None => return ends.write(applier).await,
             Some((path, action)) => {
+                ends.note(applier, &path, &action).await?;
                 above.move_to(applier, path).await?;
                 let cell = above.path.cell(this);
                 let here = at_and_below(applier, &cell, &action).await?;

@@ -1,6 +1,8 @@
 //! Documents: nested maps, lists and counters that merge key by key (rules 24 to 27a).
 
 mod delta;
+pub(crate) mod end;
+mod list;
 mod merge;
 mod path;
 mod position;

@@ -21,6 +21,20 @@ const INDEXED_BYTES: usize = 96;
 pub(crate) struct IndexDefinition {
     pub number: u32,
     pub field: String,
+    /// While it is being built: the last row that was put into it. Rows that change meanwhile are put in wherever they lie.
+    pub until: Option<Cell>,
+}
+
+impl IndexDefinition {
+    /// True if every row is in it, so that it can be read.
+    pub fn is_whole(&self) -> bool {
+        self.until.is_none()
+    }
+
+    /// True if the row of a cell must be in it.
+    pub fn reaches(&self, cell: &Cell) -> bool {
+        self.until.as_ref().is_none_or(|until| cell <= until)
+    }
 }
 
 /// Keeps the indexes of a store in step with its rows.

@@ -3,6 +3,8 @@
 mod convert;
 mod delta;
 mod index;
+mod range;
+mod rows;
 mod store;
 
 use bytes::Bytes;
@@ -11,7 +13,8 @@ use eidetica_contract::Result;
 pub(crate) use delta::TableOperations;
 pub use delta::{Fields, RowAction, TableDelta};
 pub(crate) use index::{IndexDefinition, IndexWriter, index_rows};
-pub use store::{RowConflict, RowRange, Table};
+pub use range::RowRange;
+pub use store::{RowConflict, Table};
 
 use super::applier::Applier;
 use super::cell::{self, Cell};

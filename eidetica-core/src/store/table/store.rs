@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use eidetica_contract::{Direction, Error, ErrorKind, Result, Scan};
+use eidetica_contract::{Error, ErrorKind, Result, Scan};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::convert::{from_fields, shown_fields, to_fields};
 use super::delta::{Fields, RowAction};
+use super::range::RowRange;
+use super::rows::{Rows, key_of};
 use super::{index, parse};
 use crate::db::Touched;
 use crate::error::{damaged, invalid};
@@ -52,61 +54,6 @@ impl<T> Clone for Table<T> {
     }
 }
 
-/// Which rows a scan returns.
-///
-/// ```
-/// use eidetica_core::store::table::RowRange;
-///
-/// let newest = RowRange::prefix("2026-").reversed().limit(10);
-/// # let _ = newest;
-/// ```
-#[derive(Clone, Debug)]
-pub struct RowRange {
-    start: Bytes,
-    end: Option<Bytes>,
-    limit: usize,
-    direction: Direction,
-}
-
-impl RowRange {
-    /// All rows.
-    pub fn all() -> RowRange {
-        RowRange { start: Bytes::new(), end: None, limit: usize::MAX, direction: Direction::Forward }
-    }
-
-    /// The rows whose keys begin so.
-    pub fn prefix(prefix: &str) -> RowRange {
-        let mut open = Vec::new();
-        cell::push_open(&mut open, prefix.as_bytes());
-        let range = Scan::prefix(INDEX, &open);
-        RowRange { start: range.start, end: range.end, ..RowRange::all() }
-    }
-
-    /// The rows with keys from `start` (inclusive) to `end` (exclusive).
-    pub fn between(start: &str, end: &str) -> RowRange {
-        RowRange { start: cell::single(start.as_bytes()), end: Some(cell::single(end.as_bytes())), ..RowRange::all() }
-    }
-
-    /// The rows with this key and all greater ones.
-    pub fn from(start: &str) -> RowRange {
-        RowRange { start: cell::single(start.as_bytes()), ..RowRange::all() }
-    }
-
-    /// At most so many.
-    #[must_use]
-    pub fn limit(mut self, limit: usize) -> RowRange {
-        self.limit = limit;
-        self
-    }
-
-    /// Greatest key first.
-    #[must_use]
-    pub fn reversed(mut self) -> RowRange {
-        self.direction = Direction::Backward;
-        self
-    }
-}
-
 /// A live value of a row that does not show.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -128,14 +75,13 @@ impl<T: Send + Sync> StoreType for Table<T> {
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
-    /// Inserts a row under a new key, which sorts after those that were made before: a ULID.
+    /// Inserts a row under a new key: a ULID, which sorts after all that were made before while this store was open, also in
+    /// the same millisecond or when the clock was set back. Those that were made elsewhere, or before the store was opened, it
+    /// sorts among by the clock.
     ///
     /// Errors: [`ErrorKind::InvalidInput`] for a row that cannot be stored, [`ErrorKind::ReadOnly`] outside a transaction.
     pub async fn insert(&self, row: &T) -> Result<String> {
-        let environment = self.handle.core().storage.environment();
-        let mut random = [0; 16];
-        environment.random(&mut random[6..])?;
-        let key = ulid::Ulid::from_parts(environment.now().millis(), u128::from_be_bytes(random)).to_string();
+        let key = self.handle.core().storage.new_key()?;
         self.stage(&key, RowAction::Insert(to_fields(row)?))?;
         Ok(key)
     }
@@ -212,7 +158,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
 
     /// Rows in the order of their keys.
     ///
-    /// Holds what it returns in memory: page through a large table with [`RowRange::from`] and [`RowRange::limit`].
+    /// Holds what it returns in memory: page through a large table with [`RowRange::from`] and [`RowRange::limit`] or
+    /// [`RowRange::bytes`]. Beside that it holds a page of the store: as many rows as are wanted still, and 1,024 or 64 KiB at
+    /// most, but for the row that comes last.
     ///
     /// Errors: [`ErrorKind::WrongType`] if a row of the range is no `T`; `row` names its key.
     pub async fn scan(&self, range: RowRange) -> Result<Vec<(String, T)>> {
@@ -241,8 +189,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
     /// The rows that a condition holds for, in the order of their keys. Reads the rows of the range one by one; for a
     /// single field, [`find`](Table::find) with an index is faster. The limit of the range counts what is returned.
     ///
-    /// Errors: as for [`scan`](Table::scan), whether or not the condition would hold; for a forward range with a limit, only
-    /// if it comes by that row.
+    /// Errors: as for [`scan`](Table::scan), whether or not the condition would hold; with a limit, only if it comes by that
+    /// row.
     pub async fn select(
         &self,
         range: RowRange,
@@ -257,22 +205,17 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
         range: RowRange,
         condition: impl Fn(&str, &Result<T>) -> bool + Send + Sync,
     ) -> Result<Vec<(String, Result<T>)>> {
-        let mut found = Vec::new();
-        let backward = range.direction == Direction::Backward;
-        let most = if backward { usize::MAX } else { range.limit };
+        let (mut found, mut bytes) = (Vec::new(), 0usize);
         let mut rows = self.rows(&range).await?;
-        while let Some((key, fields)) = rows.next().await? {
-            if found.len() >= most {
-                break;
-            }
+        while found.len() < range.limit
+            && bytes < range.bytes
+            && let Some((key, fields)) = rows.next().await?
+        {
             let row = from_fields(&key, fields.iter().map(|(name, value)| (name.as_str(), value)));
             if condition(&key, &row) {
+                bytes += key.len() + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
                 found.push((key, row));
             }
-        }
-        if backward {
-            found.reverse();
-            found.truncate(range.limit);
         }
         Ok(found)
     }
@@ -376,8 +319,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
             _ => Vec::new(),
         });
         let staged = staged.unwrap_or_default().into_iter().filter(|(cell, _)| within(cell)).collect();
-        let (next, end) = (Some(range.start.clone()), range.end.clone());
-        Ok(Rows { handle: &self.handle, staged, page: Vec::new().into_iter(), pending: None, next, end })
+        Ok(Rows::new(&self.handle, staged, range))
     }
 
     async fn find_in_index(&self, field: &str, value: &Value) -> Result<Option<Vec<(String, Fields)>>> {
@@ -386,7 +328,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
             return Ok(None);
         }
         let Some(opened) = self.handle.open_for(true).await? else { return Ok(Some(Vec::new())) };
-        let definition = opened.indexes().iter().find(|index| index.field == field);
+        let definition = opened.indexes().iter().find(|index| index.field == field && index.is_whole());
         let (Some(definition), Some(ordered), true) = (definition, index::ordered(value), opened.is_now()) else {
             return Ok(None);
         };
@@ -403,13 +345,13 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
 }
 
 /// A row as it shows.
-struct Shown {
+pub(super) struct Shown {
     /// The entry that made it; `None` if this transaction does.
     identity: Option<Id>,
-    fields: Fields,
+    pub fields: Fields,
 }
 
-fn staged_row(base: Option<&Identity>, staged: Option<&RowAction>) -> Option<Shown> {
+pub(super) fn staged_row(base: Option<&Identity>, staged: Option<&RowAction>) -> Option<Shown> {
     match staged {
         Some(RowAction::Delete) => None,
         Some(RowAction::Insert(fields)) => Some(Shown { identity: None, fields: fields.clone() }),
@@ -445,63 +387,6 @@ fn stage(rows: &mut BTreeMap<String, RowAction>, key: String, action: RowAction)
         (_, action) => action,
     };
     rows.insert(key, merged);
-}
-
-/// Rows in order, page by page, with what is staged among them.
-struct Rows<'a> {
-    handle: &'a StoreHandle,
-    staged: BTreeMap<Cell, RowAction>,
-    page: std::vec::IntoIter<(Cell, Bytes)>,
-    pending: Option<(Cell, Bytes)>,
-    next: Option<Bytes>,
-    end: Option<Bytes>,
-}
-
-impl Rows<'_> {
-    async fn next(&mut self) -> Result<Option<(String, Fields)>> {
-        loop {
-            if self.pending.is_none() {
-                self.pending = self.read().await?;
-            }
-            let staged_first = match (&self.pending, self.staged.first_key_value()) {
-                (Some((cell, _)), Some((staged, _))) => staged <= cell,
-                (None, Some(_)) => true,
-                _ => false,
-            };
-            let (cell, record, action) = if staged_first {
-                let Some((cell, action)) = self.staged.pop_first() else { return Ok(None) };
-                let record = self.pending.take_if(|(at, _)| *at == cell).map(|(_, record)| record);
-                (cell, record, Some(action))
-            } else {
-                match self.pending.take() {
-                    Some((cell, record)) => (cell, Some(record), None),
-                    None => return Ok(None),
-                }
-            };
-            let row = parse(record.as_ref())?;
-            if let Some(shown) = staged_row(row.shown(), action.as_ref()) {
-                return Ok(Some((key_of(&cell)?, shown.fields)));
-            }
-        }
-    }
-
-    async fn read(&mut self) -> Result<Option<(Cell, Bytes)>> {
-        loop {
-            if let Some(row) = self.page.next() {
-                return Ok(Some(row));
-            }
-            let Some(start) = self.next.take() else { return Ok(None) };
-            let Some(opened) = self.handle.open().await? else { return Ok(None) };
-            let (page, next) = opened.records(&start, self.end.as_ref(), usize::MAX).await?;
-            self.page = page.into_iter();
-            self.next = next;
-        }
-    }
-}
-
-fn key_of(cell: &Cell) -> Result<String> {
-    let part = cell::single_part(cell).ok_or_else(|| damaged("the key of a row"))?;
-    String::from_utf8(part.into_owned()).map_err(|_| damaged("the key of a row"))
 }
 
 fn check(key: &str) -> Result<Cell> {
