@@ -22,6 +22,7 @@ mod steps;
 mod syncer;
 mod talk;
 mod transports;
+mod welcomes;
 
 pub use events::SyncEvent;
 pub use handle::{SyncHandle, SyncReport, SyncState, SyncStatus, SyncedDatabase};

@@ -139,7 +139,8 @@ impl Syncer {
         };
         let mut report = SyncReport { peer: link.peer, databases: Vec::new() };
         for id in databases {
-            let result = self.sync_lane(Lane { peer: link.peer, database: id }).await;
+            self.shared.join(link.peer, id).await?;
+            let result = self.shared.ask_round(Lane { peer: link.peer, database: id }).await;
             match (result, database) {
                 (Err(error), Some(_)) => return Err(error),
                 (result, _) => report.databases.push(SyncedDatabase { database: id, result }),
@@ -154,7 +155,11 @@ impl Syncer {
     /// [`sync_with_peer`](Syncer::sync_with_peer).
     pub async fn sync_tree_with_peer(&self, peer: &PublicKey, database: &Id) -> Result<Outcome> {
         self.open()?;
-        self.sync_lane(Lane { peer: *peer, database: *database }).await
+        // Whom this node knows already it has not chosen by this.
+        if self.shared.schedule().lane(*peer, *database).is_none() {
+            self.shared.join(*peer, *database).await?;
+        }
+        self.shared.ask_round(Lane { peer: *peer, database: *database }).await
     }
 
     /// Reaches whoever answers at an address, and says who it is.
@@ -172,8 +177,7 @@ impl Syncer {
         self.open()?;
         let name = self.shared.peers.declare(&info).await?;
         if let PeerName::Key(peer) = name {
-            self.shared.desk.set_known(peer, true);
-            self.shared.relate(peer, info.tree_id).await?;
+            self.shared.related(peer, info.tree_id).await?;
         }
         Ok(SyncHandle::new(self.shared.clone(), name, info.tree_id))
     }
@@ -249,7 +253,7 @@ impl Syncer {
         self.shared.asked.remember(request).await?;
         let answer = talk::ask_access(&self.shared, &link, request).await;
         let answer = answer.inspect_err(|error| self.shared.note_broken(&link, error))?;
-        self.shared.relate(link.peer, request.wanted().database).await?;
+        self.shared.join(link.peer, request.wanted().database).await?;
         Ok(answer)
     }
 
@@ -330,11 +334,6 @@ impl Syncer {
         let link = self.shared.links.to_address(&self.shared.caller(), address).await?;
         self.shared.learn(link.peer, vec![address.clone()]).await?;
         Ok(link)
-    }
-
-    async fn sync_lane(&self, lane: Lane) -> Result<Outcome> {
-        self.shared.relate(lane.peer, lane.database).await?;
-        self.shared.ask_round(lane).await
     }
 
     fn open(&self) -> Result<()> {

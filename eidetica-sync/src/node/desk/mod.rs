@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eidetica_contract::{Address, Caller, ErrorKind, PublicKey, Result, Service};
+use eidetica_contract::{Caller, ErrorKind, PublicKey, Result, Service};
 use eidetica_core::{Engine, Id};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use super::links::{Links, VERSION};
 use super::served::Served;
 use super::steps::Steps;
 use super::transports::Transports;
+use super::welcomes::Welcome;
 use crate::access::{Book, Filing, Grants};
 use crate::message::Request;
 use crate::peers::{Frontiers, Peers};
@@ -84,8 +85,8 @@ struct State {
 
 /// What the desk has learnt of a peer that has the right to something here.
 pub(crate) enum Heard {
-    /// Where it can be reached, and which of the databases it shares.
-    Introduced { peer: PublicKey, addresses: Vec<Address>, databases: Vec<Id> },
+    /// Where it can be reached, and what it may read.
+    Introduced(Welcome),
     /// It has brought the root of a database that was not here.
     Begun,
     /// It has asked for access to a database, and was answered; this is to be put down.
