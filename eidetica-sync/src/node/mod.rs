@@ -24,6 +24,7 @@ mod talk;
 mod transports;
 mod welcomes;
 
+pub use desk::{Rate, StrangerLimits};
 pub use events::SyncEvent;
 pub use handle::{SyncHandle, SyncReport, SyncState, SyncStatus, SyncedDatabase};
 pub use shared::Host;

@@ -21,8 +21,8 @@ use super::steps::Steps;
 use super::syncer::SyncOptions;
 use super::transports::Transports;
 use super::welcomes::Welcome;
-use crate::access::{AskedRequests, Book, BookLimits, Grants};
-use crate::peers::{Contact, Forgotten, Frontiers, PeerLimits, PeerName, Peers};
+use crate::access::{AskedRequests, Book, Grants};
+use crate::peers::{Contact, Forgotten, Frontiers, PeerName, Peers};
 use crate::reconcile::Outcome;
 use crate::schedule::{Lane, RoundId, Schedule, Wish};
 use crate::session::{Identity, SessionLimits};
@@ -83,16 +83,16 @@ impl Shared {
         options: SyncOptions,
         tell: mpsc::Sender<Heard>,
     ) -> Result<Shared> {
-        let SyncOptions { sessions: limits, schedule } = options;
+        let SyncOptions { sessions: limits, schedule, strangers, peers, requests } = options;
         let environment = engine.shared_environment();
         let identity = Identity::new(device, environment)?;
         let (transports, served, steps) =
             (Arc::<Transports>::default(), Arc::<Served>::default(), Arc::<Steps>::default());
         let grants = Grants::new(engine.clone(), identity.device());
-        let book = Book::open(engine.clone(), identity.device(), BookLimits::default()).await?;
+        let book = Book::open(engine.clone(), identity.device(), requests).await?;
         let frontiers = Frontiers::new(engine.clone());
         let links = Arc::<Links>::default();
-        let peers = Peers::new(engine.clone(), PeerLimits::default());
+        let peers = Peers::new(engine.clone(), peers);
         let parts = Parts {
             book: book.clone(),
             peers: peers.clone(),
@@ -107,7 +107,7 @@ impl Shared {
             heard: tell,
         };
         Ok(Shared {
-            desk: Arc::new(Desk::new(parts, limits)),
+            desk: Arc::new(Desk::new(parts, limits, strangers)),
             book,
             asked: AskedRequests::new(engine.clone(), identity.device()),
             peers,

@@ -8,19 +8,33 @@ use eidetica_core::{Engine, Id, SecretKey};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::desk::StrangerLimits;
 use super::events::SyncEvent;
 use super::handle::{SyncHandle, SyncReport, SyncStatus, SyncedDatabase};
 use super::links::Link;
 use super::shared::{Host, Shared};
 use super::state::TransportRow;
 use super::{driver, talk};
-use crate::access::{self, Answer, Book};
-use crate::peers::{PeerName, PeerRecord, SyncPeerInfo};
+use crate::access::{self, Answer, Book, BookLimits};
+use crate::peers::{PeerLimits, PeerName, PeerRecord, SyncPeerInfo};
 use crate::reconcile::Outcome;
 use crate::schedule::{Lane, ScheduleOptions};
 use crate::session::SessionLimits;
 
 /// Limits and delays of sync.
+///
+/// ```
+/// use eidetica_sync::{Rate, SyncOptions};
+///
+/// let mut options = SyncOptions::default();
+/// options.strangers.requests = Rate { burst: 16, per_second: 1 };
+/// options.sessions.unread_per_origin = 1 << 20;
+/// options.schedule.rounds = 8;
+///
+/// // On a server behind a proxy, where all callers come from one address.
+/// let options = options.behind_proxy();
+/// assert_eq!(options.strangers.requests, options.strangers.all_requests);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SyncOptions {
@@ -28,6 +42,27 @@ pub struct SyncOptions {
     pub sessions: SessionLimits,
     /// When rounds begin, and how many at once.
     pub schedule: ScheduleOptions,
+    /// What strangers get, and how often.
+    pub strangers: StrangerLimits,
+    /// How much is kept of peers.
+    pub peers: PeerLimits,
+    /// What requests of others for access may cost.
+    pub requests: BookLimits,
+}
+
+impl SyncOptions {
+    /// Gives one origin as much as all together get: behind a proxy all callers come from the address of the proxy, and what
+    /// protects them from each other elsewhere would shut them all out together. Set other limits before.
+    ///
+    /// The proxy then has to see to it that no caller takes too much. The transport has limits for each origin of its own: of HTTP
+    /// `HttpLimits::connections_per_origin` is to be raised, too.
+    #[must_use]
+    pub fn behind_proxy(mut self) -> SyncOptions {
+        self.sessions = self.sessions.one_origin();
+        self.strangers = self.strangers.one_origin();
+        self.requests.origin_pace = self.requests.whole_pace;
+        self
+    }
 }
 
 /// Keeps databases in step with those of peers. Cheap to clone; all clones are the same node. When the last one is dropped
