@@ -16,7 +16,7 @@ struct Step {
     tests: bool,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step {
         name: "properties",
         about: "random histories against the oracle, 100,000 for each property",
@@ -50,6 +50,13 @@ const STEPS: [Step; 8] = [
         about: "eight peers over mixed backends, written to, cut and restarted for ten minutes; their memory, too",
         cargo: "test --release --package eidetica --test main -- sync::soak --nocapture",
         variables: &[("EIDETICA_SOAK", "600")],
+        tests: true,
+    },
+    Step {
+        name: "https",
+        about: "the HTTP transport with `tls`, over a server of TLS with certificates of its own",
+        cargo: "test --package eidetica-transport-http --features tls --test main -- sockets::tls",
+        variables: &[],
         tests: true,
     },
     Step {
