@@ -237,14 +237,36 @@ impl Story {
         }
     }
 
-    /// All may write again.
-    async fn restore_rights(&mut self) {
+    /// All may write again; tells whether one could not.
+    async fn restore_rights(&self) -> bool {
         let users: Vec<PublicKey> = self.members[1..].iter().map(|member| member.node.user.public()).collect();
         let database = self.members[0].node.open(&self.id).await;
+        let mut restored = false;
         for user in users {
             if database.now().right_of(user).await.unwrap() < Right::WRITE {
                 set_right(&database, user, Some(Permission::Write)).await.unwrap();
+                restored = true;
             }
+        }
+        restored
+    }
+
+    /// All come in step, and may write. A crash of the first may have lost that it has taken a right, while others know of it: it
+    /// hears so from them, and gives it back then.
+    async fn come_in_step(&self) -> Duration {
+        let nodes: Vec<&Node> = self.members.iter().map(|member| &member.node).collect();
+        let mut took = Duration::ZERO;
+        loop {
+            let (mut waited, second) = (Duration::ZERO, Duration::from_secs(1));
+            while !self.restore_rights().await {
+                if in_step(&nodes, &self.id).await || waited > HEALED {
+                    // If they are not, it says how they stand.
+                    return took + waited + come_in_step(&nodes, &self.id, Duration::ZERO).await;
+                }
+                tokio::time::sleep(second).await;
+                waited += second;
+            }
+            took += waited;
         }
     }
 
@@ -266,9 +288,7 @@ impl Story {
                 member.node.syncer().register_sync_peer(parent).await.unwrap();
             }
         }
-        self.restore_rights().await;
-        let nodes: Vec<&Node> = self.members.iter().map(|member| &member.node).collect();
-        let took = come_in_step(&nodes, &self.id, HEALED).await;
+        let took = self.come_in_step().await;
         let mut databases = Vec::new();
         for member in &self.members {
             let database = member.node.open(&self.id).await;
