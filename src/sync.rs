@@ -62,8 +62,8 @@ pub use eidetica_contract::{
 };
 pub use eidetica_sync::access::{BootstrapRequest, RequestId, RequestState};
 pub use eidetica_sync::{
-    Address, Host, SyncAuth, SyncEvent, SyncHandle, SyncOptions, SyncPeerInfo, SyncReport, SyncState, SyncStatus,
-    SyncedDatabase, Syncer, access, peers, reconcile, schedule, session,
+    Address, Host, Rate, StrangerLimits, SyncAuth, SyncEvent, SyncHandle, SyncOptions, SyncPeerInfo, SyncReport,
+    SyncState, SyncStatus, SyncedDatabase, Syncer, access, peers, reconcile, schedule, session,
 };
 
 use crate::wishes::readable_wishes;

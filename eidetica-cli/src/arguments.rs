@@ -157,7 +157,7 @@ pub enum Command {
         #[arg(long)]
         all: bool,
     },
-    /// Give somebody the access that was asked for.
+    /// Give somebody the access that was asked for, also after `reject`.
     Approve {
         /// The request, as `requests` shows it, or its beginning.
         request: String,
@@ -213,6 +213,10 @@ pub struct Serve {
     /// Tell peers this HTTP address instead, such as `https://peer.example.com/notes`; several times for several.
     #[arg(long, value_name = "ADDR", requires = "http")]
     pub advertise: Vec<String>,
+    /// All callers come over a proxy: they share one address, and are bounded together instead of one by one. The proxy has to see
+    /// to it that none of them takes too much.
+    #[arg(long, requires = "http")]
+    pub behind_proxy: bool,
     /// Stop when standard input ends: for programs that start this one.
     #[arg(long)]
     pub until_stdin_ends: bool,

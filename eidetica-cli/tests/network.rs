@@ -120,10 +120,15 @@ fn a_refusal_is_told_with_its_reason() {
     let (code, error) = ben.error(&["join", &serving.address, &id, "--permission", "admin"]);
     assert_eq!((code, &error["kind"]), (1, &json!("PermissionDenied")), "{error}");
     assert!(error.to_string().contains("not today"), "{error}");
-    let (code, error) = anna.error(&["approve", &request]);
-    assert_eq!((code, &error["kind"]), (1, &json!("Conflict")), "{error}");
     assert_eq!(anna.error(&["approve", "ffff"]).0, 3);
     assert!(ben.json(&["list"]).is_empty());
+    // She thinks better of it.
+    assert_eq!(anna.json(&["requests", "--all"])[0]["state"], "rejected");
+    assert_eq!(anna.json(&["approve", &request])[0]["state"], "approved");
+    let (code, error) = anna.error(&["approve", &request]);
+    assert_eq!((code, &error["kind"]), (1, &json!("Conflict")), "{error}");
+    ben.json(&["join", &serving.address, &id, "--permission", "admin"]);
+    assert_eq!(ben.json(&["list"]).len(), 1);
 }
 
 #[test]

@@ -18,5 +18,8 @@ pub mod sim;
 pub mod transport;
 
 pub use eidetica_contract::Address;
-pub use node::{Host, SyncEvent, SyncHandle, SyncOptions, SyncReport, SyncState, SyncStatus, SyncedDatabase, Syncer};
+pub use node::{
+    Host, Rate, StrangerLimits, SyncEvent, SyncHandle, SyncOptions, SyncReport, SyncState, SyncStatus, SyncedDatabase,
+    Syncer,
+};
 pub use peers::{SyncAuth, SyncPeerInfo};

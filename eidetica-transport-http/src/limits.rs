@@ -26,7 +26,8 @@ pub struct HttpLimits {
     /// connections never take those of its stores. Default: 1024.
     pub connections: usize,
     /// Server: connections at once from one IPv4 address, or from one IPv6 network of 64 bits, by the same rule. To be raised
-    /// behind a proxy, where all connections come from one. Default: 128.
+    /// behind a proxy, where all connections come from one, and so are the limits of sync (`SyncOptions::behind_proxy`).
+    /// Default: 128.
     pub connections_per_origin: usize,
     /// Server: requests at once, over all connections; more are answered `Busy`. Default: 1024.
     pub requests: usize,

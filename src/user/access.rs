@@ -109,6 +109,13 @@ impl User {
         book.reject(&self.database_of(book, request, rejecting_key).await?, request, reason).await
     }
 
+    /// Takes the rejection of a request back with a key of this user, so that it may be approved; see [`Book::reopen`].
+    ///
+    /// Errors: `NotFound` (`unknown_key`, `unknown_database`); those of [`Book::reopen`].
+    pub async fn reopen_access_request(&self, book: &Book, request: &RequestId, key: &KeyId) -> Result<()> {
+        book.reopen(&self.database_of(book, request, key).await?, request).await
+    }
+
     async fn database_of(&self, book: &Book, request: &RequestId, key: &KeyId) -> Result<Database> {
         let secret = self.secret_key(key).await?;
         let id = book.get(request).await?.database;

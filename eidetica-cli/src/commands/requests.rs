@@ -59,7 +59,7 @@ pub async fn list(session: &Session, all: bool, output: &mut Output) -> Result<(
     output.table(&["request", "database", "permission", "who", "key", "asked", "state"].map(str::to_owned), &lines)
 }
 
-/// Gives what was asked for, or less.
+/// Gives what was asked for, or less, also to somebody who was refused it before.
 pub async fn approve(
     session: &Session,
     request: &str,
@@ -74,6 +74,9 @@ pub async fn approve(
         Access::Admin => Right::admin(0),
     });
     let key = deciding_key(user, &asked).await?;
+    if matches!(asked.state, RequestState::Rejected { .. }) {
+        user.reopen_access_request(&book, &id, &key).await?;
+    }
     user.approve_access_request(&book, &id, &key, give).await?;
     let given = permission.map_or(asked.permission, Permission::from);
     let given = format!("{given:?}").to_lowercase();

@@ -1,6 +1,6 @@
 //! `serve`: lets peers in, and keeps databases in step with them.
 
-use eidetica::sync::{SyncEvent, Syncer};
+use eidetica::sync::{SyncEvent, SyncOptions, Syncer};
 use eidetica::{Error, ErrorKind};
 use serde_json::{Value as Json, json};
 use tokio::sync::broadcast::error::RecvError;
@@ -29,8 +29,12 @@ pub async fn run(
         _ => {}
     }
     let transports = node::serving_transports(network, arguments);
+    let options = match arguments.behind_proxy {
+        true => SyncOptions::default().behind_proxy(),
+        false => SyncOptions::default(),
+    };
     // Nothing is opened yet: what is wrong lies in the command line.
-    let sync = node::enable(&session.instance, transports).await.map_err(|error| match error.kind() {
+    let sync = node::enable(&session.instance, transports, options).await.map_err(|error| match error.kind() {
         ErrorKind::InvalidInput => Failure::Usage(error),
         _ => Failure::Error(error),
     })?;

@@ -11,7 +11,7 @@ mod status;
 mod transports;
 mod work;
 
-use eidetica::sync::Syncer;
+use eidetica::sync::{SyncOptions, Syncer};
 use eidetica::{Error, Instance};
 use serde_json::Value as Json;
 
@@ -42,7 +42,7 @@ impl Node {
         match Node::serving(session).await? {
             Some(node) => Ok(node),
             None => {
-                let sync = enable(&session.instance, transports::dialling(network)).await?;
+                let sync = enable(&session.instance, transports::dialling(network), SyncOptions::default()).await?;
                 Ok(Node::Own(session.instance.clone(), sync))
             }
         }
@@ -74,8 +74,12 @@ impl Node {
 }
 
 /// Starts sync over these transports.
-pub async fn enable(instance: &Instance, transports: transports::Transports) -> Result<Syncer, Error> {
-    instance.enable_sync().await?;
+pub async fn enable(
+    instance: &Instance,
+    transports: transports::Transports,
+    options: SyncOptions,
+) -> Result<Syncer, Error> {
+    instance.enable_sync_with(options).await?;
     let sync = instance.sync().ok_or_else(|| Error::new(eidetica::ErrorKind::Internal, "sync has not started"))?;
     for (label, transport) in transports {
         sync.register_transport(label, transport).await?;

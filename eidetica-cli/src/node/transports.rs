@@ -1,6 +1,6 @@
 //! The ways to peers: addresses as people write them, and the transports that a node is given.
 
-use eidetica::sync::transports::http::HttpTransport;
+use eidetica::sync::transports::http::{HttpLimits, HttpTransport};
 use eidetica::sync::transports::iroh::{IrohTransport, RelayMode};
 use eidetica::sync::{Address, TransportBuilder};
 
@@ -23,6 +23,11 @@ pub fn serving(network: &Network, serve: &Serve) -> Transports {
     }
     for address in &serve.advertise {
         http = http.advertise(address.as_str());
+    }
+    if serve.behind_proxy {
+        let mut limits = HttpLimits::default();
+        limits.connections_per_origin = limits.connections;
+        http = http.limits(limits);
     }
     let iroh = IrohTransport::builder().relay_mode(relays(network)).mdns(serve.mdns);
     let iroh = match &serve.iroh {

@@ -79,15 +79,41 @@ impl Book {
         Ok(())
     }
 
+    /// Takes a rejection back: the request is as if nobody had decided it, and may be approved. One that nobody has decided is left as
+    /// it is. The other side learns of it when it asks again.
+    ///
+    /// Errors: as for [`reject`](Book::reject), `Conflict` (`already_decided`) only for one that was approved. Cancellation: it is
+    /// taken back or not.
+    pub async fn reopen(&self, database: &Database, id: &RequestId) -> Result<()> {
+        let (by, entry) = (author(database)?, self.entry_of(database, id).await?);
+        let may = database.now().right_of(by).await?;
+        if may < Right::admin(0) {
+            return Err(insufficient(id, may, Right::NONE));
+        }
+        match &entry.row.decision {
+            Decision::None => return Ok(()),
+            Decision::Rejected(..) => {}
+            _ => self.check_open(&entry, id)?,
+        }
+        self.decide(entry, id, Decision::None).await?;
+        Ok(())
+    }
+
     /// The row of a request for this database that nobody has decided.
     async fn open_entry(&self, database: &Database, id: &RequestId) -> Result<Entry> {
+        let entry = self.entry_of(database, id).await?;
+        self.check_open(&entry, id)?;
+        Ok(entry)
+    }
+
+    /// The row of a request for this database.
+    async fn entry_of(&self, database: &Database, id: &RequestId) -> Result<Entry> {
         let entry = self.find(id).await?;
         if entry.wanted.database != *database.root_id() {
             let message = "the request is for another database; open that one, with the key of an admin";
             let error = Error::new(ErrorKind::InvalidInput, message).with("reason", "other_database");
             return Err(error.with("database", entry.wanted.database).with("request_id", id));
         }
-        self.check_open(&entry, id)?;
         Ok(entry)
     }
 
@@ -102,7 +128,7 @@ impl Book {
         let (message, retry) = match reason {
             "being_decided" => ("the request is being decided by somebody else; look again in a minute", Retry::Later),
             _ => (
-                "the request was decided already; whoever was rejected may be granted a right in the settings",
+                "the request was decided already; a rejection may be taken back, and a right be changed in the settings",
                 Retry::Never,
             ),
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eidetica_contract::{Address, Error, ErrorKind, PublicKey, Result};
+use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
 use eidetica_core::Id;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -14,7 +14,9 @@ use super::desk::Heard;
 use super::events::SyncEvent;
 use super::round::{Unsuccessful, play};
 use super::shared::Shared;
+use super::welcomes::Welcomes;
 use super::{farewells, news, others, pulse};
+use crate::access::Filed;
 use crate::reconcile::Outcome;
 use crate::schedule::{Done, Effect, End, Lane, RoundId};
 
@@ -46,8 +48,12 @@ struct Driver {
     beats: mpsc::Sender<(Id, [u8; 32])>,
     /// Puts down what a peer has told of itself; one at a time.
     welcomes: JoinSet<()>,
-    /// What peers have told meanwhile. They are peers with a right here, of which there are not too many.
-    to_welcome: BTreeMap<PublicKey, (Vec<Address>, Vec<Id>)>,
+    /// What peers have told meanwhile.
+    to_welcome: Welcomes,
+    /// Looks whether rights have ended; one look at a time.
+    reviews: JoinSet<()>,
+    /// Databases that have other heads since, and thus perhaps other rights.
+    to_review: BTreeSet<Id>,
     /// Put down requests for access; the book bounds how many.
     filings: JoinSet<()>,
     /// Stores what peers have; at most one at a time.
@@ -108,7 +114,9 @@ async fn turn(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, mut stop: o
         followed: None,
         beats,
         welcomes: JoinSet::new(),
-        to_welcome: BTreeMap::new(),
+        to_welcome: Welcomes::default(),
+        reviews: JoinSet::new(),
+        to_review: BTreeSet::new(),
         filings: JoinSet::new(),
         saves: JoinSet::new(),
         leaving: BTreeMap::new(),
@@ -132,6 +140,7 @@ async fn turn(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, mut stop: o
             Some(_) = driver.saves.join_next() => {}
             Some(_) = driver.filings.join_next() => {}
             Some(_) = driver.welcomes.join_next() => driver.welcome(),
+            Some(_) = driver.reviews.join_next() => driver.review(),
             Some((id, digest)) = beat.recv() => driver.beat(id, digest),
             Some(what) = heard.recv() => driver.hear(what),
             () = shared.poke.notified() => {}
@@ -147,6 +156,7 @@ async fn turn(shared: Arc<Shared>, mut heard: mpsc::Receiver<Heard>, mut stop: o
     while driver.saves.join_next().await.is_some() {}
     while driver.filings.join_next().await.is_some() {}
     while driver.welcomes.join_next().await.is_some() {}
+    while driver.reviews.join_next().await.is_some() {}
 }
 
 /// Goes by what is wished, whenever that may have changed.
@@ -295,11 +305,8 @@ impl Driver {
             let reached = schedule.peer(lane.peer).is_some_and(|peer| peer.dialable && peer.answering);
             shared.steps.note_reached(lane.peer, reached);
             if reached {
-                // Its watch here leaves to this side what this side can send; both must not leave it to each other.
-                schedule.watched_by(now, lane.peer, BTreeSet::new());
-            }
-            if reached {
-                // It is sent what is new, and its watches need not be waited for.
+                // It is sent what is new: its watch here leaves to this side what this side can send, and both must not leave it to
+                // each other.
                 schedule.watched_by(now, lane.peer, BTreeSet::new());
             }
         });
@@ -352,8 +359,10 @@ impl Driver {
         shared.tell(|schedule, now| schedule.watch_failed(now, peer, &mut || shared.random()));
     }
 
-    /// A database has other heads: all peers are to have them that do not.
+    /// A database has other heads: all peers are to have them that do not, and may read it still.
     fn beat(&mut self, id: Id, digest: [u8; 32]) {
+        self.to_review.insert(id);
+        self.review();
         let (shared, doubtful) = (&self.shared, &mut self.doubtful);
         shared.tell(|schedule, now| {
             schedule.arrived(now, id, None);
@@ -401,25 +410,41 @@ impl Driver {
         }
     }
 
-    /// Puts down what peers have told of themselves, one after the other, beside everything else. Of what a peer tells while others
-    /// are put down, the latest counts.
+    /// Puts down what peers have told of themselves, one after the other, beside everything else.
     fn welcome(&mut self) {
         if !self.welcomes.is_empty() {
             return;
         }
-        let Some((peer, (addresses, databases))) = self.to_welcome.pop_first() else { return };
-        let shared = self.shared.clone();
+        let Some(welcome) = self.to_welcome.take() else { return };
+        let (shared, peer) = (self.shared.clone(), welcome.peer);
         self.welcomes.spawn(async move {
-            if let Err(error) = shared.welcome(peer, addresses, databases).await {
+            if let Err(error) = shared.welcome(welcome).await {
                 tracing::warn!(%peer, %error, "what a peer has told cannot be stored");
+            }
+        });
+    }
+
+    /// Looks whether rights have ended, beside everything else.
+    fn review(&mut self) {
+        if !self.reviews.is_empty() {
+            return;
+        }
+        let Some(id) = self.to_review.pop_first() else { return };
+        let shared = self.shared.clone();
+        self.reviews.spawn(async move {
+            match shared.review(id).await {
+                Err(error) if error.kind() != ErrorKind::Closed => {
+                    tracing::warn!(database = %id, %error, "whose right has ended cannot be read; it is looked again with the next change");
+                }
+                _ => {}
             }
         });
     }
 
     fn hear(&mut self, heard: Heard) {
         match heard {
-            Heard::Introduced { peer, addresses, databases } => {
-                self.to_welcome.insert(peer, (addresses, databases));
+            Heard::Introduced(welcome) => {
+                self.to_welcome.add(welcome);
                 self.welcome();
             }
             Heard::Begun => self.followed = None,
@@ -427,7 +452,10 @@ impl Driver {
                 let shared = self.shared.clone();
                 self.filings.spawn(async move {
                     match filing.file().await {
-                        Ok(_) => shared.tell_event(SyncEvent::AccessRequested),
+                        Ok(Filed::Kept) => shared.tell_event(SyncEvent::AccessRequested),
+                        Ok(Filed::Dropped) => {
+                            tracing::debug!("a request for access found no room, or was decided meanwhile")
+                        }
                         Err(error) => tracing::warn!(%error, "a request for access cannot be put down"),
                     }
                 });

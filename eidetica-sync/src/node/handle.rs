@@ -131,13 +131,7 @@ impl SyncHandle {
     /// Ends the relationship: the two are no longer kept in step on this side, over restarts. What is here stays, and the peer may
     /// still fetch what it may read. Errors: those of the store.
     pub async fn end(self) -> Result<()> {
-        self.shared.peers.unrelate(&self.peer, &self.database).await?;
-        if let PeerName::Key(peer) = self.peer {
-            self.shared.frontiers.forget(peer, self.database);
-            self.shared.tell(|schedule, now| schedule.unrelate(now, peer, self.database));
-            self.shared.fail_waits(|lane| lane.peer == peer && lane.database == self.database);
-        }
-        Ok(())
+        self.shared.unrelate(&self.peer, &self.database).await
     }
 
     /// Waits until both sides were compared with success once since the start of this process.

@@ -80,7 +80,11 @@ impl Links {
                     Ok(link) => return Ok(Arc::new(link)),
                     Err(error) => {
                         tracing::debug!(%peer, %address, %error, "not reached");
-                        failed = error.with("address", address);
+                        // Most errors of transports name it already.
+                        failed = match error.context("address") {
+                            Some(_) => error,
+                            None => error.with("address", address),
+                        };
                     }
                 }
             }

@@ -22,7 +22,9 @@ mod steps;
 mod syncer;
 mod talk;
 mod transports;
+mod welcomes;
 
+pub use desk::{Rate, StrangerLimits};
 pub use events::SyncEvent;
 pub use handle::{SyncHandle, SyncReport, SyncState, SyncStatus, SyncedDatabase};
 pub use shared::Host;

@@ -23,6 +23,8 @@ pub(crate) struct Seen {
     databases: Vec<Id>,
     peers: BTreeMap<PublicKey, BTreeSet<Address>>,
     relationships: BTreeSet<(PublicKey, Id)>,
+    /// Peers that were declared, or that some database is synced with: those that are no strangers.
+    known: BTreeSet<PublicKey>,
 }
 
 /// What this process itself has written since it last looked. It has nothing to do about that; but when another process takes
@@ -78,11 +80,12 @@ impl Shared {
         }
         for (peer, addresses) in &found.peers {
             if seen.peers.get(peer) != Some(addresses) {
-                self.desk.set_known(*peer, true);
                 self.note_dialable(*peer).await?;
                 self.tell(|schedule, now| schedule.contact(now, *peer));
             }
         }
+        found.known.iter().for_each(|peer| self.desk.set_known(*peer, true));
+        seen.known.difference(&found.known).for_each(|peer| self.desk.set_known(*peer, false));
         self.tell(|schedule, now| {
             for (peer, database) in found.relationships.difference(&seen.relationships) {
                 schedule.relate(now, *peer, *database);
@@ -97,17 +100,24 @@ impl Shared {
     }
 
     async fn look(&self) -> Result<Seen> {
-        let (peers, relationships, _) = self.peers.readable().await?;
-        let peers = peers.into_iter().filter_map(|record| {
-            let addresses = record.addresses.into_iter().map(|known| known.address).collect();
-            Some((record.name.key().ok()?, addresses))
-        });
+        let (records, relationships, _) = self.peers.readable().await?;
+        let (mut peers, mut known) = (BTreeMap::new(), BTreeSet::new());
+        for record in records {
+            let Ok(peer) = record.name.key() else { continue };
+            if record.declared {
+                known.insert(peer);
+            }
+            peers.insert(peer, record.addresses.into_iter().map(|known| known.address).collect());
+        }
         let relationships = relationships.into_iter().filter_map(|one| Some((one.peer.key().ok()?, one.database)));
+        let relationships: BTreeSet<(PublicKey, Id)> = relationships.collect();
+        known.extend(relationships.iter().map(|(peer, _)| *peer));
         Ok(Seen {
             wishes: self.host.wishes().await?,
             databases: self.engine.databases().await?,
-            peers: peers.collect(),
-            relationships: relationships.collect(),
+            peers,
+            relationships,
+            known,
         })
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eidetica_contract::{Address, Error, ErrorKind, PublicKey, Result};
+use eidetica_core::auth::{Right, Subject};
 use eidetica_core::{Database, Engine, Id, SecretKey};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -19,8 +20,9 @@ use super::served::Served;
 use super::steps::Steps;
 use super::syncer::SyncOptions;
 use super::transports::Transports;
-use crate::access::{AskedRequests, Book, BookLimits, Grants};
-use crate::peers::{Contact, Frontiers, PeerLimits, Peers};
+use super::welcomes::Welcome;
+use crate::access::{AskedRequests, Book, Grants};
+use crate::peers::{Contact, Forgotten, Frontiers, PeerName, Peers};
 use crate::reconcile::Outcome;
 use crate::schedule::{Lane, RoundId, Schedule, Wish};
 use crate::session::{Identity, SessionLimits};
@@ -81,16 +83,16 @@ impl Shared {
         options: SyncOptions,
         tell: mpsc::Sender<Heard>,
     ) -> Result<Shared> {
-        let SyncOptions { sessions: limits, schedule } = options;
+        let SyncOptions { sessions: limits, schedule, strangers, peers, requests } = options;
         let environment = engine.shared_environment();
         let identity = Identity::new(device, environment)?;
         let (transports, served, steps) =
             (Arc::<Transports>::default(), Arc::<Served>::default(), Arc::<Steps>::default());
         let grants = Grants::new(engine.clone(), identity.device());
-        let book = Book::open(engine.clone(), identity.device(), BookLimits::default()).await?;
+        let book = Book::open(engine.clone(), identity.device(), requests).await?;
         let frontiers = Frontiers::new(engine.clone());
         let links = Arc::<Links>::default();
-        let peers = Peers::new(engine.clone(), PeerLimits::default());
+        let peers = Peers::new(engine.clone(), peers);
         let parts = Parts {
             book: book.clone(),
             peers: peers.clone(),
@@ -105,7 +107,7 @@ impl Shared {
             heard: tell,
         };
         Ok(Shared {
-            desk: Arc::new(Desk::new(parts, limits)),
+            desk: Arc::new(Desk::new(parts, limits, strangers)),
             book,
             asked: AskedRequests::new(engine.clone(), identity.device()),
             peers,
@@ -184,10 +186,11 @@ impl Shared {
 
     /// Notes where a peer that has proven its key can be reached.
     pub async fn learn(&self, peer: PublicKey, addresses: Vec<Address>) -> Result<()> {
-        let is_new = self.peers.learn(peer, &Contact { addresses, display_name: None }).await?;
+        let learnt = self.peers.learn(peer, &Contact { addresses, display_name: None }).await?;
         self.written().peers.insert(peer);
+        self.forget(learnt.forgotten);
         self.note_dialable(peer).await?;
-        if is_new {
+        if learnt.is_new {
             self.tell(|schedule, now| schedule.contact(now, peer));
         }
         Ok(())
@@ -208,26 +211,108 @@ impl Shared {
         self.links.forget_peer(&peer);
     }
 
-    /// Notes that a database is synced with a peer.
-    pub async fn relate(&self, peer: PublicKey, database: Id) -> Result<()> {
-        self.peers.relate(peer, &database).await?;
+    /// Forgets a relationship whose row is gone, and ends what is under way on it.
+    pub fn forget_lane(&self, lane: Lane) {
+        self.frontiers.forget(lane.peer, lane.database);
+        self.tell(|schedule, now| schedule.unrelate(now, lane.peer, lane.database));
+        self.fail_waits(|other| *other == lane);
+    }
+
+    fn forget(&self, forgotten: Forgotten) {
+        for (peer, database) in forgotten.relationships {
+            self.forget_lane(Lane { peer, database });
+        }
+        forgotten.peers.into_iter().for_each(|peer| self.forget_peer(peer));
+    }
+
+    /// Notes that somebody here has joined a database at a peer.
+    pub async fn join(&self, peer: PublicKey, database: Id) -> Result<()> {
+        self.peers.join(peer, &database).await?;
+        self.related(peer, database).await
+    }
+
+    /// Notes that a peer has shown its right to a database, and which key has vouched for it.
+    async fn relate(&self, peer: PublicKey, database: Id, vouched: PublicKey) -> Result<()> {
+        let learnt = self.peers.relate(peer, &database, vouched).await?;
+        self.forget(learnt.forgotten);
+        self.related(peer, database).await
+    }
+
+    /// Goes by a relationship that is in the store. The peer is no stranger from now on.
+    pub async fn related(&self, peer: PublicKey, database: Id) -> Result<()> {
         {
             let mut written = self.written();
             written.peers.insert(peer);
             written.relationships.insert((peer, database));
         }
+        self.desk.set_known(peer, true);
         self.note_dialable(peer).await?;
         self.tell(|schedule, now| schedule.relate(now, peer, database));
         Ok(())
     }
 
-    /// A peer that may read these databases has called.
-    pub async fn welcome(&self, peer: PublicKey, addresses: Vec<Address>, databases: Vec<Id>) -> Result<()> {
-        self.learn(peer, addresses).await?;
-        for database in databases {
-            self.relate(peer, database).await?;
+    /// A peer has called that may read these databases, each by the right of a key that vouches for it. If there is no room for any
+    /// more, it stays a stranger, and is served as one.
+    pub async fn welcome(&self, welcome: Welcome) -> Result<()> {
+        let Welcome { peer, addresses, databases } = welcome;
+        let mut kept = false;
+        for (database, vouched) in databases {
+            match self.relate(peer, database, vouched).await {
+                Err(error) if error.kind() == ErrorKind::Full => tracing::debug!(%error, "a peer is not remembered"),
+                done => {
+                    done?;
+                    kept = true;
+                }
+            }
         }
-        self.tell(|schedule, now| schedule.contact(now, peer));
+        if kept {
+            self.learn(peer, addresses).await?;
+            self.tell(|schedule, now| schedule.contact(now, peer));
+        }
+        Ok(())
+    }
+
+    /// Ends a relationship. A peer that is related to nothing any more, and that nobody has declared, is a stranger from now on.
+    pub async fn unrelate(&self, name: &PeerName, database: &Id) -> Result<()> {
+        self.peers.unrelate(name, database).await?;
+        let PeerName::Key(peer) = *name else { return Ok(()) };
+        self.forget_lane(Lane { peer, database: *database });
+        let declared = self.peers.get(name).await?.is_some_and(|record| record.declared);
+        let related = declared || !self.peers.relationships_of(name).await?.is_empty();
+        self.desk.set_known(peer, related);
+        Ok(())
+    }
+
+    /// Forgets what was learnt of peers that have no right to a database any longer: neither that which was vouched for, nor
+    /// another that they have shown since. Who has no right to anything here is a stranger again.
+    pub async fn review(&self, id: Id) -> Result<()> {
+        let Some(database) = self.here(&id).await? else { return Ok(()) };
+        let now = database.now();
+        let mut reads = BTreeMap::new();
+        let peers: Vec<PublicKey> = self.schedule().peers_of(&id).collect();
+        for peer in peers {
+            let relationship = self.peers.relationship(&peer.into(), &id).await?;
+            let Some(key) = relationship.and_then(|relationship| relationship.vouched) else { continue };
+            let reads = match reads.get(&key) {
+                Some(reads) => *reads,
+                None => {
+                    let right = now.own_right_of(Subject::Key(key)).await?;
+                    *reads.entry(key).or_insert(right >= Right::READ)
+                }
+            };
+            let removed = now.own_right_of(Subject::Key(peer)).await? == Right::REMOVED;
+            if reads && !removed || self.desk.may_read(&peer, &database).await? {
+                continue;
+            }
+            tracing::debug!(%peer, database = %id, "the right of a peer has ended");
+            self.unrelate(&peer.into(), &id).await?;
+            let (record, left) =
+                (self.peers.get(&peer.into()).await?, self.peers.relationships_of(&peer.into()).await?);
+            if left.is_empty() && record.is_some_and(|record| !record.declared) {
+                self.peers.remove(&peer.into()).await?;
+                self.forget_peer(peer);
+            }
+        }
         Ok(())
     }
 
@@ -255,9 +340,14 @@ impl Shared {
         for error in errors {
             tracing::warn!(%error, "what is stored of a peer cannot be read, and is passed over");
         }
-        for peer in peers.iter().filter_map(|record| record.name.key().ok()) {
+        for record in peers {
+            if let Ok(peer) = record.name.key() {
+                self.desk.set_known(peer, record.declared);
+                self.note_dialable(peer).await?;
+            }
+        }
+        for peer in relationships.iter().filter_map(|relationship| relationship.peer.key().ok()) {
             self.desk.set_known(peer, true);
-            self.note_dialable(peer).await?;
         }
         self.tell(|schedule, now| {
             for relationship in relationships {

@@ -8,19 +8,33 @@ use eidetica_core::{Engine, Id, SecretKey};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::desk::StrangerLimits;
 use super::events::SyncEvent;
 use super::handle::{SyncHandle, SyncReport, SyncStatus, SyncedDatabase};
 use super::links::Link;
 use super::shared::{Host, Shared};
 use super::state::TransportRow;
 use super::{driver, talk};
-use crate::access::{self, Answer, Book};
-use crate::peers::{PeerName, PeerRecord, SyncPeerInfo};
+use crate::access::{self, Answer, Book, BookLimits};
+use crate::peers::{PeerLimits, PeerName, PeerRecord, SyncPeerInfo};
 use crate::reconcile::Outcome;
 use crate::schedule::{Lane, ScheduleOptions};
 use crate::session::SessionLimits;
 
 /// Limits and delays of sync.
+///
+/// ```
+/// use eidetica_sync::{Rate, SyncOptions};
+///
+/// let mut options = SyncOptions::default();
+/// options.strangers.requests = Rate { burst: 16, per_second: 1 };
+/// options.sessions.unread_per_origin = 1 << 20;
+/// options.schedule.rounds = 8;
+///
+/// // On a server behind a proxy, where all callers come from one address.
+/// let options = options.behind_proxy();
+/// assert_eq!(options.strangers.requests, options.strangers.all_requests);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SyncOptions {
@@ -28,6 +42,27 @@ pub struct SyncOptions {
     pub sessions: SessionLimits,
     /// When rounds begin, and how many at once.
     pub schedule: ScheduleOptions,
+    /// What strangers get, and how often.
+    pub strangers: StrangerLimits,
+    /// How much is kept of peers.
+    pub peers: PeerLimits,
+    /// What requests of others for access may cost.
+    pub requests: BookLimits,
+}
+
+impl SyncOptions {
+    /// Gives one origin as much as all together get: behind a proxy all callers come from the address of the proxy, and what
+    /// protects them from each other elsewhere would shut them all out together. Set other limits before.
+    ///
+    /// The proxy then has to see to it that no caller takes too much. The transport has limits for each origin of its own: of HTTP
+    /// `HttpLimits::connections_per_origin` is to be raised, too.
+    #[must_use]
+    pub fn behind_proxy(mut self) -> SyncOptions {
+        self.sessions = self.sessions.one_origin();
+        self.strangers = self.strangers.one_origin();
+        self.requests.origin_pace = self.requests.whole_pace;
+        self
+    }
 }
 
 /// Keeps databases in step with those of peers. Cheap to clone; all clones are the same node. When the last one is dropped
@@ -139,7 +174,8 @@ impl Syncer {
         };
         let mut report = SyncReport { peer: link.peer, databases: Vec::new() };
         for id in databases {
-            let result = self.sync_lane(Lane { peer: link.peer, database: id }).await;
+            self.shared.join(link.peer, id).await?;
+            let result = self.shared.ask_round(Lane { peer: link.peer, database: id }).await;
             match (result, database) {
                 (Err(error), Some(_)) => return Err(error),
                 (result, _) => report.databases.push(SyncedDatabase { database: id, result }),
@@ -154,7 +190,11 @@ impl Syncer {
     /// [`sync_with_peer`](Syncer::sync_with_peer).
     pub async fn sync_tree_with_peer(&self, peer: &PublicKey, database: &Id) -> Result<Outcome> {
         self.open()?;
-        self.sync_lane(Lane { peer: *peer, database: *database }).await
+        // Whom this node knows already it has not chosen by this.
+        if self.shared.schedule().lane(*peer, *database).is_none() {
+            self.shared.join(*peer, *database).await?;
+        }
+        self.shared.ask_round(Lane { peer: *peer, database: *database }).await
     }
 
     /// Reaches whoever answers at an address, and says who it is.
@@ -172,8 +212,7 @@ impl Syncer {
         self.open()?;
         let name = self.shared.peers.declare(&info).await?;
         if let PeerName::Key(peer) = name {
-            self.shared.desk.set_known(peer, true);
-            self.shared.relate(peer, info.tree_id).await?;
+            self.shared.related(peer, info.tree_id).await?;
         }
         Ok(SyncHandle::new(self.shared.clone(), name, info.tree_id))
     }
@@ -249,7 +288,7 @@ impl Syncer {
         self.shared.asked.remember(request).await?;
         let answer = talk::ask_access(&self.shared, &link, request).await;
         let answer = answer.inspect_err(|error| self.shared.note_broken(&link, error))?;
-        self.shared.relate(link.peer, request.wanted().database).await?;
+        self.shared.join(link.peer, request.wanted().database).await?;
         Ok(answer)
     }
 
@@ -330,11 +369,6 @@ impl Syncer {
         let link = self.shared.links.to_address(&self.shared.caller(), address).await?;
         self.shared.learn(link.peer, vec![address.clone()]).await?;
         Ok(link)
-    }
-
-    async fn sync_lane(&self, lane: Lane) -> Result<Outcome> {
-        self.shared.relate(lane.peer, lane.database).await?;
-        self.shared.ask_round(lane).await
     }
 
     fn open(&self) -> Result<()> {

@@ -119,13 +119,12 @@ impl Transports {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => listening += 1,
                 // Built for dialling only.
                 Err(error) if error.kind() == ErrorKind::Unsupported => {}
-                Err(error) => {
-                    tracing::warn!(transport = registered.label, %error, "cannot listen");
-                    failed.push((registered.label.clone(), error));
-                }
+                Err(error) => failed.push((registered.label.clone(), error)),
             }
         }
         if listening > 0 || failed.is_empty() {
+            // Nobody else says so.
+            failed.iter().for_each(|(transport, error)| tracing::warn!(transport, %error, "cannot listen"));
             return Ok(());
         }
         let (label, mut error) = failed.swap_remove(0);

@@ -1,14 +1,12 @@
 //! The peers and relationships of a store.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use eidetica_contract::{Address, Error, ErrorKind, PublicKey, Result};
 use eidetica_core::{Engine, Id, LocalChange};
 
 use super::contact::{Contact, check_address, check_display_name, check_name};
 use super::info::{PeerName, SyncPeerInfo};
-use super::record::{PeerLimits, PeerRecord, Relationship};
+use super::record::{Forgotten, Learnt, PeerLimits, PeerRecord, Relationship};
 use super::rows::{self, PEERS, PeerRow, RELATIONS, RelationRow, changed};
 
 /// The peers and relationships of a store. Cheap to clone.
@@ -20,7 +18,7 @@ use super::rows::{self, PEERS, PeerRow, RELATIONS, RelationRow, changed};
 #[derive(Clone)]
 pub struct Peers {
     engine: Engine,
-    limits: PeerLimits,
+    pub(super) limits: PeerLimits,
 }
 
 impl Peers {
@@ -53,7 +51,7 @@ impl Peers {
             let (at, before, known) = self.relation_row(&name, &info.tree_id).await?;
             let since = known.map_or(now, |known| known.since.millis());
             let auth = info.auth.as_ref().map(|auth| *auth.key.as_bytes());
-            let relation = RelationRow { text: name.to_string(), declared: true, auth, since };
+            let relation = RelationRow { text: name.to_string(), declared: true, auth, since, vouched: None };
             let relation = LocalChange { name: at, before, after: Some(rows::write(&relation)) };
             if changed(&self.engine, vec![peer, relation]).await? {
                 return Ok(name);
@@ -61,58 +59,77 @@ impl Peers {
         }
     }
 
-    /// Takes up what a peer tells of itself. It must have proven its key. Gives whether it has told an address that was not
-    /// known. If there are too many peers learnt by contact, the one that was seen longest ago goes.
-    pub async fn learn(&self, peer: PublicKey, contact: &Contact) -> Result<bool> {
+    /// Takes up what a peer tells of itself. It must have proven its key. Tells whether there is an address among it that was not
+    /// known, and who was forgotten: of the peers that no database is synced with, those that were seen longest ago.
+    pub async fn learn(&self, peer: PublicKey, contact: &Contact) -> Result<Learnt> {
         let name = PeerName::Key(peer);
         let now = self.now();
-        let (is_new, told) = loop {
+        let (is_first, is_new) = loop {
             let (before, row) = self.peer_row(&name).await?;
-            let is_new = row.is_none();
+            let is_first = row.is_none();
             let mut row = row.unwrap_or_else(|| PeerRow::new(&name, now));
             let told = row.learn(contact, now, &self.limits);
             let change = LocalChange { name: rows::peer(&name), before, after: Some(rows::write(&row)) };
             if changed(&self.engine, vec![change]).await? {
-                break (is_new, told);
+                break (is_first, told);
             }
         };
-        if is_new {
-            self.make_room(&name).await?;
-        }
-        Ok(told)
+        let forgotten = if is_first { self.forget_strangers(peer).await? } else { Forgotten::default() };
+        Ok(Learnt { is_new, forgotten })
     }
 
-    /// Notes that a database is synced with a peer, who has shown its right to it. Gives whether this was not known.
+    /// Notes that a database is synced with a peer because somebody here has joined it there: this stays until it is ended, whatever
+    /// is learnt of others. Gives whether it was not known.
+    pub async fn join(&self, peer: PublicKey, database: &Id) -> Result<bool> {
+        let name = PeerName::Key(peer);
+        loop {
+            let (at, before, known) = self.relation_row(&name, database).await?;
+            let is_new = known.is_none();
+            if known.as_ref().is_some_and(|known| known.vouched.is_none()) {
+                return Ok(false);
+            }
+            let since = known.map_or(self.now(), |known| known.since.millis());
+            let relation = RelationRow { text: name.to_string(), declared: false, auth: None, since, vouched: None };
+            let relation = LocalChange { name: at, before, after: Some(rows::write(&relation)) };
+            if changed(&self.engine, vec![self.presence(&name).await?, relation]).await? {
+                return Ok(is_new);
+            }
+        }
+    }
+
+    /// Notes that a database is synced with a peer, who has shown its right to it: that of a user key which vouches for it, or of
+    /// its own. Tells whether this was not known, and what was forgotten: when a key brings more peers than it may, or all keys do,
+    /// that which was seen longest ago.
     ///
-    /// Errors: `Full` if more databases were learnt of this peer than are kept.
-    pub async fn relate(&self, peer: PublicKey, database: &Id) -> Result<bool> {
+    /// Errors: `Full` if as many peers are kept and all were seen within a day, or if as many databases were learnt of this
+    /// one; then nothing has changed.
+    pub async fn relate(&self, peer: PublicKey, database: &Id, vouched: PublicKey) -> Result<Learnt> {
         let name = PeerName::Key(peer);
         let now = self.now();
+        let mut forgotten = Forgotten::default();
         loop {
             let (at, before, known) = self.relation_row(&name, database).await?;
             if known.is_some() {
-                return Ok(false);
+                return Ok(Learnt { is_new: false, forgotten });
             }
             let others = self.engine.locals(&rows::relations(&name)).await?;
             // One that cannot be read takes a place, too.
-            let learnt =
-                |(name, row): &(String, Bytes)| !RelationRow::parse(name, row).is_ok_and(|other| other.declared);
+            let learnt = |(name, row): &(String, Bytes)| {
+                !RelationRow::parse(name, row).is_ok_and(|other| other.vouched.is_none())
+            };
             let limit = self.limits.learnt_databases;
             if others.iter().filter(|other| learnt(other)).count() >= limit {
                 let message = "more databases are synced with the peer than are learnt by contact; declare them";
                 return Err(Error::new(ErrorKind::Full, message).with("peer", &name).with("limit", limit));
             }
-            let (before_peer, row) = self.peer_row(&name).await?;
-            let row = row.unwrap_or_else(|| PeerRow::new(&name, now));
-            let peer = LocalChange { name: rows::peer(&name), before: before_peer, after: Some(rows::write(&row)) };
-            let relation = RelationRow { text: name.to_string(), declared: false, auth: None, since: now };
+            self.make_room(peer, vouched, &mut forgotten).await?;
+            let (text, vouched) = (name.to_string(), Some(*vouched.as_bytes()));
+            let relation = RelationRow { text, declared: false, auth: None, since: now, vouched };
             let relation = LocalChange { name: at, before, after: Some(rows::write(&relation)) };
-            if changed(&self.engine, vec![peer, relation]).await? {
-                break;
+            if changed(&self.engine, vec![self.presence(&name).await?, relation]).await? {
+                return Ok(Learnt { is_new: true, forgotten });
             }
         }
-        self.make_room(&name).await?;
-        Ok(true)
     }
 
     /// Ends a relationship, declared or learnt, and forgets what both sides had. Gives whether there was one.
@@ -236,7 +253,7 @@ impl Peers {
         Ok(self.relation_row(peer, database).await?.2)
     }
 
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.engine.environment().now().millis()
     }
 
@@ -298,24 +315,11 @@ impl Peers {
         }
     }
 
-    /// Forgets peers that were learnt by contact until there are no more than are kept: those seen longest ago, and not the
-    /// one that has just come. Strangers take no place of those that a database is synced with.
-    async fn make_room(&self, newest: &PeerName) -> Result<()> {
-        let (peers, relationships, _) = self.readable().await?;
-        let related: BTreeSet<PeerName> = relationships.into_iter().map(|found| found.peer).collect();
-        let learnt = peers.into_iter().filter(|record| !record.declared);
-        let (kept, strangers): (Vec<_>, Vec<_>) = learnt.partition(|record| related.contains(&record.name));
-        for (mut records, limit) in [(kept, self.limits.learnt), (strangers, self.limits.strangers)] {
-            let surplus = records.len().saturating_sub(limit);
-            records.sort_by_key(|record| (record.name == *newest, record.seen.unwrap_or(record.since)));
-            for record in records.into_iter().take(surplus) {
-                match self.remove(&record.name).await {
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    done => done?,
-                }
-            }
-        }
-        Ok(())
+    /// The change that makes a peer known which is not yet.
+    async fn presence(&self, peer: &PeerName) -> Result<LocalChange> {
+        let (before, row) = self.peer_row(peer).await?;
+        let row = row.unwrap_or_else(|| PeerRow::new(peer, self.now()));
+        Ok(LocalChange { name: rows::peer(peer), before, after: Some(rows::write(&row)) })
     }
 }
 

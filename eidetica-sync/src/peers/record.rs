@@ -1,16 +1,18 @@
 //! What is kept of a peer, as others see it.
 
-use eidetica_contract::Address;
+use eidetica_contract::{Address, PublicKey};
 use eidetica_core::{Id, Time};
 
 use super::info::{PeerName, SyncAuth};
 
-/// How much is kept of peers. What an application declares is bounded in size alone.
+/// How much is kept of peers. What an application declares or joins is bounded in size alone, and gives way to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerLimits {
-    /// Peers learnt by contact that some database is synced with. Default: 1,024.
+    /// Peers that have shown a right to some database, and that nobody here has declared or joined. Default: 1,024.
     pub learnt: usize,
+    /// Those of them that one key vouches for: as many devices are learnt of one user. Default: 32.
+    pub learnt_per_key: usize,
     /// Peers learnt by contact that no database is synced with. Default: 128.
     pub strangers: usize,
     /// Databases that one peer is learnt to sync. Default: 4,096.
@@ -25,6 +27,7 @@ impl Default for PeerLimits {
     fn default() -> PeerLimits {
         PeerLimits {
             learnt: 1024,
+            learnt_per_key: 32,
             strangers: 128,
             learnt_databases: 4096,
             learnt_addresses: 16,
@@ -81,4 +84,27 @@ pub struct Relationship {
     pub auth: Option<SyncAuth>,
     /// Since when it is known.
     pub since: Time,
+    /// The key whose right the peer has shown, if the relationship has come about by its calling: that of a user, or its own.
+    /// `None`: somebody here has declared it, or has joined the database there.
+    pub vouched: Option<PublicKey>,
+}
+
+/// What has become of something that was learnt of a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Learnt {
+    /// Whether it was not known before.
+    pub is_new: bool,
+    /// Who and what was forgotten to make room for it.
+    pub forgotten: Forgotten,
+}
+
+/// What was forgotten to make room for others. Its rows are gone; what runs is to be ended by whoever is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Forgotten {
+    /// Peers, with all that was known of them.
+    pub peers: Vec<PublicKey>,
+    /// Relationships of peers that are still known.
+    pub relationships: Vec<(PublicKey, Id)>,
 }

@@ -64,6 +64,9 @@ pub(super) struct RelationRow {
     pub auth: Option<[u8; 32]>,
     #[n(3)]
     pub since: u64,
+    /// The key whose right the peer has shown; none if somebody here has wished it.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub vouched: Option<[u8; 32]>,
 }
 
 #[derive(Clone, PartialEq, Encode, Decode)]
@@ -174,7 +177,15 @@ impl RelationRow {
         let database = name.strip_prefix(&relations(&peer)).and_then(|rest| rest.parse().ok());
         let database = database.ok_or_else(|| damaged(name))?;
         let auth = form.auth.map(|key| SyncAuth::key(PublicKey::from_bytes(key)));
-        Ok(Relationship { peer, database, declared: form.declared, auth, since: Time::from_millis(form.since) })
+        let vouched = form.vouched.map(PublicKey::from_bytes);
+        Ok(Relationship {
+            peer,
+            database,
+            declared: form.declared,
+            auth,
+            since: Time::from_millis(form.since),
+            vouched,
+        })
     }
 }
 

@@ -63,7 +63,9 @@ pub async fn exchange(
     while rounds < ROUNDS && instalments < INSTALMENTS {
         let before = run.outcome.moved();
         let end = run.round(rounds == 0 && instalments == 0).await?;
-        let moved = run.outcome.moved() > before;
+        // What was asked for and has come another way is no fault of the other side, and a step forward.
+        let crossed = std::mem::take(&mut run.crossed);
+        let moved = run.outcome.moved() > before || crossed;
         match end {
             End::Done(frontier) => {
                 run.outcome.complete = true;
@@ -72,6 +74,7 @@ pub async fn exchange(
             }
             End::Stuck => break,
             End::More if moved => instalments += 1,
+            End::Again if crossed => instalments += 1,
             End::More | End::Again => rounds += 1,
         }
         if moved {
@@ -140,6 +143,10 @@ pub(super) struct Run<'a> {
     pub(super) left: u64,
     /// How many entries are still to be sent.
     pub(super) unsent: u64,
+    /// How many entries were here when the heads were compared, and those that have come in by this exchange since.
+    pub(super) here: u64,
+    /// True if what was asked for has come another way meanwhile.
+    pub(super) crossed: bool,
 }
 
 /// What a comparison has shown.
@@ -159,7 +166,21 @@ impl<'a> Run<'a> {
         progress: &'a (dyn Fn(Progress) + Send + Sync),
     ) -> Run<'a> {
         let (outcome, asked, common) = Default::default();
-        Run { db, remote, options, progress, outcome, asked, common, width: Width::Short, left: 0, unsent: 0 }
+        let width = Width::Short;
+        Run {
+            db,
+            remote,
+            options,
+            progress,
+            outcome,
+            asked,
+            common,
+            width,
+            left: 0,
+            unsent: 0,
+            here: 0,
+            crossed: false,
+        }
     }
 
     /// Asks, and counts.
@@ -195,6 +216,7 @@ impl<'a> Run<'a> {
 
     /// Notes what became of entries that came.
     pub(super) fn received(&mut self, given: &Given, refusals: Vec<(Id, String)>) {
+        self.here += u64::from(given.accepted);
         let outcome = &mut self.outcome;
         outcome.received += u64::from(given.accepted);
         outcome.repeated += u64::from(given.known);
@@ -233,6 +255,7 @@ impl<'a> Run<'a> {
 
     async fn round(&mut self, first: bool) -> Result<End> {
         let stand = self.db.stand().await?;
+        self.here = stand.entries;
         let news = if first { self.news(&stand).await? } else { None };
         let few = stand.heads.len() <= FEW_HEADS || news.is_some() || !first;
         let compared = match self.compare(&stand, (few, true), news).await? {

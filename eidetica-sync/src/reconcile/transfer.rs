@@ -124,7 +124,7 @@ impl Run<'_> {
             let Some(asked) = asked.filter(|_| given.loose == 0) else { return Ok((held, Some(piece.digest))) };
             if fruitless >= FRUITLESS {
                 return match given.waiting {
-                    0 => Err(broken("its pages hold nothing new")),
+                    0 if !self.crossed().await? => Err(broken("its pages hold nothing new")),
                     _ => Ok((held, None)),
                 };
             }
@@ -134,6 +134,14 @@ impl Run<'_> {
                 return Err(broken("its pages do not lead on"));
             }
         }
+    }
+
+    /// Pages have brought nothing new. If more is here than there was and has come with them, somebody else has brought it, such
+    /// as the other side in a round of its own: nobody is to blame, and the heads are compared anew.
+    async fn crossed(&mut self) -> Result<bool> {
+        let crossed = self.db.stand().await?.entries > self.here;
+        self.crossed |= crossed;
+        Ok(crossed)
     }
 
     async fn piece(&self, request: Request) -> Result<(Piece, Vec<bool>)> {
@@ -183,7 +191,7 @@ impl Run<'_> {
                 fruitless = if given.accepted + given.waiting > 0 { 0 } else { fruitless + 1 };
             }
             if fruitless >= FRUITLESS {
-                return Err(broken("its pages hold nothing new"));
+                return if self.crossed().await? { Ok(None) } else { Err(broken("its pages hold nothing new")) };
             }
             ready = sendable(next)?;
             let Some(reply) = reply? else { return stopped.map_or(Ok(digest), Err) };

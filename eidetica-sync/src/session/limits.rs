@@ -27,6 +27,15 @@ pub struct SessionLimits {
     pub stranger_bytes: usize,
     /// After this time without a part, a message in parts is forgotten. Default: one minute.
     pub partial_age: Duration,
+    /// Answers on their way to known peers, in all: handed to a transport, which holds them until they were read. More are answered
+    /// [`Busy`](eidetica_contract::ErrorKind::Busy) instead. Default: 128 MiB.
+    pub unread: usize,
+    /// Those on their way to one of them. A larger one goes alone. Default: 16 MiB.
+    pub unread_per_peer: usize,
+    /// Answers on their way to peers that are not known, in all. Default: 32 MiB.
+    pub unread_strangers: usize,
+    /// Those of them that go to one origin. A larger one goes alone. Default: 8 MiB.
+    pub unread_per_origin: usize,
     /// Sessions of known peers. Default: 1,024.
     pub known: usize,
     /// Sessions of one device key. Default: 8.
@@ -56,6 +65,10 @@ impl Default for SessionLimits {
             all_bytes: 256 << 20,
             stranger_bytes: 32 << 20,
             partial_age: Duration::from_secs(60),
+            unread: 128 << 20,
+            unread_per_peer: 16 << 20,
+            unread_strangers: 32 << 20,
+            unread_per_origin: 8 << 20,
             known: 1024,
             per_peer: 8,
             strangers: 256,
@@ -64,5 +77,14 @@ impl Default for SessionLimits {
             handshakes_per_origin: 16,
             handshake_age: Duration::from_secs(10),
         }
+    }
+}
+
+impl SessionLimits {
+    /// One origin gets as much as all together.
+    pub(crate) fn one_origin(mut self) -> SessionLimits {
+        (self.per_origin, self.handshakes_per_origin) = (self.strangers, self.handshakes);
+        self.unread_per_origin = self.unread_strangers;
+        self
     }
 }

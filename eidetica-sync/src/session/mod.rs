@@ -32,7 +32,7 @@
 //! let Step::Send(number, message) = exchange.step()? else { panic!() };
 //! let Received::Request(request) = sessions.receive(now, &Caller::unknown(), 65_536, &message)? else { panic!() };
 //! assert_eq!((request.peer, &request.payload[..]), (anna.device(), &b"hello"[..]));
-//! let answer = sessions.reply(now, request.token, Bytes::from_static(b"welcome"));
+//! let answer = sessions.reply(now, request.token, Bytes::from_static(b"welcome")).seal();
 //! exchange.answer(number, &answer, now)?;
 //! assert_eq!(exchange.step()?, Step::Done(Bytes::from_static(b"welcome")));
 //! # Ok(()) }
@@ -53,6 +53,7 @@ mod sessions;
 mod suite;
 mod table;
 mod ticks;
+mod unread;
 mod window;
 pub(crate) mod wire;
 
@@ -64,7 +65,7 @@ pub use hello::{Agreed, Offer};
 pub use identity::Identity;
 pub use limits::SessionLimits;
 pub use message::CloseReason;
-pub use reply::ReplyToken;
+pub use reply::{ReplyToken, Unsealed};
 pub use sessions::{Received, Request, Sessions};
 pub use table::Load;
 pub(crate) use wire::{Fields, REFUSAL, kind};

@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use eidetica_contract::PublicKey;
 
 use super::hello::{Agreed, Hello};
 use super::message::Say;
 use super::sealing::{Keys, room};
+use super::unread::Held;
 use super::wire::{REFUSAL, SessionId, kind};
 
 /// The right to reply to one request, once. It outlives the session, so that no request is done twice because its
@@ -19,6 +21,35 @@ pub struct ReplyToken {
     pub(crate) agreed: Agreed,
     /// The offer that goes with the answer to an offer.
     pub(crate) welcome: Option<Hello>,
+    pub(crate) peer: PublicKey,
+    /// Where the request came from.
+    pub(crate) origin: Option<String>,
+}
+
+/// An answer as it is to be sent, but for the seal: that takes its time, and no table.
+#[must_use = "the answer is to be sealed and sent"]
+pub struct Unsealed {
+    pub(crate) token: ReplyToken,
+    pub(crate) say: Say,
+    /// Counts the answer until the transport has let go of it.
+    pub(crate) held: Option<Held>,
+}
+
+impl Unsealed {
+    /// Seals it: what is to be sent.
+    pub fn seal(self) -> Bytes {
+        let sealed = self.token.seal(&self.say);
+        match self.held {
+            Some(held) => held.around(sealed),
+            None => sealed,
+        }
+    }
+}
+
+impl fmt::Debug for Unsealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unsealed").field("token", &self.token).finish_non_exhaustive()
+    }
 }
 
 impl ReplyToken {

@@ -12,10 +12,11 @@ use super::identity::Identity;
 use super::limits::SessionLimits;
 use super::message::{Ask, CloseReason, Part, Say};
 use super::parts::{Added, Assembly, Shelf};
-use super::reply::{ReplyToken, welcome};
+use super::reply::{ReplyToken, Unsealed, welcome};
 use super::sealing::Keys;
 use super::table::{Load, Session, Table};
 use super::ticks::Ticks;
+use super::unread::{Bounds, Held, Reader, Unread};
 use super::wire::{Fields, HANDSHAKE, ID, REFUSAL, SessionId, check_max_message, kind};
 
 /// All sessions of the answering side.
@@ -28,6 +29,7 @@ pub struct Sessions {
     limits: SessionLimits,
     ticks: Ticks,
     table: Table,
+    unread: Unread,
 }
 
 /// What a message was.
@@ -57,7 +59,14 @@ pub struct Request {
 impl Sessions {
     /// No sessions yet.
     pub fn new(identity: Identity, offer: Offer, limits: SessionLimits) -> Sessions {
-        Sessions { identity, offer, limits, ticks: Ticks::default(), table: Table::new(limits) }
+        Sessions {
+            identity,
+            offer,
+            limits,
+            ticks: Ticks::default(),
+            table: Table::new(limits),
+            unread: Unread::default(),
+        }
     }
 
     /// Takes a message that arrived over a transport which carries `max_message` bytes, at least 16 KiB.
@@ -79,20 +88,22 @@ impl Sessions {
         Ok(received.unwrap_or_else(refused))
     }
 
-    /// Seals a reply: the answer to the message that completed the request. A reply above `max_message` is kept until
-    /// it was fetched; if there is no room for it, or the peer does not take so much, the peer gets `Busy` or
-    /// `TooLarge` instead.
-    pub fn reply(&mut self, now: Duration, token: ReplyToken, payload: Bytes) -> Bytes {
+    /// Makes a reply: the answer to the message that completed the request. A reply above `max_message` is kept until it was
+    /// fetched; if there is no room for it, or for what its peer has not read yet, or the peer does not take so much, the peer
+    /// gets `Busy` or `TooLarge` instead.
+    pub fn reply(&mut self, now: Duration, token: ReplyToken, payload: Bytes) -> Unsealed {
         let now = self.ticks.advance(now);
+        let failed = |token, kind: ErrorKind| Unsealed { token, say: Say::Failed(kind.number()), held: None };
         let room = token.room();
-        if payload.len() <= room {
-            return token.seal(&Say::Whole(payload));
+        if payload.len() > room && payload.len() > token.agreed.max_whole {
+            return failed(token, ErrorKind::TooLarge);
         }
-        if payload.len() > token.agreed.max_whole {
-            return token.seal(&Say::Failed(ErrorKind::TooLarge.number()));
+        let Some(held) = self.hold(&token, payload.len().min(room)) else { return failed(token, ErrorKind::Busy) };
+        if payload.len() <= room {
+            return Unsealed { token, say: Say::Whole(payload), held: Some(held) };
         }
         if !self.table.reserve(token.id, payload.len()) {
-            return token.seal(&Say::Failed(ErrorKind::Busy.number()));
+            return failed(token, ErrorKind::Busy);
         }
         let total = payload.len() as u32;
         let shelf = Shelf::new(payload, room, now);
@@ -100,12 +111,22 @@ impl Sessions {
         if let Some(session) = self.table.get(token.id, now) {
             session.leaving.insert(token.request, shelf);
         }
-        token.seal(&Say::First { total, data: first })
+        Unsealed { token, say: Say::First { total, data: first }, held: Some(held) }
     }
 
-    /// Seals the statement that the request came to nothing. The peer learns the kind alone.
-    pub fn fail(&mut self, token: ReplyToken, kind: ErrorKind) -> Bytes {
-        token.seal(&Say::Failed(kind.number()))
+    /// Makes the statement that the request came to nothing. The peer learns the kind alone.
+    pub fn fail(&self, token: ReplyToken, kind: ErrorKind) -> Unsealed {
+        Unsealed { token, say: Say::Failed(kind.number()), held: None }
+    }
+
+    /// Counts an answer until it was read; `None` if as much is unread as may be.
+    fn hold(&self, token: &ReplyToken, bytes: usize) -> Option<Held> {
+        let limits = &self.limits;
+        let (reader, each, all) = match self.table.is_known(&token.peer) {
+            true => (Reader::Known(token.peer), limits.unread_per_peer, limits.unread),
+            false => (Reader::Stranger(token.origin.clone()), limits.unread_per_origin, limits.unread_strangers),
+        };
+        self.unread.hold(reader, bytes, Bounds { each, all })
     }
 
     /// Says whether a device key is known here. Known peers have places of their own in the table, and may send more.
@@ -130,7 +151,7 @@ impl Sessions {
 
     /// How full the table is.
     pub fn load(&self) -> Load {
-        self.table.load()
+        Load { unread_bytes: self.unread.bytes(), ..self.table.load() }
     }
 
     fn hello(&self, max_message: usize) -> Hello {
@@ -232,7 +253,8 @@ impl Sessions {
         let (peer, agreed, keys) = (session.peer, session.agreed, session.keys.clone());
         let welcome = session.plain.filter(|_| front.is_some());
         let closing = session.closing;
-        let token = ReplyToken { id, request: counter, keys, agreed, welcome };
+        let origin = caller.origin.clone();
+        let token = ReplyToken { id, request: counter, keys, agreed, welcome, peer, origin };
         self.table.touch(id, now);
         if let Some(reason) = closing {
             self.table.remove(id);
@@ -255,7 +277,15 @@ impl Sessions {
             }
             None => Say::Failed(ErrorKind::InvalidInput.number()),
         };
-        Some(Received::Answer(token.seal(&say)))
+        let unsealed = match &say {
+            // Parts are as large as messages get.
+            Say::Part { data, .. } => match self.hold(&token, data.len()) {
+                Some(held) => Unsealed { token, say, held: Some(held) },
+                None => self.fail(token, ErrorKind::Busy),
+            },
+            _ => Unsealed { token, say, held: None },
+        };
+        Some(Received::Answer(unsealed.seal()))
     }
 
     fn max_whole(&self, peer: &PublicKey) -> usize {

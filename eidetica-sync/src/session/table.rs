@@ -102,6 +102,8 @@ pub struct Load {
     pub strangers: usize,
     /// Bytes reserved for messages in parts, coming and going.
     pub held_bytes: usize,
+    /// Bytes of answers that were handed to a transport and not let go of by it.
+    pub unread_bytes: usize,
 }
 
 impl Table {
@@ -113,7 +115,7 @@ impl Table {
     pub(crate) fn load(&self) -> Load {
         let known = self.sessions.values().filter(|session| self.known.contains(&session.peer)).count();
         let strangers = self.sessions.len() - known;
-        Load { handshakes: self.waiting.len(), known, strangers, held_bytes: self.held }
+        Load { handshakes: self.waiting.len(), known, strangers, held_bytes: self.held, unread_bytes: 0 }
     }
 
     pub(crate) fn is_known(&self, peer: &PublicKey) -> bool {

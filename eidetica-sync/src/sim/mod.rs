@@ -22,6 +22,7 @@ mod host;
 mod in_place;
 mod link;
 mod network;
+mod patience;
 mod serve;
 mod trace;
 mod transport;

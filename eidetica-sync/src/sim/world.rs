@@ -4,7 +4,7 @@ use std::future::Future;
 use std::ops::RangeInclusive;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use eidetica_core::Options;
@@ -12,8 +12,9 @@ use eidetica_core::Options;
 use super::dice::Dice;
 use super::environment::{Clock, SimEnvironment};
 use super::network::Network;
+use super::patience::{Thread, this_thread, wait};
 
-/// How long a world may run, by the clock on the wall.
+/// How long a world may work, and how long it may do nothing.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How many events are shown of a world that has failed.
 const SHOWN: usize = 60;
@@ -75,8 +76,9 @@ impl Drop for World {
 ///
 /// # Panics
 ///
-/// If the world does, after saying with which seed; or if it has not come to its end after two minutes by the clock on the
-/// wall, and then its thread is left alone.
+/// If the world does, after saying with which seed; or if it has worked for two minutes without coming to its end, or done
+/// nothing for as long, and then its thread is left alone. On Linux only the time counts in which its thread has a processor, so that
+/// a world does not fail because a machine is slow; elsewhere it is that of the clock on the wall.
 pub fn run<T, F>(seed: u64, world: impl FnOnce(World) -> F + Send + 'static) -> T
 where
     T: Send + 'static,
@@ -95,10 +97,10 @@ where
     T: Send + 'static,
     F: Future<Output = T>,
 {
-    let (ended, end) = channel::<()>();
+    let (ended, end) = channel::<Thread>();
     let work = move || {
         // Dropped at the end of the thread, however it comes, and then nobody is left to wait for.
-        let _ended = ended;
+        let _ = ended.send(this_thread());
         let mut builder = tokio::runtime::Builder::new_current_thread();
         // One thread beside, so that what is given to it at least comes to its end in the order of asking.
         let runtime = builder.enable_time().start_paused(true).max_blocking_threads(1).build();
@@ -111,8 +113,8 @@ where
         Ok(thread) => thread,
         Err(error) => panic!("no thread for a simulated world: {error}"),
     };
-    if let Err(RecvTimeoutError::Timeout) = end.recv_timeout(patience) {
-        panic!("the world has not come to its end in {patience:?}; repeat it with {}", repeat(seed));
+    if let Err(how) = wait(&end, patience) {
+        panic!("the world {how} {patience:?} and has not come to its end; repeat it with {}", repeat(seed));
     }
     thread.join().unwrap_or_else(|panic| {
         eprintln!("the world has failed; repeat it with {}", repeat(seed));

@@ -121,6 +121,25 @@ async fn what_was_decided_is_decided() {
 }
 
 #[tokio::test]
+async fn a_rejection_may_be_taken_back_by_an_admin_and_an_approval_may_not() {
+    let (_store, _engine, book, database, id) = here().await;
+    let wanted = request(id, &key(5), Permission::Read);
+    let asked = ask_pending(&book, &wanted, &database).await;
+    book.reopen(&database, &asked).await.unwrap();
+    book.reject(&database, &asked, "by mistake").await.unwrap();
+    grant(&database, &public(10), Permission::Write).await;
+    let refusal = book.reopen(&database.with_key(Some(key(10))), &asked).await;
+    refused(refusal, ErrorKind::PermissionDenied, "insufficient_permission");
+    assert!(matches!(ask(&book, &wanted, Some(&database)).await, Answer::Rejected { .. }));
+    book.reopen(&database, &asked).await.unwrap();
+    assert_eq!(book.get(&asked).await.unwrap().state, RequestState::Pending);
+    assert_eq!(ask_pending(&book, &wanted, &database).await, asked);
+    book.approve(&database, &asked, None).await.unwrap();
+    assert_eq!(right(&database, 5).await, Right::READ);
+    refused(book.reopen(&database, &asked).await, ErrorKind::Conflict, "already_decided");
+}
+
+#[tokio::test]
 async fn only_a_strong_enough_admin_of_that_database_decides() {
     let (_store, engine, book, database, id) = here().await;
     let admin = ask_pending(&book, &request(id, &key(5), Permission::Admin), &database).await;

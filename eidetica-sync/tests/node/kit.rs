@@ -46,12 +46,17 @@ pub struct Node {
 impl Node {
     /// A node that does not listen yet, and has no transport.
     pub async fn new(name: &'static str) -> Node {
+        Node::with(name, SyncOptions::default()).await
+    }
+
+    /// The same with other limits and delays.
+    pub async fn with(name: &'static str, options: SyncOptions) -> Node {
         let engine = Engine::open(Box::new(Memory::new()), Options::default()).await.unwrap();
         let device = SecretKey::generate(engine.environment()).unwrap();
         let user = SecretKey::generate(engine.environment()).unwrap();
         let wishes = Arc::new(Wishes { wishes: Mutex::default(), bell: watch::Sender::new(0) });
         let grants = Grants::new(engine.clone(), device.public());
-        let syncer = Syncer::start(engine.clone(), device, wishes.clone(), SyncOptions::default()).await.unwrap();
+        let syncer = Syncer::start(engine.clone(), device, wishes.clone(), options).await.unwrap();
         Node { name, engine, user, syncer, wishes, grants }
     }
 

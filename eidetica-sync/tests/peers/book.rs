@@ -14,8 +14,8 @@ async fn what_was_declared_and_learnt_is_there_after_a_restart() {
     assert_eq!(peers.declare(&declared).await.unwrap(), name(1));
     let contact =
         Contact { addresses: vec![address(20), Address::iroh("ticket")], display_name: Some("Ben".to_owned()) };
-    assert!(peers.learn(key(2), &contact).await.unwrap());
-    assert!(peers.relate(key(2), &database(1)).await.unwrap());
+    assert!(peers.learn(key(2), &contact).await.unwrap().is_new);
+    assert!(peers.relate(key(2), &database(1), key(2)).await.unwrap().is_new);
     peers.tried(key(2), &address(20), false).await.unwrap();
     place.clock.pass(1);
     peers.tried(key(2), &Address::iroh("ticket"), true).await.unwrap();
@@ -51,14 +51,14 @@ async fn doing_it_twice_changes_no_byte() {
     let contact = Contact { addresses: vec![address(9)], display_name: Some("Ben".to_owned()) };
     peers.declare(&info(1, 1)).await.unwrap();
     peers.learn(key(2), &contact).await.unwrap();
-    peers.relate(key(2), &database(1)).await.unwrap();
+    peers.relate(key(2), &database(1), key(2)).await.unwrap();
     peers.tried(key(2), &address(9), true).await.unwrap();
     let rows = place.dump().await;
     place.clock.pass(HOUR / 2);
     peers.declare(&info(1, 1)).await.unwrap();
-    assert!(!peers.learn(key(2), &contact).await.unwrap());
-    assert!(!peers.relate(key(2), &database(1)).await.unwrap());
-    assert!(!peers.relate(key(1), &database(1)).await.unwrap(), "what is declared need not be learnt");
+    assert!(!peers.learn(key(2), &contact).await.unwrap().is_new);
+    assert!(!peers.relate(key(2), &database(1), key(2)).await.unwrap().is_new);
+    assert!(!peers.relate(key(1), &database(1), key(1)).await.unwrap().is_new, "what is declared need not be learnt");
     assert!(!peers.add_address(&name(1), &address(1)).await.unwrap());
     peers.tried(key(2), &address(9), true).await.unwrap();
     peers.tried(key(2), &address(10), true).await.unwrap();
@@ -77,10 +77,10 @@ async fn what_was_learnt_becomes_declared_and_not_the_other_way_round() {
     let peers = place.peers();
     let contact = Contact { addresses: vec![address(1)], display_name: Some("calls itself so".to_owned()) };
     peers.learn(key(1), &contact).await.unwrap();
-    peers.relate(key(1), &database(1)).await.unwrap();
+    peers.relate(key(1), &database(1), key(1)).await.unwrap();
     peers.declare(&SyncPeerInfo { display_name: Some("Ben".to_owned()), ..info(1, 1) }).await.unwrap();
     peers.learn(key(1), &contact).await.unwrap();
-    peers.relate(key(1), &database(1)).await.unwrap();
+    peers.relate(key(1), &database(1), key(1)).await.unwrap();
     let record = peers.get(&name(1)).await.unwrap().unwrap();
     assert!(record.declared && record.addresses.len() == 1 && record.addresses[0].declared);
     assert_eq!(record.display_name.as_deref(), Some("Ben"));
@@ -179,7 +179,7 @@ async fn everything_may_run_in_a_task_of_its_own() {
     let (info, contact, other) = (info(1, 1), Contact::default(), database(1));
     sent(peers.declare(&info)).await.unwrap();
     sent(peers.learn(key(1), &contact)).await.unwrap();
-    sent(peers.relate(key(1), &other)).await.unwrap();
+    sent(peers.relate(key(1), &other, key(1))).await.unwrap();
     sent(peers.add_address(&name(1), &address(1))).await.unwrap();
     sent(peers.remove_address(&name(1), &address(1))).await.unwrap();
     sent(peers.set_display_name(&name(1), None)).await.unwrap();

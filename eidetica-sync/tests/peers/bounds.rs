@@ -19,7 +19,7 @@ async fn of_strangers_those_stay_that_were_seen_last_and_they_take_no_place_of_o
     peers.declare(&info(1, 1)).await.unwrap();
     for peer in 2..6 {
         peers.learn(key(peer), &Contact::default()).await.unwrap();
-        peers.relate(key(peer), &database(1)).await.unwrap();
+        peers.relate(key(peer), &database(1), key(peer)).await.unwrap();
     }
     for stranger in 100..120 {
         place.clock.pass(2 * HOUR);
@@ -37,17 +37,83 @@ async fn of_learnt_peers_those_go_that_were_seen_longest_ago_with_all_their_rows
     for peer in 2..6 {
         place.clock.pass(2 * HOUR);
         peers.learn(key(peer), &Contact::default()).await.unwrap();
-        peers.relate(key(peer), &database(1)).await.unwrap();
+        peers.relate(key(peer), &database(1), key(peer)).await.unwrap();
     }
     place.clock.pass(2 * HOUR);
     peers.learn(key(2), &Contact::default()).await.unwrap();
     place.clock.pass(2 * HOUR);
-    // Even with a clock that was set back the newest one stays, or nobody new would ever be known.
+    // All were here within a day: two that come in turns would drive each other out.
+    let before = place.dump().await;
+    assert_eq!(peers.relate(key(6), &database(1), key(6)).await.unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(place.dump().await, before);
+    // With a clock that was set back nobody new would ever be known.
     place.clock.set(1);
-    peers.relate(key(6), &database(1)).await.unwrap();
+    let learnt = peers.relate(key(6), &database(1), key(6)).await.unwrap();
+    assert_eq!((learnt.is_new, learnt.forgotten.peers), (true, vec![key(3)]));
     let kept: Vec<_> = peers.list().await.unwrap().into_iter().map(|record| record.name).collect();
     assert_eq!(kept, [1, 2, 4, 5, 6].map(name));
     assert!(peers.relationships_of(&name(3)).await.unwrap().is_empty());
+}
+
+/// A reader may have as many device keys as he likes.
+#[tokio::test]
+async fn one_key_brings_so_many_devices_and_drives_out_none_of_others() {
+    let place = Place::new().await;
+    let mut limits = PeerLimits::default();
+    (limits.learnt, limits.learnt_per_key) = (8, 3);
+    let peers = place.limited(limits);
+    let (one, two, three) = (key(9001), key(9002), key(9003));
+    // Declared, joined, and vouched for by three.
+    peers.declare(&info(1, 1)).await.unwrap();
+    assert!(peers.join(key(2), &database(1)).await.unwrap());
+    peers.relate(key(3), &database(1), three).await.unwrap();
+    peers.relate(key(4), &database(1), two).await.unwrap();
+    peers.relate(key(5), &database(1), one).await.unwrap();
+    // Of these the first has another way in, too.
+    peers.relate(key(4), &database(2), one).await.unwrap();
+    for device in 100..1100 {
+        place.clock.pass(HOUR);
+        match peers.relate(key(device), &database(1), one).await {
+            Ok(learnt) => assert!(learnt.is_new),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Full),
+        }
+        let related = peers.relationships().await.unwrap();
+        assert!(related.iter().filter(|related| related.vouched == Some(one)).count() <= 3);
+    }
+    let kept: Vec<_> = peers.list().await.unwrap().into_iter().map(|record| record.name).collect();
+    assert_eq!(kept[..4], [1, 2, 3, 4].map(name));
+    assert_eq!(kept.len(), 4 + 3, "{kept:?}");
+    let of_four = peers.relationships_of(&name(4)).await.unwrap();
+    assert_eq!(of_four.iter().map(|related| related.database).collect::<Vec<_>>(), [database(1)]);
+}
+
+#[tokio::test]
+async fn what_was_declared_or_joined_needs_no_place_and_gives_way_to_nobody() {
+    let place = Place::new().await;
+    let peers = place.limited(few());
+    for peer in 1..20 {
+        place.clock.pass(48 * HOUR);
+        match peer % 2 {
+            0 => drop(peers.declare(&info(peer, 1)).await.unwrap()),
+            _ => drop(peers.join(key(peer), &database(1)).await.unwrap()),
+        }
+    }
+    for peer in 100..110 {
+        peers.relate(key(peer), &database(1), key(9000)).await.ok();
+    }
+    // All places are taken, and those who are kept anyway need none.
+    for peer in 1..20 {
+        assert!(peers.relate(key(peer), &database(2), key(9000)).await.unwrap().is_new);
+    }
+    // One that was learnt before it was joined is joined from then on.
+    assert!(!peers.join(key(100), &database(1)).await.unwrap());
+    place.clock.pass(1000 * HOUR);
+    for peer in 200..204 {
+        peers.relate(key(peer), &database(1), key(9000)).await.unwrap();
+    }
+    let kept: Vec<_> = peers.list().await.unwrap().into_iter().map(|record| record.name).collect();
+    let expected: Vec<_> = (1..20).chain([100]).chain(200..204).map(name).collect();
+    assert_eq!(kept, expected);
 }
 
 #[tokio::test]
@@ -71,10 +137,10 @@ async fn databases_that_are_learnt_of_a_peer_are_bounded_and_declared_ones_are_n
     for of in 0..10 {
         peers.declare(&info(1, of)).await.unwrap();
     }
-    assert!(peers.relate(key(1), &database(20)).await.unwrap());
-    assert!(peers.relate(key(1), &database(21)).await.unwrap());
-    assert_eq!(peers.relate(key(1), &database(22)).await.unwrap_err().kind(), ErrorKind::Full);
-    assert!(!peers.relate(key(1), &database(21)).await.unwrap(), "what is known is no more");
+    assert!(peers.relate(key(1), &database(20), key(1)).await.unwrap().is_new);
+    assert!(peers.relate(key(1), &database(21), key(1)).await.unwrap().is_new);
+    assert_eq!(peers.relate(key(1), &database(22), key(1)).await.unwrap_err().kind(), ErrorKind::Full);
+    assert!(!peers.relate(key(1), &database(21), key(1)).await.unwrap().is_new, "what is known is no more");
     peers.declare(&info(1, 22)).await.unwrap();
     assert_eq!(peers.relationships_of(&name(1)).await.unwrap().len(), 13);
 }
@@ -87,7 +153,7 @@ async fn of_learnt_addresses_the_hopeless_and_the_oldest_go_and_declared_ones_st
     let tell = async |number: u16| {
         place.clock.pass(1);
         let contact = Contact { addresses: vec![address(number)], display_name: None };
-        peers.learn(key(1), &contact).await.unwrap()
+        peers.learn(key(1), &contact).await.unwrap().is_new
     };
     let known = async || {
         let known = peers.get(&name(1)).await.unwrap().unwrap().addresses;
@@ -136,7 +202,7 @@ async fn texts_that_are_too_long_are_refused_from_the_application_and_cut_off_fr
     }
     assert_eq!(place.dump().await, []);
     let addresses = vec![Address::http("x".repeat(4097)), address(1)];
-    assert!(peers.learn(key(1), &Contact { addresses, display_name: Some(long) }).await.unwrap());
+    assert!(peers.learn(key(1), &Contact { addresses, display_name: Some(long) }).await.unwrap().is_new);
     let record = peers.get(&name(1)).await.unwrap().unwrap();
     assert_eq!((record.display_name, record.addresses.len()), (Some("ü".repeat(128)), 1));
 }

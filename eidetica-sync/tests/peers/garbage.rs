@@ -31,12 +31,12 @@ async fn damage_is_named_and_keeps_nothing_else_from_being_read() {
     corrupted(peers.learn(key(1), &Contact::default()).await, &peer_row);
     corrupted(peers.relationships().await, &relation_row);
     corrupted(peers.relationship(&name(1), &database(1)).await, &relation_row);
-    corrupted(peers.relate(key(1), &database(1)).await, &relation_row);
+    corrupted(peers.relate(key(1), &database(1), key(1)).await, &relation_row);
     let (readable, relationships, errors) = peers.readable().await.unwrap();
     assert_eq!((readable.len(), relationships.len(), errors.len()), (1, 1, 2));
     // Others come and go as before.
     peers.learn(key(3), &Contact::default()).await.unwrap();
-    peers.relate(key(3), &database(1)).await.unwrap();
+    peers.relate(key(3), &database(1), key(3)).await.unwrap();
     peers.remove(&name(1)).await.unwrap();
     assert_eq!(peers.list().await.unwrap().len(), 2);
 }

@@ -53,7 +53,7 @@ async fn the_same_is_learnt_by_many_at_once_and_is_there_once() {
     let mut tasks = Vec::new();
     for task in 0..16 {
         let peers = books[task % 2].clone();
-        tasks.push(tokio::spawn(async move { peers.relate(key(1), &database(1)).await.unwrap() }));
+        tasks.push(tokio::spawn(async move { peers.relate(key(1), &database(1), key(1)).await.unwrap().is_new }));
     }
     let mut first = 0;
     for task in tasks {

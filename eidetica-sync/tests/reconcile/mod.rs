@@ -6,5 +6,6 @@ mod grown;
 mod hostile;
 mod kit;
 mod ladder;
+mod overtaken;
 mod property;
 mod vectors;

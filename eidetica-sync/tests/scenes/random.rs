@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use eidetica_contract::{CallOptions, ErrorKind, PublicKey};
-use eidetica_core::store::{DocStore, Table};
+use eidetica_core::auth::{Permission, Right};
+use eidetica_core::store::{DocStore, SettingsStore, Table};
 use eidetica_core::{Database, Durability, Id};
 use eidetica_sync::SyncPeerInfo;
 use eidetica_sync::schedule::Wish;
@@ -33,6 +34,8 @@ struct Member {
     ledger: Ledger,
     /// What it wishes, while it does not.
     wish: Option<Wish>,
+    /// The heads of which the history was looked at last, by a process that runs still.
+    seen: Option<[u8; 32]>,
 }
 
 /// Who has no right to anything, and tries all the same.
@@ -94,7 +97,7 @@ impl Story {
         for (number, node) in nodes.into_iter().enumerate() {
             let parent = number.checked_sub(1).and_then(|before| members.get(parents[before]));
             let parent = parent.map(|parent: &Member| parent.node.info(id));
-            members.push(Member { node, parent, ledger: Ledger::new(), wish: None });
+            members.push(Member { node, parent, ledger: Ledger::new(), wish: None, seen: None });
         }
         Story { world, dice, members, stranger, id }
     }
@@ -106,7 +109,7 @@ impl Story {
     /// One thing happens.
     async fn step(&mut self) {
         let number = self.pick();
-        match self.dice.below(22) {
+        match self.dice.below(24) {
             0..=8 => self.write(number).await,
             9 => self.weather(),
             10 | 11 => self.cut(),
@@ -118,6 +121,7 @@ impl Story {
             18 => self.garbage(number).await,
             19 => self.members[number].by_hand(&self.id, &mut self.dice).await,
             20 => self.members[number].change_mind(&self.id).await,
+            21 => self.change_right().await,
             _ => self.sleep(4_000).await,
         }
         self.sleep(400).await;
@@ -128,8 +132,10 @@ impl Story {
                 member.rise(&self.id).await;
             }
         }
-        let number = self.pick();
-        self.look(number).await;
+        let rows = self.pick();
+        for (number, member) in self.members.iter_mut().enumerate() {
+            member.look(&self.id, number == rows).await;
+        }
     }
 
     async fn sleep(&mut self, most: u64) {
@@ -214,16 +220,53 @@ impl Story {
         }
     }
 
-    /// What must hold at any time.
-    async fn look(&mut self, number: usize) {
-        let member = &self.members[number];
-        if !member.node.runs() {
+    /// The first, who has made the database, takes the right of another, or gives it back.
+    async fn change_right(&mut self) {
+        let number = 1 + self.dice.below(self.members.len() as u64 - 1) as usize;
+        let user = self.members[number].node.user.public();
+        let first = &mut self.members[0];
+        if !first.node.runs() {
             return;
         }
-        let Some(database) = member.node.database(&self.id).await else { return };
-        match check::history(&database).await {
+        let Some(database) = first.node.database(&self.id).await else { return };
+        match set_right(&database, user, None).await {
+            Ok(id) => first.ledger.note(id),
+            // The disk has crashed.
             Err(error) if error.kind() == ErrorKind::Closed => {}
-            result => drop(result.unwrap()),
+            Err(error) => panic!("a right cannot be changed: {error}"),
+        }
+    }
+
+    /// All may write again; tells whether one could not.
+    async fn restore_rights(&self) -> bool {
+        let users: Vec<PublicKey> = self.members[1..].iter().map(|member| member.node.user.public()).collect();
+        let database = self.members[0].node.open(&self.id).await;
+        let mut restored = false;
+        for user in users {
+            if database.now().right_of(user).await.unwrap() < Right::WRITE {
+                set_right(&database, user, Some(Permission::Write)).await.unwrap();
+                restored = true;
+            }
+        }
+        restored
+    }
+
+    /// All come in step, and may write. A crash of the first may have lost that it has taken a right, while others know of it: it
+    /// hears so from them, and gives it back then.
+    async fn come_in_step(&self) -> Duration {
+        let nodes: Vec<&Node> = self.members.iter().map(|member| &member.node).collect();
+        let mut took = Duration::ZERO;
+        loop {
+            let (mut waited, second) = (Duration::ZERO, Duration::from_secs(1));
+            while !self.restore_rights().await {
+                if in_step(&nodes, &self.id).await || waited > HEALED {
+                    // If they are not, it says how they stand.
+                    return took + waited + come_in_step(&nodes, &self.id, Duration::ZERO).await;
+                }
+                tokio::time::sleep(second).await;
+                waited += second;
+            }
+            took += waited;
         }
     }
 
@@ -245,8 +288,7 @@ impl Story {
                 member.node.syncer().register_sync_peer(parent).await.unwrap();
             }
         }
-        let nodes: Vec<&Node> = self.members.iter().map(|member| &member.node).collect();
-        let took = come_in_step(&nodes, &self.id, HEALED).await;
+        let took = self.come_in_step().await;
         let mut databases = Vec::new();
         for member in &self.members {
             let database = member.node.open(&self.id).await;
@@ -272,6 +314,27 @@ impl Story {
 }
 
 impl Member {
+    /// What must hold at any time of the history, unless it is the one that was looked at last; and, which costs more, of the rows.
+    async fn look(&mut self, id: &Id, rows: bool) {
+        if !self.node.runs() {
+            self.seen = None;
+            return;
+        }
+        let Some(database) = self.node.database(id).await else { return };
+        let look = async {
+            let digest = Some(database.heads_digest().await?);
+            if self.seen != digest {
+                check::history(&database).await?;
+                self.seen = digest;
+            }
+            if rows { check::rows(&database).await } else { Ok(()) }
+        };
+        match look.await {
+            Err(error) if error.kind() == ErrorKind::Closed => self.seen = None,
+            held => held.unwrap_or_else(|error| panic!("at {}: {error}", self.node.name)),
+        }
+    }
+
     /// Something is done by hand. Whatever it comes to, it comes to an end.
     async fn by_hand(&mut self, id: &Id, dice: &mut Dice) {
         let Some(parent) = self.parent.clone().filter(|_| self.node.runs()) else { return };
@@ -305,6 +368,7 @@ impl Member {
 
     /// Starts anew, with all that was told to be durable.
     async fn rise(&mut self, id: &Id) {
+        self.seen = None;
         self.node.begin().await;
         if let Some(database) = self.node.database(id).await {
             self.ledger.check(&database).await.unwrap();
@@ -312,6 +376,18 @@ impl Member {
             assert!(self.ledger.is_empty(), "{} has lost a database that was flushed", self.node.name);
         }
     }
+}
+
+/// Gives a user this right; without one, takes that which it has, or gives it back.
+async fn set_right(database: &Database, user: PublicKey, right: Option<Permission>) -> eidetica_contract::Result<Id> {
+    let may_write = database.now().right_of(user).await? >= Right::WRITE;
+    let transaction = database.new_transaction().await?;
+    let settings = transaction.get_store::<SettingsStore>("_settings").await?;
+    match right {
+        None if may_write => settings.revoke_auth_key(&user).await?,
+        _ => settings.set_auth_key(&user, right.unwrap_or(Permission::Write), 0).await?,
+    }
+    transaction.commit().await
 }
 
 /// A commit; its id if it is durable.

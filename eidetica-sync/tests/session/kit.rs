@@ -94,7 +94,7 @@ impl Server {
     }
 
     pub fn echo(&self, now: Duration, request: Request) -> Bytes {
-        self.sessions.lock().unwrap().reply(now, request.token, request.payload)
+        self.sessions.lock().unwrap().reply(now, request.token, request.payload).seal()
     }
 
     /// True if the message gets the fixed refusal.

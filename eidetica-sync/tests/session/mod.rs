@@ -8,4 +8,5 @@ mod handshake;
 mod kit;
 mod parts;
 mod plain;
+mod unread;
 mod vectors;

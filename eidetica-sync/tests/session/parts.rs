@@ -38,7 +38,7 @@ fn the_largest_message_passes_and_one_byte_more_does_not() {
     let (mut exchange, number, message) = sent(&session, b"x");
     let Received::Request(request) = server.receive(&message) else { panic!("a request") };
     let large = vec![0; SessionLimits::default().max_whole + 1];
-    let answer = server.sessions.lock().unwrap().reply(seconds(0), request.token, large.into());
+    let answer = server.sessions.lock().unwrap().reply(seconds(0), request.token, large.into()).seal();
     assert_eq!(exchange.answer(number, &answer, seconds(0)).unwrap_err().kind(), ErrorKind::TooLarge);
     assert_eq!(server.sessions.lock().unwrap().load().held_bytes, 0);
 }
@@ -117,7 +117,7 @@ fn a_reply_nobody_fetches_is_forgotten_and_one_that_is_fetched_leaves_nothing() 
         let (exchange, number, message) = sent(session, b"send much");
         let received = server.receive(&message);
         let Received::Request(request) = received else { panic!("a request") };
-        let answer = server.sessions.lock().unwrap().reply(seconds(0), request.token, pattern(300_000));
+        let answer = server.sessions.lock().unwrap().reply(seconds(0), request.token, pattern(300_000)).seal();
         (exchange, number, answer)
     };
     let (mut exchange, number, answer) = large(&session);

@@ -56,7 +56,7 @@ fn answer(sessions: &mut Sessions, proven: bool, max_message: usize, message: &B
     caller.proven = proven.then(|| identity(1).device());
     match sessions.receive(seconds(0), &caller, max_message, message).unwrap() {
         Received::Answer(answer) => answer,
-        Received::Request(request) => sessions.reply(seconds(0), request.token, request.payload),
+        Received::Request(request) => sessions.reply(seconds(0), request.token, request.payload).seal(),
     }
 }
 

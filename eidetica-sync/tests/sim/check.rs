@@ -232,6 +232,34 @@ fn a_state_that_does_not_follow_from_the_entries_is_found() {
 }
 
 #[test]
+fn rows_that_do_not_follow_from_the_entries_are_found() {
+    sim::run(1, async |world| {
+        let (mut at, mut records, mut found) = (0, 1, 0);
+        // Of all live records one after the other is gone; those of the table are of rows.
+        while at < records {
+            let mut node = Node::first(&world).await;
+            let mut dice = world.dice("steps");
+            for _ in 0..40 {
+                node.change(&mut dice).await.unwrap();
+            }
+            check::rows(&node.database).await.unwrap();
+            let scan = Scan::new(STATE);
+            let all = node.store.snapshot().await.unwrap().scan(scan).await.unwrap().rows;
+            let mut batch = WriteBatch::new();
+            batch.delete(STATE, all[at].0.to_vec());
+            node.store.commit(batch).await.unwrap();
+            (at, records) = (at + 1, all.len());
+            if let Err(error) = check::rows(&node.database).await {
+                assert_eq!(error.kind(), ErrorKind::Corrupted, "{error}");
+                found += usize::from(error.to_string().contains("not what its entries say"));
+            }
+        }
+        // As many as the table has keys, and none besides.
+        assert_eq!(found, 6, "of {records}");
+    });
+}
+
+#[test]
 fn replicas_that_differ_and_entries_that_are_lost_are_found() {
     sim::run(1, async |world| {
         let mut dice = world.dice("steps");

@@ -32,7 +32,7 @@ impl Service for Answering {
         };
         self.seen.lock().unwrap().push(request.payload.clone());
         tokio::time::sleep(Duration::from_millis(20)).await;
-        Ok(self.sessions.lock().unwrap().reply(self.start.elapsed(), request.token, request.payload))
+        Ok(self.sessions.lock().unwrap().reply(self.start.elapsed(), request.token, request.payload).seal())
     }
 }
 

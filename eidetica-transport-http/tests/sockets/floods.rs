@@ -1,5 +1,6 @@
 //! Too many of everything: who pays for it, and who does not.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use eidetica_contract::{CallOptions, ErrorKind};
@@ -127,4 +128,27 @@ async fn what_is_announced_costs_nothing() {
     // 400 bodies would be 1.6 GiB; other tests run beside this one.
     assert!(grown < 300 << 20, "{} MiB", grown >> 20);
     assert_eq!(dial(&server.address).await.request("fine".into(), soon()).await.unwrap(), "fine");
+}
+
+/// Who counts answers until they are let go of relies on it: the transport holds them until they were read, and holds no copy.
+#[tokio::test]
+async fn an_answer_is_let_go_of_when_it_was_read_and_not_before() {
+    let server = server().await;
+    let mut readers = Vec::new();
+    for count in 1..=3 {
+        let mut reader = Raw::to(server.socket).await;
+        reader.say(format!("{}counted", head(7))).await;
+        assert!(reader.hear().await.starts_with("HTTP/1.1 200"));
+        server.service.until_counted(count).await;
+        readers.push(reader);
+    }
+    sleep(millis(300)).await;
+    assert_eq!(server.service.counted.load(Ordering::SeqCst), 3, "nobody has read one to its end");
+    // One reads on, and the others go away.
+    let mut reader = readers.remove(0);
+    while server.service.counted.load(Ordering::SeqCst) == 3 {
+        assert!(!reader.hear().await.is_empty());
+    }
+    drop(readers);
+    server.service.until_counted(0).await;
 }

@@ -1,5 +1,7 @@
 //! Too many of everything: who pays for it, and who does not.
 
+use std::sync::atomic::Ordering;
+
 use eidetica_contract::{ErrorKind, Transport};
 use tokio::time::{sleep, timeout};
 
@@ -161,4 +163,26 @@ async fn what_is_announced_costs_nothing() {
     // 120 messages would be 480 MiB; other tests run beside this one.
     assert!(grown < 200 << 20, "{} MiB", grown >> 20);
     works(&server).await;
+}
+
+/// Who counts answers until they are let go of relies on it: the transport holds them until they were read, and holds no copy.
+#[tokio::test]
+async fn an_answer_is_let_go_of_when_it_was_read_and_not_before() {
+    let server = server().await;
+    let (raw, other) = (Raw::deaf(&server).await, Raw::deaf(&server).await);
+    let mut unread = Vec::new();
+    for raw in [&raw, &raw, &other] {
+        let (mut send, receive) = raw.say(frame("counted")).await;
+        send.finish().unwrap();
+        unread.push(receive);
+    }
+    server.service.until_counted(3).await;
+    sleep(millis(300)).await;
+    assert_eq!(server.service.counted.load(Ordering::SeqCst), 3, "nobody reads");
+    assert_eq!(hear(unread.remove(0)).await.unwrap().len(), 4 + (4 << 20));
+    server.service.until_counted(2).await;
+    other.connection.close(0u8.into(), b"gone");
+    server.service.until_counted(1).await;
+    drop(raw);
+    server.service.until_counted(0).await;
 }

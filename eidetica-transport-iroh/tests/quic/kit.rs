@@ -23,6 +23,23 @@ pub struct Obedient {
     pub working: AtomicUsize,
     /// How many were under way at once, at most.
     pub peak: AtomicUsize,
+    /// Answers to `counted` that the transport has not let go of.
+    pub counted: Arc<AtomicUsize>,
+}
+
+/// A large answer that counts for as long as somebody holds it.
+struct Counted(Vec<u8>, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 struct Working<'a>(&'a AtomicUsize);
@@ -51,6 +68,10 @@ impl Service for Obedient {
                 sleep(Duration::from_millis(300)).await;
                 Ok(vec![7; 4 << 20].into())
             }
+            b"counted" => {
+                self.counted.fetch_add(1, Ordering::SeqCst);
+                Ok(Bytes::from_owner(Counted(vec![7; 4 << 20], self.counted.clone())))
+            }
             b"large" => Ok(vec![0; 1 << 20].into()),
             b"sleep" => {
                 sleep(Duration::from_secs(60)).await;
@@ -72,6 +93,16 @@ impl Obedient {
 
     pub fn working(&self) -> usize {
         self.working.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many counted answers are held.
+    pub async fn until_counted(&self, count: usize) {
+        within(10, async {
+            while self.counted.load(Ordering::SeqCst) != count {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
     }
 
     /// Waits until so many requests are under way.

@@ -10,6 +10,7 @@ use eidetica_core::{Database, Id};
 use tokio::time::{Instant, timeout_at};
 
 use super::super::served::{Pass, Served};
+use super::super::welcomes::Welcome;
 use super::guests::Named;
 use super::{Desk, Heard};
 use crate::access::{self, Shown};
@@ -49,8 +50,8 @@ impl From<Reply> for Answer {
 /// A database that a caller may read, for as long as the pass is held.
 struct Entered {
     database: Database,
-    /// True if the caller may read it because everybody may.
-    everybody: bool,
+    /// The key by whose right the caller may read it; `None` if everybody may.
+    vouched: Option<PublicKey>,
     pass: Pass,
 }
 
@@ -86,7 +87,6 @@ impl Desk {
         self.state().guests.note(peer, tag_key, shown.clone(), listing);
 
         let (mut reply, mut passes, mut read) = (Introduction::default(), Vec::new(), Vec::new());
-        let mut vouched = false;
         for (id, shown) in &shown {
             let Some(entered) = self.enter(id, shown).await? else {
                 if let Some(pass) = self.lacks(id, shown).await? {
@@ -98,17 +98,15 @@ impl Desk {
             let claims = self.parts.grants.to_show(id, Some(&entered.database), None).await?;
             reply.databases.push((tag_key.tag(id), claims));
             passes.push(entered.pass);
-            if !entered.everybody {
-                vouched = true;
-                read.push(*id);
+            if let Some(key) = entered.vouched {
+                read.push((*id, key));
             }
         }
         // Who reads what everybody may read stays a stranger: anybody can be that, with as many keys as he likes.
-        if vouched {
+        if !read.is_empty() {
             reply.addresses =
                 self.parts.transports.upgrade().map(|transports| transports.own_addresses()).unwrap_or_default();
-            self.set_known(peer, true);
-            self.hear(Heard::Introduced { peer, addresses, databases: read }).await;
+            self.hear(Heard::Introduced(Welcome { peer, addresses, databases: read })).await;
         }
         Ok(Answer { reply: Reply::Introduced(reply), passes })
     }
@@ -309,7 +307,13 @@ impl Desk {
         let Some(pass) = self.parts.served.enter(id) else { return Ok(None) };
         let Some(database) = self.here(id).await? else { return Ok(None) };
         let reader = access::may_read(&database, shown).await?;
-        Ok(reader.map(|reader| Entered { database, everybody: reader.everybody, pass }))
+        Ok(reader.map(|reader| Entered { database, vouched: (!reader.everybody).then_some(reader.key), pass }))
+    }
+
+    /// Whether a caller may read a database by what it has shown, and not only because everybody may.
+    pub async fn may_read(&self, peer: &PublicKey, database: &Database) -> Result<bool> {
+        let Some(shown) = self.state().guests.shown(peer, database.root_id()) else { return Ok(false) };
+        Ok(access::may_read(database, &shown).await?.is_some_and(|reader| !reader.everybody))
     }
 
     async fn here(&self, id: &Id) -> Result<Option<Database>> {

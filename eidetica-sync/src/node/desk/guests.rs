@@ -88,6 +88,11 @@ impl Guests {
         Some(named.iter().map(meant).collect())
     }
 
+    /// What a caller has shown for a database. `None` if it has not.
+    pub fn shown(&self, caller: &PublicKey, database: &Id) -> Option<Arc<Shown>> {
+        self.guests.get(caller)?.databases.get(database).cloned()
+    }
+
     /// What a caller has shown to be told of databases. `None` if it has not.
     pub fn listing(&self, caller: &PublicKey) -> Option<Arc<Shown>> {
         self.guests.get(caller).and_then(|guest| guest.listing.clone())

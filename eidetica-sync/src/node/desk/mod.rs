@@ -4,6 +4,7 @@ mod answers;
 mod guests;
 mod places;
 mod rate;
+mod strangers;
 mod waiting;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,15 +12,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eidetica_contract::{Address, Caller, ErrorKind, PublicKey, Result, Service};
+use eidetica_contract::{Caller, ErrorKind, PublicKey, Result, Service};
 use eidetica_core::{Engine, Id};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::links::{Links, VERSION};
 use super::served::Served;
 use super::steps::Steps;
 use super::transports::Transports;
+use super::welcomes::Welcome;
 use crate::access::{Book, Filing, Grants};
 use crate::message::Request;
 use crate::peers::{Frontiers, Peers};
@@ -31,20 +33,11 @@ use crate::session::{
 use answers::Answer;
 use guests::Guests;
 use places::Places;
-use rate::{Rate, Strangers};
+pub use rate::Rate;
+use rate::Strangers;
+use strangers::Shares;
+pub use strangers::StrangerLimits;
 use waiting::Waiting;
-
-/// How many requests of strangers are worked on at once.
-const STRANGERS_AT_ONCE: usize = 8;
-/// How many strangers may wait for news at once: whoever waits for access is one.
-const STRANGERS_WAITING: usize = 128;
-/// How often one origin may begin a handshake.
-const HANDSHAKES: Rate = Rate { burst: 32.0, per_second: 8.0 };
-/// How often all of them together may.
-const ALL_HANDSHAKES: Rate = Rate { burst: 512.0, per_second: 256.0 };
-/// How much strangers may ask for, one by one and together.
-const REQUESTS: Rate = Rate { burst: 64.0, per_second: 16.0 };
-const ALL_REQUESTS: Rate = Rate { burst: 1024.0, per_second: 512.0 };
 
 /// What the answering side of a node is made of.
 pub(crate) struct Parts {
@@ -69,8 +62,8 @@ pub(crate) struct Desk {
     limits: Limits,
     state: Mutex<State>,
     places: Places,
-    strangers: Semaphore,
-    strangers_waiting: Semaphore,
+    strangers: Shares,
+    strangers_waiting: Shares,
     waiting: Waiting,
     start: Instant,
 }
@@ -84,8 +77,8 @@ struct State {
 
 /// What the desk has learnt of a peer that has the right to something here.
 pub(crate) enum Heard {
-    /// Where it can be reached, and which of the databases it shares.
-    Introduced { peer: PublicKey, addresses: Vec<Address>, databases: Vec<Id> },
+    /// Where it can be reached, and what it may read.
+    Introduced(Welcome),
     /// It has brought the root of a database that was not here.
     Begun,
     /// It has asked for access to a database, and was answered; this is to be put down.
@@ -97,20 +90,20 @@ pub(crate) enum Heard {
 }
 
 impl Desk {
-    pub fn new(parts: Parts, limits: SessionLimits) -> Desk {
+    pub fn new(parts: Parts, limits: SessionLimits, strangers: StrangerLimits) -> Desk {
         let state = State {
             sessions: Sessions::new(parts.identity.clone(), Offer::versions(VERSION, VERSION), limits),
             guests: Guests::default(),
-            handshakes: Strangers::new(HANDSHAKES, ALL_HANDSHAKES, Duration::ZERO),
-            requests: Strangers::new(REQUESTS, ALL_REQUESTS, Duration::ZERO),
+            handshakes: Strangers::new(strangers.handshakes, strangers.all_handshakes, Duration::ZERO),
+            requests: Strangers::new(strangers.requests, strangers.all_requests, Duration::ZERO),
         };
         Desk {
             parts,
             limits: Limits::default(),
             state: Mutex::new(state),
             places: Places::new(),
-            strangers: Semaphore::new(STRANGERS_AT_ONCE),
-            strangers_waiting: Semaphore::new(STRANGERS_WAITING),
+            strangers: Shares::new(strangers.at_once, strangers.at_once_per_origin),
+            strangers_waiting: Shares::new(strangers.waiting, strangers.waiting_per_origin),
             waiting: Waiting::default(),
             start: Instant::now(),
         }
@@ -171,7 +164,7 @@ impl Desk {
                 }
                 let waits = matches!(request, Request::Watch { .. });
                 let places = if waits { &self.strangers_waiting } else { &self.strangers };
-                Some(places.try_acquire().map_err(|_| ErrorKind::Busy)?)
+                Some(places.take(caller.origin.as_deref()).ok_or(ErrorKind::Busy)?)
             }
         };
         self.answer(peer, caller, request).await.map_err(|error| {
@@ -205,12 +198,20 @@ impl Service for Counter {
             Received::Request(request) => request,
         };
         let answer = self.desk.respond(&caller, &request).await;
-        let now = self.desk.start.elapsed();
-        let mut state = self.desk.state();
-        Ok(match &answer {
-            // The passes are held until here: whoever ends the sync of a database waits for what is said of it.
-            Ok(answer) => state.sessions.reply(now, request.token, answer.reply.to_bytes()),
-            Err(kind) => state.sessions.fail(request.token, *kind),
-        })
+        // The passes are held until the answer is sealed: whoever ends the sync of a database waits for what is said of it.
+        let (reply, _passes) = match answer {
+            Ok(Answer { reply, passes }) => (Ok(reply.to_bytes()), passes),
+            Err(kind) => (Err(kind), Vec::new()),
+        };
+        let unsealed = {
+            let now = self.desk.start.elapsed();
+            let mut state = self.desk.state();
+            match reply {
+                Ok(reply) => state.sessions.reply(now, request.token, reply),
+                Err(kind) => state.sessions.fail(request.token, kind),
+            }
+        };
+        // Without the lock: a large answer takes milliseconds, and everybody else would wait.
+        Ok(unsealed.seal())
     }
 }

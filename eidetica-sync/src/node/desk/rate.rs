@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How often something may happen: so many at once, and so many a second in the long run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Rate {
-    pub burst: f64,
-    pub per_second: f64,
+/// How often something may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// So many at once.
+    pub burst: u32,
+    /// So many a second in the long run.
+    pub per_second: u32,
 }
 
 /// Counts what strangers cause, for each origin and in all.
@@ -30,12 +32,12 @@ struct Bucket {
 
 impl Bucket {
     fn full(rate: Rate, now: Duration) -> Bucket {
-        Bucket { left: rate.burst, at: now }
+        Bucket { left: rate.burst.into(), at: now }
     }
 
     fn refill(&mut self, rate: Rate, now: Duration) {
         let passed = now.saturating_sub(self.at).as_secs_f64();
-        self.left = (self.left + passed * rate.per_second).min(rate.burst);
+        self.left = (self.left + passed * f64::from(rate.per_second)).min(rate.burst.into());
         self.at = self.at.max(now);
     }
 }
@@ -56,7 +58,7 @@ impl Strangers {
             let each = self.each;
             self.origins.retain(|_, bucket| {
                 bucket.refill(each, now);
-                bucket.left < each.burst
+                bucket.left < each.burst.into()
             });
             if self.origins.len() >= MOST_ORIGINS {
                 origin = "";
@@ -80,8 +82,8 @@ impl Strangers {
 mod tests {
     use super::*;
 
-    const EACH: Rate = Rate { burst: 3.0, per_second: 1.0 };
-    const ALL: Rate = Rate { burst: 5.0, per_second: 2.0 };
+    const EACH: Rate = Rate { burst: 3, per_second: 1 };
+    const ALL: Rate = Rate { burst: 5, per_second: 2 };
 
     fn admitted(strangers: &mut Strangers, origin: &str, now: u64, tries: usize) -> usize {
         (0..tries).filter(|_| strangers.admit(Some(origin), Duration::from_secs(now))).count()
@@ -98,7 +100,7 @@ mod tests {
 
     #[test]
     fn many_origins_do_not_take_more_memory() {
-        let wide = Rate { burst: 1e9, per_second: 1e9 };
+        let wide = Rate { burst: 1_000_000_000, per_second: 1_000_000_000 };
         let mut strangers = Strangers::new(EACH, wide, Duration::ZERO);
         for number in 0..5_000 {
             strangers.admit(Some(&number.to_string()), Duration::ZERO);

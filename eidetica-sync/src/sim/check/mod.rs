@@ -1,12 +1,14 @@
 //! What must hold of a database at any time, for a scenario to look at after each step.
 //!
-//! All of it is found out again from the entries alone, by other ways than those of the engine. What does not hold is an
-//! error of the kind [`ErrorKind::Corrupted`], whose message and context say what. Nobody may write meanwhile. The cost is that of the
-//! whole history.
+//! [`history`] and [`rows`] are found out again from the entries alone, by other ways than those of the engine. [`fresh`] has the
+//! engine itself go another way to the same, and [`all`] has it look for damage as well. What does not hold is an error of the kind
+//! [`ErrorKind::Corrupted`], whose message and context say what. Nobody may write meanwhile. The cost is that of the whole history,
+//! and of its square for [`rows`].
 
 mod fresh;
 mod history;
 mod ledger;
+mod rows;
 mod shown;
 
 use eidetica_contract::{Error, ErrorKind, Result};
@@ -17,9 +19,10 @@ use super::dice::Dice;
 pub use fresh::fresh;
 pub use history::history;
 pub use ledger::Ledger;
+pub use rows::rows;
 pub use shown::{Shown, shown};
 
-/// All that can be said of one database: [`history`], [`fresh`], and what [`Database::verify`] finds.
+/// All that can be said of one database: [`history`], [`rows`], [`fresh`], and what [`Database::verify`] finds.
 ///
 /// Errors: `Corrupted` for what does not hold; those of the database.
 pub async fn all(database: &Database, dice: &mut Dice) -> Result<()> {
@@ -28,6 +31,7 @@ pub async fn all(database: &Database, dice: &mut Dice) -> Result<()> {
     if !report.is_clean() {
         return Err(broken("the database is damaged").with("summary", format!("{:?}", report.summary())));
     }
+    rows(database).await?;
     fresh(database, dice).await
 }
 

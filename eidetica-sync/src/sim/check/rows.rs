@@ -1,0 +1,148 @@
+//! The rows of tables, from the entries alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use eidetica_contract::Result;
+use eidetica_core::crdt::{Doc, Value};
+use eidetica_core::entry::VerifiedEntry;
+use eidetica_core::store::Table;
+use eidetica_core::store::table::{Fields, RowAction, RowRange, TableDelta};
+use eidetica_core::{Database, Id, Time};
+use minicbor::Decoder;
+use minicbor::data::Type;
+
+use super::history::log;
+use super::{broken, ensure};
+
+/// What decides among concurrent values.
+type Stamp = (Time, Id);
+
+/// A replay of all entries as the specification reads, and as slow as it reads.
+struct Replay {
+    entries: Vec<VerifiedEntry>,
+    /// What each entry has seen.
+    below: BTreeMap<Id, BTreeSet<Id>>,
+}
+
+/// One action on one row.
+struct Action {
+    by: Stamp,
+    key: String,
+    what: RowAction,
+}
+
+/// All tables show what a naive replay of the entries comes to: of each row the identity that was made last and that nothing
+/// has ended that saw it, and of each of its fields what was written last.
+///
+/// It takes memory and time that grow with the square of the history. Errors: `Corrupted` for what differs; those of the
+/// database.
+pub async fn rows(database: &Database) -> Result<()> {
+    let replay = Replay::of(database).await?;
+    for store in database.stores().await? {
+        if store.kind != "table" || store.partial {
+            continue;
+        }
+        let expected = replay.rows(&store.name)?;
+        let mut shown = BTreeMap::new();
+        for (key, row) in database.get_store_viewer::<Table<Doc>>(&store.name).await?.scan_each(RowRange::all()).await?
+        {
+            shown.insert(key, row?);
+        }
+        let keys: BTreeSet<&String> = expected.keys().chain(shown.keys()).collect();
+        for key in keys {
+            let (expected, shown) = (expected.get(key), shown.get(key));
+            ensure(expected == shown, "a row is not what its entries say", (&store.name, key, expected, shown))?;
+        }
+    }
+    Ok(())
+}
+
+impl Replay {
+    async fn of(database: &Database) -> Result<Replay> {
+        let mut below = BTreeMap::<Id, BTreeSet<Id>>::new();
+        let mut ids = Vec::new();
+        for entry in log(database).await? {
+            let mut seen: BTreeSet<Id> = entry.parents.iter().copied().collect();
+            for parent in &entry.parents {
+                let of_parent = below.get(parent);
+                seen.extend(of_parent.ok_or_else(|| broken("a parent of an entry is not here, or came later"))?);
+            }
+            below.insert(entry.id, seen);
+            ids.push(entry.id);
+        }
+        Ok(Replay { entries: database.get_entries(&ids).await?, below })
+    }
+
+    fn saw(&self, above: &Stamp, other: &Stamp) -> bool {
+        self.below.get(&above.1).is_some_and(|seen| seen.contains(&other.1))
+    }
+
+    fn rows(&self, table: &str) -> Result<BTreeMap<String, Doc>> {
+        let mut actions = Vec::new();
+        for entry in &self.entries {
+            let by = (entry.header().time, entry.id());
+            for (_, body) in entry.deltas().filter(|(store, _)| store.name == table && store.kind == "table") {
+                let delta = body.as_ref().and_then(TableDelta::parse);
+                let delta = delta.ok_or_else(|| broken("an entry has no delta of a table that should be whole"))?;
+                actions.extend(delta.0.into_iter().map(|(key, what)| Action { by, key, what }));
+            }
+        }
+        let mut rows = BTreeMap::<String, (Stamp, &Fields)>::new();
+        for Action { by, key, what } in &actions {
+            let RowAction::Insert(fields) = what else { continue };
+            let ends = |other: &&Action| other.key == *key && !matches!(other.what, RowAction::Write { .. });
+            let ended = actions.iter().filter(ends).any(|other| self.saw(&other.by, by));
+            if !ended && rows.get(key).is_none_or(|(other, _)| other < by) {
+                rows.insert(key.clone(), (*by, fields));
+            }
+        }
+        rows.into_iter().map(|(key, (by, fields))| self.row(&actions, &key, by, fields).map(|row| (key, row))).collect()
+    }
+
+    /// The fields of one identity.
+    fn row(&self, actions: &[Action], key: &str, made: Stamp, fields: &Fields) -> Result<Doc> {
+        let mut latest: BTreeMap<&String, (Stamp, &Bytes)> =
+            fields.iter().map(|(field, value)| (field, (made, value))).collect();
+        for action in actions.iter().filter(|action| action.key == key && self.saw(&action.by, &made)) {
+            let RowAction::Write { identity, fields } = &action.what else { continue };
+            for (field, value) in fields.iter().filter(|_| *identity == made.1) {
+                if latest.get(field).is_none_or(|(other, _)| *other < action.by) {
+                    latest.insert(field, (action.by, value));
+                }
+            }
+        }
+        let mut row = Doc::new();
+        for (field, (_, value)) in latest {
+            let value = value_of(&mut Decoder::new(value)).map_err(|_| broken("the value of a field is none"))?;
+            row.set(field, value);
+        }
+        Ok(row)
+    }
+}
+
+fn value_of(input: &mut Decoder<'_>) -> Result<Value, minicbor::decode::Error> {
+    Ok(match input.datatype()? {
+        Type::Null => {
+            input.null()?;
+            Value::Null
+        }
+        Type::Bool => Value::Bool(input.bool()?),
+        Type::F16 | Type::F32 | Type::F64 => Value::Float(input.f64()?),
+        Type::String => Value::Text(input.str()?.to_owned()),
+        Type::Bytes => Value::Bytes(input.bytes()?.to_vec()),
+        Type::Array => {
+            let len = input.array()?.unwrap_or_default();
+            Value::List((0..len).map(|_| value_of(input)).collect::<Result<_, _>>()?)
+        }
+        Type::Map => {
+            let mut map = Doc::new();
+            for _ in 0..input.map()?.unwrap_or_default() {
+                let key = input.str()?.to_owned();
+                map.set(&key, value_of(input)?);
+            }
+            Value::Map(map)
+        }
+        _ => Value::Int(input.i64()?),
+    })
+}
