@@ -60,13 +60,6 @@ const STEPS: [Step; 9] = [
         tests: true,
     },
     Step {
-        name: "https",
-        about: "the HTTP transport with `tls`, over a server of TLS with certificates of its own",
-        cargo: "test --package eidetica-transport-http --features tls --test main -- sockets::tls",
-        variables: &[],
-        tests: true,
-    },
-    Step {
         name: "release",
         about: "everything, built as it is shipped",
         cargo: "build --release --workspace",

@@ -39,7 +39,7 @@ pub enum Received {
     /// Send this back; there is nothing else to do.
     Answer(Bytes),
     /// A whole request: answer it with [`Sessions::reply`] or [`Sessions::fail`].
-    Request(Request),
+    Request(Box<Request>),
 }
 
 /// A request, and from whom.
@@ -262,11 +262,13 @@ impl Sessions {
         }
         let say = match Ask::read(&plain) {
             Some(Ask::Whole(payload)) if payload.len() <= self.max_whole(&peer) => {
-                return Some(Received::Request(Request { peer, agreed, payload, token }));
+                return Some(Received::Request(Box::new(Request { peer, agreed, payload, token })));
             }
             Some(Ask::Whole(_)) => Say::Failed(ErrorKind::TooLarge.number()),
             Some(Ask::Part(part)) => match self.part(now, id, &peer, part) {
-                Ok(Some(payload)) => return Some(Received::Request(Request { peer, agreed, payload, token })),
+                Ok(Some(payload)) => {
+                    return Some(Received::Request(Box::new(Request { peer, agreed, payload, token })));
+                }
                 Ok(None) => Say::Stored,
                 Err(kind) => Say::Failed(kind.number()),
             },

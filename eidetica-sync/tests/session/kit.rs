@@ -93,7 +93,7 @@ impl Server {
         }
     }
 
-    pub fn echo(&self, now: Duration, request: Request) -> Bytes {
+    pub fn echo(&self, now: Duration, request: Box<Request>) -> Bytes {
         self.sessions.lock().unwrap().reply(now, request.token, request.payload).seal()
     }
 
