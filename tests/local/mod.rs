@@ -19,6 +19,7 @@ mod memory;
 mod odd;
 mod rebuild;
 mod redb_disk;
+mod rights;
 mod shapes;
 mod share;
 mod smoke;

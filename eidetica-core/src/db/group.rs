@@ -4,7 +4,7 @@
 //! expects the row of the database as the first leaves it. So it can only be committed if the first was, and if nobody
 //! else has written in between; otherwise it is undone and happens again on what is there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,7 +172,12 @@ impl Writer {
             let entries: Vec<Id> = of_kind.map(|entry| entry.id).collect();
             if !entries.is_empty() {
                 let (previous, tips) = (previous.clone(), after.state.meta.tip_ids());
-                self.core.callbacks.call(&WriteEvent { local, entries, previous, tips });
+                let numbers: HashSet<u64> =
+                    after.admitted.iter().filter(|e| e.local == local).map(|e| e.number).collect();
+                let strikes = || after.strikes.iter().filter(|strike| numbers.contains(&strike.by));
+                let struck = strikes().flat_map(|strike| strike.struck.iter().copied()).collect();
+                let lifted = strikes().flat_map(|strike| strike.lifted.iter().copied()).collect();
+                self.core.callbacks.call(&WriteEvent { local, entries, previous, tips, struck, lifted });
             }
         }
     }
@@ -304,9 +309,77 @@ impl Writer {
         let Some(at) = self.pages.iter().position(|page| page.number == number) else { return Ok(None) };
         self.pages[at].open += 1;
         let mut work = work?;
-        while judged.len() < GROUP_ENTRIES && work.rows.bytes() < GROUP_BYTES {
-            let Some((place, entry, source)) = self.pages[at].todo.pop() else { break };
-            let outcome = match self.judge(&mut work, &entry, &source).await {
+        let begin = work.save();
+        self.judge_on(&mut work, at, judged, &HashMap::new()).await?;
+        let unsupported: HashSet<Id> = work.unsupported().into_iter().collect();
+        if !unsupported.is_empty() {
+            // Once more without what does not count and carries nothing that does: that is not kept. What has changed nothing is
+            // not asked again, since it may have been judged by such.
+            let mut settled: HashMap<Id, Outcome> = HashMap::new();
+            for (_, entry, _, outcome) in judged.iter() {
+                // What came of it last: one that waited at first may have come in then.
+                match outcome {
+                    _ if unsupported.contains(&entry.id()) => settled.insert(entry.id(), Outcome::Void),
+                    Outcome::Accepted | Outcome::Known | Outcome::Completed | Outcome::Void => {
+                        settled.remove(&entry.id())
+                    }
+                    other => settled.insert(entry.id(), other.clone()),
+                };
+            }
+            work.restore(begin);
+            self.pages[at].put_back(std::mem::take(judged));
+            self.judge_on(&mut work, at, judged, &settled).await?;
+        }
+        if !work.strikes.is_empty() {
+            // What was here may have been struck by what came after it in the group.
+            for (_, entry, _, outcome) in judged.iter_mut().filter(|(.., outcome)| *outcome == Outcome::Known) {
+                if !work.is_live(entry).await? {
+                    *outcome = Outcome::Void;
+                }
+            }
+        }
+        let now = self.core.storage.environment().now();
+        for (_, entry, source, outcome) in judged.iter_mut().filter(|(.., outcome)| *outcome == Outcome::Void) {
+            if unsupported.contains(&entry.id()) {
+                self.parking.keep_unsupported(entry.clone(), source, now);
+            } else if work.is_live(entry).await? {
+                // Something that came later in the group stands on it.
+                *outcome = Outcome::Accepted;
+            }
+        }
+        Ok(work.into_batch(keep))
+    }
+
+    /// Judges the next entries of a page. Of some it is settled what becomes of them.
+    async fn judge_on(
+        &mut self,
+        work: &mut Work<'_>,
+        at: usize,
+        judged: &mut Vec<Judged>,
+        settled: &HashMap<Id, Outcome>,
+    ) -> Result<()> {
+        // What was held back for an entry goes with it into one group, however much it is.
+        let mut until: Option<usize> = None;
+        loop {
+            until.take_if(|left| self.pages[at].todo.len() <= *left);
+            let full = judged.len() >= GROUP_ENTRIES || work.rows.bytes() >= GROUP_BYTES;
+            if full && until.is_none() {
+                return Ok(());
+            }
+            let Some((place, entry, source)) = self.pages[at].todo.pop() else { return Ok(()) };
+            if let Some(outcome) = settled.get(&entry.id()) {
+                judged.push((place, entry, source, outcome.clone()));
+                continue;
+            }
+            let held = self.parking.take_unsupported(&entry.header().parents);
+            if !held.is_empty() {
+                let left = self.pages[at].todo.len();
+                until = Some(until.map_or(left, |until| until.min(left)));
+                self.pages[at].todo.push((place, entry, source));
+                self.pages[at].todo.extend(held.into_iter().rev().map(|(entry, source)| (None, entry, source)));
+                continue;
+            }
+            let outcome = match self.judge(work, &entry, &source).await {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     self.pages[at].todo.push((place, entry, source));
@@ -320,7 +393,6 @@ impl Writer {
             }
             judged.push((place, entry, source, outcome));
         }
-        Ok(work.into_batch(keep))
     }
 
     /// After an error: what had been waiting goes on waiting, for its parent if that is not in yet, else for a while.
@@ -356,6 +428,7 @@ impl Writer {
         Ok(match work.admit(entry.clone(), false).await? {
             Verdict::Admitted(_) => Outcome::Accepted,
             Verdict::Known => Outcome::Known,
+            Verdict::Void | Verdict::WouldBeVoid => Outcome::Void,
             Verdict::Completed => Outcome::Completed,
             Verdict::MissingParents(missing) => match self.parking.keep_for(entry.clone(), source, missing[0], now) {
                 true => Outcome::Parked(Parked::Parents(missing)),

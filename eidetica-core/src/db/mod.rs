@@ -1,14 +1,17 @@
 //! Databases: what an application holds, and the task behind it that writes.
 
 mod arrival;
+pub(crate) mod as_of;
 pub(crate) mod catalog;
 mod changes;
+mod coming;
 pub(crate) mod core;
 mod database;
 pub(crate) mod entries;
 mod group;
 mod history;
 mod ingest;
+pub(crate) mod marks;
 pub(crate) mod meta;
 mod missing;
 mod page;
@@ -16,11 +19,13 @@ mod parking;
 mod recent;
 mod reindex;
 mod sound;
+mod strike;
 mod summary;
 mod transaction;
 mod transfer;
 mod used;
 mod verify;
+mod verify_live;
 mod view;
 pub(crate) mod work;
 mod writer;

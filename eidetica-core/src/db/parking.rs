@@ -43,6 +43,8 @@ struct Waiting {
 enum Awaits {
     Parent(Id),
     Time(Time),
+    /// Something that counts and stands on it: it is void.
+    Support,
 }
 
 fn size(entry: &VerifiedEntry) -> usize {
@@ -58,6 +60,32 @@ impl Parking {
     /// Keeps an entry until the clock allows this time. False if there is no room.
     pub fn keep_until(&mut self, entry: VerifiedEntry, source: &Arc<str>, due: Time, now: Time) -> bool {
         self.keep(entry, source, Awaits::Time(due), now)
+    }
+
+    /// Keeps an entry that is void until something comes that counts and stands on it. False if there is no room.
+    pub fn keep_unsupported(&mut self, entry: VerifiedEntry, source: &Arc<str>, now: Time) -> bool {
+        self.keep(entry, source, Awaits::Support, now)
+    }
+
+    /// Takes out those of some entries that are void and wait for support, with all such below them, parents first.
+    pub fn take_unsupported(&mut self, ids: &[Id]) -> Vec<(VerifiedEntry, Arc<str>)> {
+        let mut taken = Vec::new();
+        let mut wanted = ids.to_vec();
+        while let Some(id) = wanted.pop() {
+            let waits = self.entries.get(&id).is_some_and(|waiting| matches!(waiting.awaits, Awaits::Support));
+            if let Some((entry, source)) = waits.then(|| self.take(&id)).flatten() {
+                wanted.extend(&entry.header().parents);
+                taken.push((entry, source));
+            }
+        }
+        taken.sort_by_key(|(entry, _)| entry.header().height);
+        taken
+    }
+
+    /// Which of some entries are void and wait for support.
+    pub fn holds(&self, ids: &[Id]) -> Vec<bool> {
+        let unsupported = |id: &Id| self.entries.get(id).is_some_and(|w| matches!(w.awaits, Awaits::Support));
+        ids.iter().map(unsupported).collect()
     }
 
     fn keep(&mut self, mut entry: VerifiedEntry, source: &Arc<str>, awaits: Awaits, now: Time) -> bool {
@@ -83,6 +111,7 @@ impl Parking {
         match awaits {
             Awaits::Parent(parent) => drop(self.by_parent.entry(parent).or_default().insert(id)),
             Awaits::Time(due) => drop(self.by_time.insert((due, id))),
+            Awaits::Support => {}
         }
         self.arrived.push_back((now, id));
         self.entries.insert(id, Waiting { entry, source: source.clone(), awaits });
@@ -149,6 +178,7 @@ impl Parking {
         }
         match waiting.awaits {
             Awaits::Time(due) => drop(self.by_time.remove(&(due, *id))),
+            Awaits::Support => {}
             Awaits::Parent(parent) => {
                 if let Some(siblings) = self.by_parent.get_mut(&parent) {
                     siblings.remove(id);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use eidetica_contract::{Error, ErrorKind, Result, Scan, WriteBatch};
 
 use super::catalog::{Catalog, StoreInfo};
+use super::coming::Coming;
 use super::core::Core;
 use super::database::Database;
 use super::entries::StoredEntry;
@@ -14,7 +15,8 @@ use super::writer::Task;
 use crate::auth;
 use crate::error::{damaged, invalid};
 use crate::layout::{
-    BLOCKS, CATALOG, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, TOUCHED, trailing_number, within_store,
+    BLOCKS, CATALOG, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, STRIKES, TOUCHED, VOID, trailing_number,
+    within_store,
 };
 use crate::store::applier::scan_all;
 use crate::store::live;
@@ -67,13 +69,14 @@ pub(crate) async fn rebuild(core: &Core) -> Result<()> {
     // Before anything goes: the rows that are there may be the last good copy of what a damaged entry says.
     prove_all(core, &*rows, before.meta.next).await?;
     let meta = before.meta.clone();
-    let mut state = super::core::State { meta, catalog: Catalog::default(), rights: Arc::default() };
+    let mut state =
+        super::core::State { meta, catalog: Catalog::default(), rights: Arc::default(), marks: Default::default() };
     state.meta.rebuilding = true;
     state.meta.tips.clear();
     state.meta.catalog += 1;
     let mut batch = WriteBatch::new();
     batch.expect_value(META, core.number.meta_key(), before.meta.to_bytes());
-    for keyspace in [IDS, HEIGHTS, BLOCKS, CATALOG, TOUCHED, STATE, LONG, PAST, INDEX] {
+    for keyspace in [IDS, HEIGHTS, BLOCKS, CATALOG, TOUCHED, STATE, LONG, PAST, INDEX, VOID, STRIKES] {
         let all = Scan::prefix(keyspace, &core.number.prefix());
         batch.delete_range(keyspace, all.start, all.end);
     }
@@ -127,10 +130,9 @@ impl Work<'_> {
         let parents = super::entries::require(&self.rows, self.core.number, &header.parents).await?;
         let parents: Vec<u64> = parents.iter().map(|place| place.number).collect();
         let settings = stored.entry.settings().and_then(|body| auth::Settings::parse(body).ok());
-        let change = auth::admit(&self.state.rights, &below, header, settings.as_ref());
-        if let Some(change) = change.map_err(|_| damaged("an entry without the right for it"))? {
-            change.apply(Arc::make_mut(&mut self.state.rights), stored.number, &below);
-        }
+        let admission = auth::admit(&self.state.rights, &below, header, settings.as_ref());
+        let admission = admission.map_err(|_| damaged("an entry without the right for it"))?;
+        let coming = Coming::new(&self.state, admission, stored.number, header, below.clone());
         let lineage = self.core.graph.lineage(&self.rows, &mut self.fresh, stored.number, &parents, &below).await?;
         for (delta, _) in stored.entry.deltas() {
             // In this order, so that each store gets the number that it had.
@@ -142,7 +144,8 @@ impl Work<'_> {
             }
         }
         let known = lineage == stored.lineage;
-        self.store_entry(StoredEntry { lineage, ..stored }, &below, !known, &[]).await
+        self.rebuilt = Some(stored.number + 1);
+        self.take_in(StoredEntry { lineage, ..stored }, coming, &parents, (!known, &[])).await
     }
 
     /// Adds an index to a table, from the rows that are there.

@@ -26,6 +26,7 @@ use super::work::{Ready, Work};
 use crate::clock::Time;
 use crate::entry::VerifiedEntry;
 use crate::error::closed;
+use crate::id::Id;
 use crate::storage::Storage;
 
 /// How many orders may wait; more wait for a place.
@@ -54,6 +55,7 @@ enum Order {
     Ingest(Arrivals, oneshot::Sender<Result<Vec<Outcome>>>),
     Task(Task, oneshot::Sender<Result<bool>>),
     Waiting(oneshot::Sender<(usize, usize)>),
+    Holds(Vec<Id>, oneshot::Sender<Vec<bool>>),
     /// Something was left to do by who has served an order itself.
     GoOn,
     Close,
@@ -153,6 +155,11 @@ impl WriterHandle {
         self.ask(Order::Waiting).await
     }
 
+    /// Which of some entries wait for support.
+    pub async fn holds(&self, ids: &[Id]) -> Result<Vec<bool>> {
+        self.ask(|reply| Order::Holds(ids.to_vec(), reply)).await
+    }
+
     /// Ends the writer after what was ordered before.
     pub async fn close(&self) {
         // A writer that has ended is what is wanted.
@@ -243,6 +250,7 @@ impl Writer {
                     let _ = reply.send(result);
                 }
                 Order::Waiting(reply) => drop(reply.send(self.parking.size())),
+                Order::Holds(ids, reply) => drop(reply.send(self.parking.holds(&ids))),
                 Order::GoOn => {}
                 Order::Close => closing = true,
             }

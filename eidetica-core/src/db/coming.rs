@@ -1,0 +1,31 @@
+//! An entry on its way in: whether it counts among what is here.
+
+use super::core::State;
+use crate::auth::{Admission, Case, SettingsEntry};
+use crate::dag::Seen;
+use crate::entry::Header;
+
+/// An entry that has passed the door and is about to come in.
+pub(crate) struct Coming {
+    pub settings: Option<SettingsEntry>,
+    /// True if it does not count.
+    pub void: bool,
+    /// Everything below it.
+    pub below: Seen,
+}
+
+impl Coming {
+    pub fn new(state: &State, admission: Admission, number: u64, header: &Header, below: Seen) -> Coming {
+        let rights = &state.rights;
+        let need = admission.need;
+        let settings = admission.settings_entry(number, header, &below);
+        let void = match &settings {
+            Some(entry) => rights.void_with(entry).contains(number),
+            None => {
+                let case = Case { number, author: header.author, below: &below, need, is_settings: false };
+                !rights.upholds(&case, &Seen::all_before(number), rights.void())
+            }
+        };
+        Coming { settings, void, below }
+    }
+}
