@@ -21,7 +21,8 @@ use crate::dag::{Numbers, Seen};
 /// How many sets are remembered.
 const REMEMBERED: usize = 256;
 
-/// What is void in sets that were asked for, by the topmost settings entries in them. It never becomes wrong.
+/// What is void in sets that were asked for, by the numbers of the topmost settings entries in them. It is good for as long as
+/// no other entry can get one of these numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Memo(Mutex<HashMap<Vec<u64>, Numbers>>);
 

@@ -27,7 +27,7 @@ pub(crate) struct Rights {
     pub(super) topmost: Vec<u64>,
     /// Keys with three limits or more, which are rare.
     pub(super) crowded: BTreeSet<Subject>,
-    /// What is void in sets that were asked for lately.
+    /// What is void in sets that were asked for since the last entry came.
     pub(super) memo: Arc<Memo>,
 }
 
@@ -131,6 +131,8 @@ impl Rights {
         self.topmost.retain(|top| !entry.below.contains(*top));
         self.topmost.push(entry.number);
         self.entries.push(Arc::new(entry));
+        // It goes by numbers, and if this group is undone others get the number of this entry.
+        self.memo = Arc::default();
     }
 
     /// Finds out the values of a subject from an operation on.
