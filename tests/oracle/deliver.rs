@@ -230,6 +230,9 @@ impl Peer {
             };
             prop_assert!(fits, "{:?} of an entry {:?} below which all is here: {}", outcome, model.refused(id), here);
         }
+        // What was void and counts by what has come now is in without being offered again: it has waited.
+        let tips = self.database.get_tips().await.map_err(fail)?;
+        prop_assert_eq!(tips, model.tips(&model.live(&model.held(&self.given()))), "the heads at once");
         self.offer_void(model).await
     }
 

@@ -134,6 +134,11 @@ impl Rights {
         self.standing_without(void.clone()).upholds(case, set)
     }
 
+    /// How many settings entries there are.
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
     /// True unless the root is the only entry with operations on rights.
     pub fn may_strike(&self) -> bool {
         self.entries.len() > 1

@@ -196,7 +196,7 @@ impl Writer {
                     }
                 }
                 if page.todo.is_empty() && page.open == 0 {
-                    self.end_page(number, Ok);
+                    self.end_page_judged(number);
                 }
             }
         }
@@ -238,6 +238,15 @@ impl Writer {
                     self.end_page(number, |_| Err(crate::storage::again(error)));
                 }
             }
+        }
+    }
+
+    /// Answers a page, once what has waited for a removal to fall is judged by the settings that came with the page.
+    fn end_page_judged(&mut self, number: u64) {
+        let again = self.take_judged_otherwise();
+        match self.pages.iter_mut().find(|page| page.number == number).filter(|_| !again.is_empty()) {
+            Some(page) => page.todo = again.into_iter().map(|(entry, source)| (None, entry, source)).rev().collect(),
+            None => self.end_page(number, Ok),
         }
     }
 

@@ -82,6 +82,15 @@ impl Parking {
         taken
     }
 
+    /// Takes out all that are void and wait for support, parents first.
+    pub fn take_all_unsupported(&mut self) -> Vec<(VerifiedEntry, Arc<str>)> {
+        let waits = |(id, waiting): (&Id, &Waiting)| matches!(waiting.awaits, Awaits::Support).then_some(*id);
+        let ids: Vec<Id> = self.entries.iter().filter_map(waits).collect();
+        let mut taken: Vec<_> = ids.iter().filter_map(|id| self.take(id)).collect();
+        taken.sort_by_key(|(entry, _)| (entry.header().height, entry.id()));
+        taken
+    }
+
     /// Which of some entries are void and wait for support.
     pub fn holds(&self, ids: &[Id]) -> Vec<bool> {
         let unsupported = |id: &Id| self.entries.get(id).is_some_and(|w| matches!(w.awaits, Awaits::Support));

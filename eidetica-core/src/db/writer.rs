@@ -88,7 +88,7 @@ impl WriterHandle {
         let span = tracing::info_span!("database", id = %core.id);
         let storage = core.storage.clone();
         let (parking, pages, recent) = Default::default();
-        let writer = Writer { core, parking, pages, page_number: 0, recent, under_way: None, looked: 0 };
+        let writer = Writer { core, parking, pages, page_number: 0, recent, under_way: None, looked: 0, judged_by: 0 };
         let writer = Arc::new(Mutex::new(writer));
         let task = tokio::spawn(run(queue, writer.clone()).instrument(span));
         (WriterHandle { orders, writer, storage }, task)
@@ -105,7 +105,15 @@ impl WriterHandle {
         let writer = if self.storage.is_flushing() { None } else { self.idle_writer() };
         match writer {
             Some(mut writer) => {
-                work_here(async move { writer.advance(Unit::Commits(vec![(intent, reply)]), false).await }).await;
+                let orders = self.orders.clone();
+                let work = async move {
+                    writer.advance(Unit::Commits(vec![(intent, reply)]), false).await;
+                    if writer.has_other_settings() {
+                        // If the queue is full, the writer will not sleep.
+                        let _ = orders.try_send(Order::GoOn);
+                    }
+                };
+                work_here(work).await;
             }
             None => self.orders.send(Order::Commit(intent, reply)).await.map_err(|_| closed())?,
         }
@@ -198,6 +206,8 @@ pub(super) struct Writer {
     pub under_way: Option<UnderWay>,
     /// The next arrival number when it was looked last for what entries wait for.
     looked: u64,
+    /// How many settings entries there were when what waits for support was judged last.
+    judged_by: usize,
 }
 
 /// Serves what cannot happen where it is ordered.
@@ -330,9 +340,25 @@ impl Writer {
         Err(faster())
     }
 
-    /// Takes up what need not wait any more: for the clock, or for a parent that another process has stored.
+    /// True if settings entries have come since what waits for support was judged last.
+    fn has_other_settings(&self) -> bool {
+        self.core.state().rights.count() != self.judged_by
+    }
+
+    /// Takes out what is void and waits for support, if the settings are others than when it was judged: it may count now.
+    pub(super) fn take_judged_otherwise(&mut self) -> Vec<(VerifiedEntry, Arc<str>)> {
+        let settings = self.core.state().rights.count();
+        match std::mem::replace(&mut self.judged_by, settings) == settings {
+            true => Vec::new(),
+            false => self.parking.take_all_unsupported(),
+        }
+    }
+
+    /// Takes up what need not wait any more: for the clock, for a parent that another process has stored, or for a removal to
+    /// fall.
     async fn take_up_waiting(&mut self) {
         let mut ready = self.parking.take_due(self.allowed_time());
+        ready.extend(self.take_judged_otherwise());
         if let Err(error) = self.take_found(&mut ready).await {
             tracing::debug!(%error, "what waits for its parents could not be looked at");
         }

@@ -8,3 +8,4 @@ mod kit;
 mod ladder;
 mod property;
 mod vectors;
+mod void;
