@@ -17,6 +17,7 @@ use super::page::Judged;
 use super::transaction::{Commitment, Committed, Intent};
 use super::work::{Admitted, Basis, Ready, Verdict, Work};
 use super::writer::{CommitReply, Writer};
+use crate::clock::Time;
 use crate::entry::VerifiedEntry;
 use crate::id::Id;
 use crate::overlay::Changes;
@@ -329,6 +330,10 @@ impl Writer {
                 // What came of it last: one that waited at first may have come in then.
                 match outcome {
                     _ if unsupported.contains(&entry.id()) => settled.insert(entry.id(), Outcome::Void),
+                    // It was foreseen, and waits already.
+                    Outcome::Void if self.parking.holds(&[entry.id()]) == [true] => {
+                        settled.insert(entry.id(), Outcome::Void)
+                    }
                     Outcome::Accepted | Outcome::Known | Outcome::Completed | Outcome::Void => {
                         settled.remove(&entry.id())
                     }
@@ -347,7 +352,7 @@ impl Writer {
                 }
             }
         }
-        let now = self.core.storage.environment().now();
+        let now = self.now();
         for (_, entry, source, outcome) in judged.iter_mut().filter(|(.., outcome)| *outcome == Outcome::Void) {
             if unsupported.contains(&entry.id()) {
                 self.parking.keep_unsupported(entry.clone(), source, now);
@@ -380,7 +385,22 @@ impl Writer {
                 judged.push((place, entry, source, outcome.clone()));
                 continue;
             }
-            let held = self.parking.take_unsupported(&entry.header().parents);
+            let ground = match entry.header().time > self.allowed_time() {
+                // It waits for the clock, whatever it stands on.
+                true => None,
+                false => self.parking.ground_of(&entry.header().parents),
+            };
+            if let Some(Some(ground)) = &ground
+                && let Some(outcome) = work.foresee(&entry, ground).await?
+            {
+                match outcome {
+                    Outcome::Void => drop(self.parking.keep_unsupported(entry.clone(), &source, self.now())),
+                    _ => self.parking.refuse(entry.id()),
+                }
+                judged.push((place, entry, source, outcome));
+                continue;
+            }
+            let held = ground.map(|_| self.parking.take_unsupported(&entry.header().parents)).unwrap_or_default();
             if !held.is_empty() {
                 let left = self.pages[at].todo.len();
                 until = Some(until.map_or(left, |until| until.min(left)));
@@ -404,9 +424,13 @@ impl Writer {
         }
     }
 
+    fn now(&self) -> Time {
+        self.core.storage.environment().now()
+    }
+
     /// After an error: what had been waiting goes on waiting, for its parent if that is not in yet, else for a while.
     fn park_again(&mut self, todo: Vec<(Option<usize>, VerifiedEntry, Arc<str>)>) {
-        let now = self.core.storage.environment().now();
+        let now = self.now();
         let again = self.allowed_time().plus(RETRY);
         let outside: HashSet<Id> = todo.iter().map(|(_, entry, _)| entry.id()).collect();
         for (_, entry, source) in todo.into_iter().filter(|(place, ..)| place.is_none()) {
@@ -418,7 +442,7 @@ impl Writer {
     }
 
     async fn judge(&mut self, work: &mut Work<'_>, entry: &VerifiedEntry, source: &Arc<str>) -> Result<Outcome> {
-        let now = self.core.storage.environment().now();
+        let now = self.now();
         if let Some(refused) = entry.header().parents.iter().find(|parent| self.parking.is_refused(parent)) {
             self.parking.refuse(entry.id());
             return Ok(Outcome::Refused(Refused::AboveRefused(*refused)));

@@ -18,6 +18,8 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 const MAX_REFUSED: usize = 4096;
 /// What an entry takes beside its bytes.
 const OVERHEAD: usize = 512;
+/// Of how many stored entries below a void one it is remembered that it stands on them.
+const MAX_GROUND: usize = 64;
 
 /// Entries that wait.
 #[derive(Default)]
@@ -37,6 +39,18 @@ struct Waiting {
     source: Arc<str>,
     /// For a parent, or for the clock.
     awaits: Awaits,
+    /// For one that waits for support, what it stands on, unless that is too much.
+    ground: Option<Ground>,
+}
+
+/// The entries below some that are not themselves held back, on which the lowest of these stand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ground {
+    pub ids: BTreeSet<Id>,
+    /// True if one of those between has operations on settings.
+    pub settings: bool,
+    /// The greatest height and the greatest time of those directly below that are held back.
+    pub top: (u64, Time),
 }
 
 #[derive(Clone, Copy)]
@@ -82,6 +96,29 @@ impl Parking {
         taken
     }
 
+    /// If a parent is void and waits for support: what this entry stands on, or `None` if it stands on too much. The outer
+    /// `None`: no parent waits.
+    pub fn ground_of(&self, parents: &[Id]) -> Option<Option<Ground>> {
+        self.holds(parents).contains(&true).then(|| self.ground(parents))
+    }
+
+    fn ground(&self, parents: &[Id]) -> Option<Ground> {
+        let mut ground = Ground::default();
+        for parent in parents {
+            match self.entries.get(parent).filter(|waiting| matches!(waiting.awaits, Awaits::Support)) {
+                Some(waiting) => {
+                    let below = waiting.ground.as_ref()?;
+                    let header = waiting.entry.header();
+                    ground.top = (ground.top.0.max(header.height), ground.top.1.max(header.time));
+                    ground.ids.extend(&below.ids);
+                    ground.settings |= below.settings || waiting.entry.touches_settings();
+                }
+                None => drop(ground.ids.insert(*parent)),
+            }
+        }
+        (ground.ids.len() <= MAX_GROUND).then_some(ground)
+    }
+
     /// Takes out all that are void and wait for support, parents first.
     pub fn take_all_unsupported(&mut self) -> Vec<(VerifiedEntry, Arc<str>)> {
         let waits = |(id, waiting): (&Id, &Waiting)| matches!(waiting.awaits, Awaits::Support).then_some(*id);
@@ -122,8 +159,9 @@ impl Parking {
             Awaits::Time(due) => drop(self.by_time.insert((due, id))),
             Awaits::Support => {}
         }
+        let ground = matches!(awaits, Awaits::Support).then(|| self.ground(&entry.header().parents)).flatten();
         self.arrived.push_back((now, id));
-        self.entries.insert(id, Waiting { entry, source: source.clone(), awaits });
+        self.entries.insert(id, Waiting { entry, source: source.clone(), awaits, ground });
         true
     }
 
