@@ -404,8 +404,9 @@ impl Writer {
             if !held.is_empty() {
                 let left = self.pages[at].todo.len();
                 until = Some(until.map_or(left, |until| until.min(left)));
+                let held: Vec<_> = held.into_iter().flat_map(|held| with_places(held, judged)).collect();
                 self.pages[at].todo.push((place, entry, source));
-                self.pages[at].todo.extend(held.into_iter().rev().map(|(entry, source)| (None, entry, source)));
+                self.pages[at].todo.extend(held.into_iter().rev());
                 continue;
             }
             let outcome = match self.judge(work, &entry, &source).await {
@@ -474,6 +475,22 @@ impl Writer {
             }
         })
     }
+}
+
+/// An entry that had been held back and goes into this group now, in the places in which it came with the page: what was
+/// foreseen of it there is not asked again.
+fn with_places(
+    (entry, source): (VerifiedEntry, Arc<str>),
+    judged: &mut Vec<Judged>,
+) -> Vec<(Option<usize>, VerifiedEntry, Arc<str>)> {
+    let foreseen = judged.extract_if(.., |(_, other, _, outcome)| {
+        *outcome == Outcome::Void && other.id() == entry.id()
+    });
+    let mut again: Vec<_> = foreseen.map(|(place, entry, source, _)| (place, entry, source)).collect();
+    if again.is_empty() {
+        again.push((None, entry, source));
+    }
+    again
 }
 
 /// Says what became of local commits. Who has dropped the future does not want the answer.
