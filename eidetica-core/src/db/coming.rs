@@ -52,9 +52,8 @@ impl Work<'_> {
         let Some(known) = known else { return Ok(None) };
         let header = entry.header();
         let direct = known.iter().zip(&ids).filter(|(_, id)| header.parents.contains(id)).map(|(place, _)| place);
-        let (height, time) = direct.fold(ground.top, |(height, time), place| {
-            (height.max(place.height), time.max(place.time))
-        });
+        let (height, time) =
+            direct.fold(ground.top, |(height, time), place| (height.max(place.height), time.max(place.time)));
         if header.height != height + 1 {
             return Ok(Some(Outcome::Refused(Refused::WrongHeight)));
         }

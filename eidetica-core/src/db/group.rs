@@ -483,9 +483,8 @@ fn with_places(
     (entry, source): (VerifiedEntry, Arc<str>),
     judged: &mut Vec<Judged>,
 ) -> Vec<(Option<usize>, VerifiedEntry, Arc<str>)> {
-    let foreseen = judged.extract_if(.., |(_, other, _, outcome)| {
-        *outcome == Outcome::Void && other.id() == entry.id()
-    });
+    let foreseen =
+        judged.extract_if(.., |(_, other, _, outcome)| *outcome == Outcome::Void && other.id() == entry.id());
     let mut again: Vec<_> = foreseen.map(|(place, entry, source, _)| (place, entry, source)).collect();
     if again.is_empty() {
         again.push((None, entry, source));

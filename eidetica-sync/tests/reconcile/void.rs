@@ -88,7 +88,10 @@ async fn what_does_not_count_at_the_other_side_is_offered_once() {
     assert_eq!((outcome.void_there, outcome.refused_there, outcome.complete), (3, 0, false), "{outcome:?}");
     assert_eq!(crossed.entries, 3);
     let standoff = outcome.standoff.expect("both are apart by what does not count");
-    assert_eq!([standoff.own, standoff.theirs], [one.heads_digest().await.unwrap(), other.heads_digest().await.unwrap()]);
+    assert_eq!(
+        [standoff.own, standoff.theirs],
+        [one.heads_digest().await.unwrap(), other.heads_digest().await.unwrap()]
+    );
 
     options.standoff = outcome.standoff;
     options.remembered = Some(outcome.frontier);
