@@ -23,6 +23,8 @@ mod strike;
 mod summary;
 mod transaction;
 mod transfer;
+#[cfg(test)]
+mod upgrade_tests;
 mod used;
 mod verify;
 mod verify_live;

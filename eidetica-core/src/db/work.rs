@@ -299,7 +299,7 @@ impl<'a> Work<'a> {
     }
 
     /// Writes the rows of an admitted entry and applies its deltas.
-    async fn store_entry(
+    pub(super) async fn store_entry(
         &mut self,
         stored: &StoredEntry,
         below: &Seen,
