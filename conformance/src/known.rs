@@ -6,7 +6,7 @@ use eidetica_contract::{Error, ErrorKind, Result};
 
 use crate::report::{Executed, Outcome};
 
-/// Cases that are known to fail, from a file of lines `CASE SUBJECT UNTIL REASON`: `*` stands for any subject, `UNTIL` is a date
+/// Cases that are known to fail, from a file of lines `CASE | SUBJECT | UNTIL | REASON`: `*` stands for any subject, `UNTIL` is a date
 /// such as `2027-01-31`, and the reason is the rest of the line. Empty lines and those that begin with `#` say nothing.
 ///
 /// The cases run all the same. One that passes, one that does not exist and one whose date is over fail the run; and whoever has
@@ -37,14 +37,14 @@ impl KnownFailures {
     pub fn parse(text: &str) -> Result<KnownFailures> {
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
         let entry = |(number, line): (usize, &str)| {
-            let mut words = line.splitn(4, char::is_whitespace).map(|word| word.trim().to_owned());
+            let mut words = line.splitn(4, '|').map(|word| word.trim().to_owned());
             let mut next = || words.next().filter(|word| !word.is_empty());
             match (next(), next(), next(), next()) {
                 (Some(case), Some(subject), Some(until), Some(reason)) if is_date(&until) => {
                     Ok(Entry { case, subject, until, reason })
                 }
                 _ => {
-                    let message = "a known failure is written as `CASE SUBJECT YYYY-MM-DD REASON`";
+                    let message = "a known failure is written as `CASE | SUBJECT | YYYY-MM-DD | REASON`";
                     Err(Error::new(ErrorKind::InvalidInput, message).with("line", number + 1))
                 }
             }
@@ -137,14 +137,14 @@ mod tests {
     #[test]
     fn what_is_stale_is_told() {
         let known = KnownFailures::parse(
-            "# why\n\na.b x 2999-01-01 for a reason\na.c * 2001-01-01 old\nno.such * 2999-01-01 gone\n",
+            "# why\n\na.b | x | 2999-01-01 | for a reason\na.c | * | 2001-01-01 | old\nno.such | * | 2999-01-01 | gone\n",
         );
         let known = known.unwrap();
         let plan = [("a.b", "x"), ("a.c", "x")];
         let stale = known.stale(plan.into_iter());
         assert_eq!(stale.len(), 2, "{stale:?}");
         assert!(stale[0].contains("a.c has expired") && stale[1].contains("no.such"), "{stale:?}");
-        assert!(KnownFailures::parse("a.b x tomorrow why").is_err());
-        assert!(KnownFailures::parse("a.b x 2999-01-01").is_err());
+        assert!(KnownFailures::parse("a.b | x | tomorrow | why").is_err());
+        assert!(KnownFailures::parse("a.b | x | 2999-01-01").is_err());
     }
 }

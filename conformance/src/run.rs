@@ -344,18 +344,34 @@ pub fn main_of(suite: Suite) -> ExitCode {
         eprintln!("the file of known failures names what does not run, or what has expired: {}", stale.join("; "));
         return ExitCode::from(1);
     }
+    let planned = plan.len();
+    let all: Arc<Mutex<Vec<Executed>>> = Arc::default();
     let trials = plan.into_iter().map(|one| {
         let name = format!("{}::{}", one.about.name, one.case.id);
-        let (runtime, known) = (runtime.clone(), known.clone());
-        Trial::test(name, move || {
+        let (runtime, known, all) = (runtime.clone(), known.clone(), all.clone());
+        Trial::test(name.clone(), move || {
+            let full = if one.budget == Budget::Full { "EIDETICA_BUDGET=full " } else { "" };
+            let again = format!("again: EIDETICA_SEED={} {full}cargo test -- --exact '{name}'", one.seed);
             let executed = runtime.block_on(one.execute());
-            match known.judge(&executed) {
+            let why = known.judge(&executed);
+            let sentence = executed.sentence();
+            all.lock().unwrap_or_else(PoisonError::into_inner).push(executed);
+            match why {
                 None => Ok(()),
-                Some(why) => Err(Failed::from(format!("{why}\n{}", executed.replay()))),
+                Some(why) => Err(Failed::from(format!("{why}\nthe contract says: {sentence}\n{again}"))),
             }
         })
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    if let Some(path) = std::env::var_os("EIDETICA_REPORT") {
+        let executed = std::mem::take(&mut *all.lock().unwrap_or_else(PoisonError::into_inner));
+        let report = Report::new(suite.seed, planned, executed, &known);
+        if let Err(error) = report.write(std::path::Path::new(&path)) {
+            return harness_error(&error);
+        }
+    }
+    // A subject that never answers must not keep the test from ending.
+    conclusion.exit()
 }
 
 fn harness_error(error: &dyn std::fmt::Display) -> ExitCode {

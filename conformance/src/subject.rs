@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use eidetica_contract::{
-    Address, Backend, Error, ErrorKind, Registry, Result, Transport, TransportBuilder, TransportContext, TransportState,
+    Address, Backend, Error, ErrorKind, PublicKey, Registry, Result, Transport, TransportBuilder, TransportContext,
+    TransportState,
 };
 use eidetica_core::SecretKey;
 use tempfile::TempDir;
@@ -43,7 +44,7 @@ pub trait TransportSubject: Send + Sync + 'static {
     ///
     /// By default one at which somebody has listened until just now.
     async fn nowhere(&self) -> Result<Address> {
-        let transport = self.listening()?.build(context(&SecretKey::from_seed(&[9; 32]))).await?;
+        let transport = build(self.listening()?, &SecretKey::from_seed(&[9; 32])).await?;
         transport.listen(Arc::new(Silent)).await?;
         let address = transport.addresses().into_iter().next();
         transport.close().await?;
@@ -122,9 +123,13 @@ impl TransportSubject for UrlTransport {
     }
 }
 
-/// What a transport of this device is given.
-pub(crate) fn context(device: &SecretKey) -> TransportContext {
-    TransportContext::new(device.public(), Arc::new(Kept::default())).with_secret(*device.seed())
+/// What a transport is given that says it is this device: the secret only if it asks for it.
+pub(crate) fn context(device: PublicKey, secret: Option<&SecretKey>) -> TransportContext {
+    let context = TransportContext::new(device, Arc::new(Kept::default()));
+    match secret {
+        Some(secret) => context.with_secret(*secret.seed()),
+        None => context,
+    }
 }
 
 /// A state that lasts as long as the transport.
@@ -155,5 +160,6 @@ impl eidetica_contract::Service for Silent {
 
 /// Builds a transport of this device.
 pub(crate) async fn build(builder: Box<dyn TransportBuilder>, device: &SecretKey) -> Result<Box<dyn Transport>> {
-    builder.build(context(device)).await
+    let secret = builder.wants_device_secret().then_some(device);
+    builder.build(context(device.public(), secret)).await
 }

@@ -18,8 +18,10 @@ use crate::spoken::{self, Answer, Answered, Asked, Call, Hello, Job, VERSION, lo
 
 /// A store that another process has open. When that process ends, every call answers `Closed`.
 ///
-/// In one point it keeps the contract of [`Backend`] less well than a store of one's own: a commit whose answer is lost with the
-/// lender answers `Io`, and may have been applied. Open the store again, and look.
+/// It keeps the contract of [`Backend`] less well than a store of one's own in these points. A commit whose answer is lost with the
+/// lender answers `Io`, and may have been applied: open the store again, and look. What is more than 256 MiB at once, and the
+/// 1,001st snapshot, are `TooLarge`. A borrower that is stopped holds its snapshots, and with them the space of what is deleted, until it goes on
+/// or ends.
 pub struct Borrowed {
     info: BackendInfo,
     line: Arc<Line>,

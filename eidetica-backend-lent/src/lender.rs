@@ -1,6 +1,7 @@
 //! The side that has the store open.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -53,6 +54,7 @@ impl Lender {
                     backend: self.backend.clone(),
                     member: self.ledger.join(),
                     snapshots: Mutex::default(),
+                    wrote: AtomicBool::new(false),
                 }),
                 answers,
                 permits: Arc::new(Semaphore::new(AT_ONCE)),
@@ -60,6 +62,10 @@ impl Lender {
             };
             let end = desk.take_calls(&mut read).await;
             while desk.calls.join_next().await.is_some() {}
+            // Whoever is gone flushes no more, and nobody else knows that there is something to be flushed.
+            if desk.guest.wrote.load(Ordering::Relaxed) {
+                self.backend.flush().await?;
+            }
             end
         };
         let writing = async {
@@ -114,16 +120,24 @@ struct Guest {
     backend: Arc<dyn Backend>,
     member: Arc<Member>,
     snapshots: Mutex<HashMap<u64, Arc<dyn Snapshot>>>,
+    /// True if it may have committed something since its last flush.
+    wrote: AtomicBool,
 }
 
 impl Guest {
     async fn call(&self, number: u64, call: Call) -> Result<Answer> {
         match call {
             Call::Commit(batch) => {
+                self.wrote.store(true, Ordering::Relaxed);
                 commit(&*self.backend, &self.member, WriteBatch::try_from(batch)?).await?;
                 Ok(Answer::Done)
             }
-            Call::Flush => self.backend.flush().await.map(|()| Answer::Done),
+            Call::Flush => {
+                let wrote = self.wrote.swap(false, Ordering::Relaxed);
+                let flushed = self.backend.flush().await;
+                self.wrote.fetch_or(wrote && flushed.is_err(), Ordering::Relaxed);
+                flushed.map(|()| Answer::Done)
+            }
             Call::Snapshot => {
                 let snapshot: Arc<dyn Snapshot> = self.backend.snapshot().await?.into();
                 let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);

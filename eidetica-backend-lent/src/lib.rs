@@ -41,7 +41,7 @@
 //!
 //! # Limits
 //!
-//! 64 calls of a borrower are under way at once, further ones wait. A borrower holds 1,024 snapshots at most. A call or an
+//! 64 calls of a borrower are under way at once, further ones wait. A borrower holds 1,000 snapshots at most. A call or an
 //! answer has at most 256 MiB; what is larger is answered `TooLarge`.
 
 mod borrower;

@@ -23,6 +23,12 @@ pub struct Named {
 
 /// All databases of the store, by name. One without any name, or whose name cannot be read, goes by its id.
 pub async fn all(session: &Session) -> Result<Vec<Named>, Error> {
+    Ok(listed(session).await?.0)
+}
+
+/// The same, and why a name could not be read, if there is one.
+async fn listed(session: &Session) -> Result<(Vec<Named>, Option<Error>), Error> {
+    let mut unread = None;
     let engine = session.instance.engine();
     let mut ids = engine.databases().await?;
     let mut named = Vec::new();
@@ -34,13 +40,16 @@ pub async fn all(session: &Session) -> Result<Vec<Named>, Error> {
     for id in ids {
         let name = match async { session.read(&id).await?.get_name().await }.await {
             Ok(name) => name,
-            Err(error) if concerns_one(&error) => id.to_string(),
+            Err(error) if concerns_one(&error) => {
+                unread = Some(error.with("database", id));
+                id.to_string()
+            }
             Err(error) => return Err(error),
         };
         named.push(Named { name, id, local: false });
     }
     named.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(named)
+    Ok((named, unread))
 }
 
 /// True for an error that says something of one database, and nothing of the others in the store.
@@ -54,12 +63,18 @@ pub async fn find(session: &Session, name: &str) -> Result<Id, Error> {
     if let Some(value) = session.instance.engine().local(&format!("{PREFIX}{name}")).await? {
         return parse(&value);
     }
-    let all = all(session).await?;
+    let (all, unread) = listed(session).await?;
     let id: Option<Id> = name.parse().ok();
     let found: Vec<&Named> = all.iter().filter(|other| other.name == name || Some(other.id) == id).collect();
-    match found[..] {
-        [one] => Ok(one.id),
-        [] => {
+    match (&found[..], unread) {
+        ([one], _) => Ok(one.id),
+        // It may be the one whose name could not be read; a second one of its name must not come of that.
+        ([], Some(unread)) if unread.kind() == ErrorKind::NotFound => {
+            let message = "the name of a database cannot be read, and it may be this one; `verify` shows what is wrong";
+            Err(Error::new(ErrorKind::Corrupted, message).caused_by(unread))
+        }
+        ([], Some(unread)) => Err(unread),
+        ([], None) => {
             let names: Vec<&str> = all.iter().take(HINTS).map(|named| named.name.as_str()).collect();
             let more = if all.len() > HINTS { ", …" } else { "" };
             let message = "this store has no such database; see `there_are` for those it has";

@@ -108,7 +108,7 @@ pub trait Backend: Send + Sync + 'static {
         Ok(0)
     }
 
-    /// Does one piece of housekeeping. The contents of the store stay what they are, after an error, too.
+    /// Does one piece of housekeeping. The contents of the store stay what they are, after an error, too. It works while snapshots are held.
     ///
     /// Errors: `Unsupported` for a job that is not among the [`Capabilities`] or that this version does not know, before
     /// anything is done; `Corrupted` as what a check has found; those of [`commit`](Backend::commit). Default: `Unsupported`. Cancellation: the job may go on in the background.

@@ -39,7 +39,7 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// When it returns, the address is bound and [`addresses`](Transport::addresses) names it. While it listens already:
     /// [`ErrorKind::AlreadyExists`]; a transport built for dialling only: [`ErrorKind::Unsupported`]; an address in use:
-    /// [`ErrorKind::Locked`]. A service that panics costs the one request, which the caller sees as an error.
+    /// [`ErrorKind::Locked`]. An error of the service is an error at the caller. A service that panics costs the one request, which the caller sees as an error.
     ///
     /// Cancellation: it listens or it does not; calling [`stop_listening`](Transport::stop_listening) settles it.
     ///
@@ -51,10 +51,11 @@ pub trait Transport: Send + Sync + 'static {
     /// Stops accepting, waits at most `grace` for requests under way, then drops them. On return no further request reaches
     /// the service, and a port that was open for listening alone is free.
     ///
-    /// Succeeds at once if it does not listen. Returns at most one second after the grace period.
+    /// Afterwards it may listen again. Succeeds at once if it does not listen. Returns at most one second after the grace period.
     async fn stop_listening(&self, grace: Duration) -> Result<()>;
 
-    /// Stops listening without grace, closes all channels and ends all tasks. Calling it again does nothing.
+    /// Stops listening without grace, closes all channels and ends all tasks. From then on dialling and listening answer
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed). Calling it again does nothing.
     async fn close(&self) -> Result<()>;
 }
 

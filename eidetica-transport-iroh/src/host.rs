@@ -149,10 +149,11 @@ impl Host {
                 Relays::Disabled => RelayMode::Disabled,
             });
         if settings.discovery {
-            builder = builder
-                .address_lookup(PkarrPublisher::n0_dns())
-                .address_lookup(PkarrResolver::n0_dns())
-                .address_lookup(DnsAddressLookup::n0_dns());
+            builder = builder.address_lookup(PkarrResolver::n0_dns()).address_lookup(DnsAddressLookup::n0_dns());
+            // Who only dials has no reason to tell the world where it is.
+            if settings.listens {
+                builder = builder.address_lookup(PkarrPublisher::n0_dns());
+            }
         }
         #[cfg(feature = "mdns")]
         if settings.mdns {

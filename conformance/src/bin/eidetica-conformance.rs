@@ -30,7 +30,7 @@ struct Arguments {
     #[arg(long, global = true, value_name = "FILE")]
     known_failures: Option<PathBuf>,
 
-    /// Where to write the report, too: by its ending as JSON (`.json`), JUnit (`.xml`) or a table (`.md`).
+    /// Where to write the report, too: by its ending as JSON (`.json`), a badge (`.badge.json`), JUnit (`.xml`) or a table (`.md`).
     #[arg(long, global = true, value_name = "FILE")]
     report: Vec<PathBuf>,
 
@@ -80,7 +80,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return broken(&error),
     };
-    match runtime.block_on(work(&arguments)) {
+    let done = runtime.block_on(work(&arguments));
+    // A subject that never answers must not keep the command from ending.
+    runtime.shutdown_background();
+    match done {
         Ok(code) => code,
         Err(error) => broken(&error),
     }
@@ -162,15 +165,7 @@ fn show(report: &Report, files: &[PathBuf]) -> Result<ExitCode, Error> {
         report.seed
     );
     for file in files {
-        let text = match file.extension().and_then(|ending| ending.to_str()) {
-            Some("xml") => report.junit(),
-            Some("md") => report.markdown(),
-            _ => format!("{:#}\n", report.json()),
-        };
-        std::fs::write(file, text).map_err(|error| {
-            let message = "the report cannot be written";
-            Error::new(eidetica_contract::ErrorKind::Io, message).with("path", file.display()).caused_by(error)
-        })?;
+        report.write(file)?;
     }
     Ok(report.exit_code())
 }

@@ -10,6 +10,7 @@ use eidetica_contract::{
     Address, CallOptions, Caller, Channel, Error, ErrorKind, PublicKey, Result, Service, Transport, TransportBuilder,
     TransportContext, TransportInfo,
 };
+use eidetica_core::SecretKey;
 use eidetica_sync::transport::MemoryNetwork;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
@@ -39,6 +40,7 @@ pub enum TransportDefect {
     ReachesNobodySilently,
     ReportsTheWrongPeer,
     ReportsTheWrongCaller,
+    BelievesClaims,
     ClaimsToKnowThePeer,
     ClaimsToKnowTheCaller,
     HasAddressesTooEarly,
@@ -88,6 +90,7 @@ pub(super) const ALL: &[(TransportDefect, &[&str])] = &[
     ),
     (ReportsTheWrongPeer, &["transport.dialling.knows-who-is-there"]),
     (ReportsTheWrongCaller, &["transport.dialling.knows-who-is-there"]),
+    (BelievesClaims, &["transport.dialling.believes-no-claim"]),
     (ClaimsToKnowThePeer, &["transport.dialling.claims-to-know-nobody"]),
     (ClaimsToKnowTheCaller, &["transport.dialling.claims-to-know-nobody"]),
     (HasAddressesTooEarly, &["transport.listening.has-addresses-then"]),
@@ -135,7 +138,7 @@ impl TransportMutant {
 
     /// With this one.
     pub fn new(defect: TransportDefect) -> TransportMutant {
-        let proves = matches!(defect, ReportsTheWrongPeer | ReportsTheWrongCaller);
+        let proves = matches!(defect, ReportsTheWrongPeer | ReportsTheWrongCaller | BelievesClaims);
         TransportMutant { defect: Some(defect), ..TransportMutant::sound(proves) }
     }
 
@@ -180,7 +183,16 @@ struct Builder {
 
 #[async_trait]
 impl TransportBuilder for Builder {
+    fn wants_device_secret(&self) -> bool {
+        self.proves
+    }
+
     async fn build(self: Box<Self>, context: TransportContext) -> Result<Box<dyn Transport>> {
+        // In memory nobody proves anything to anybody: whoever has the secret is believed.
+        let own = context.device_secret.map(|seed| SecretKey::from_seed(&seed).public());
+        if self.proves && own != Some(context.device) && self.defect != Some(BelievesClaims) {
+            return Err(Error::new(ErrorKind::InvalidInput, "the secret is that of another device"));
+        }
         let inner = self.network.transport(self.name);
         let inner = if self.proves { inner.proves(context.device) } else { inner };
         Ok(Box::new(Mutant {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 
+use eidetica_contract::{Error, ErrorKind};
 use serde_json::{Value as Json, json};
 
 use super::{Executed, Report};
@@ -92,6 +94,26 @@ impl Report {
         table
     }
 
+    /// Writes the report to a file, in the form that its ending names: JUnit (`.xml`), the table (`.md`), the badge (`.badge.json`), and JSON
+    /// for `.json`. Errors: `InvalidInput` for another ending, `Io`.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let text = match name.rsplit_once('.') {
+            Some((_, "xml")) => self.junit(),
+            Some((_, "md")) => self.markdown(),
+            Some((name, "json")) if name.ends_with(".badge") => format!("{:#}\n", self.badge()),
+            Some((_, "json")) => format!("{:#}\n", self.json()),
+            _ => {
+                let message = "a report is written as `.json`, `.badge.json`, `.xml` or `.md`";
+                return Err(Error::new(ErrorKind::InvalidInput, message).with("path", path.display()));
+            }
+        };
+        std::fs::write(path, text).map_err(|error| {
+            let message = "the report cannot be written";
+            Error::new(ErrorKind::Io, message).with("path", path.display()).caused_by(error)
+        })
+    }
+
     /// A badge, in the form of shields.io's endpoint.
     pub fn badge(&self) -> Json {
         let (message, color) = match (self.certifies(), self.partial) {
@@ -165,7 +187,7 @@ mod tests {
         assert!(!Report::new(7, 2, vec![one("a.b.c", Outcome::Passed)], &KnownFailures::default()).certifies());
         assert!(!report(Vec::new(), "").certifies(), "nothing has run");
         assert!(!report(vec![one("a.b.c", Outcome::Inconclusive { missing: "x".into() })], "").certifies());
-        let known = "a.b.c * 2999-01-01 slow disks";
+        let known = "a.b.c | * | 2999-01-01 | slow disks";
         let partial = report(vec![one("a.b.c", failed)], known);
         assert!(partial.certifies() && partial.badge()["message"] == "certified in part");
         assert_eq!(partial.known, 1);

@@ -107,11 +107,18 @@ impl fmt::Display for Outcome {
 impl Executed {
     /// How to run it once more.
     pub fn replay(&self) -> String {
-        let sentence = cases().find(|case| case.id == self.case).map_or("", |case| case.sentence);
         format!(
-            "the contract says: {sentence}\nagain: eidetica-conformance replay {} --subject '{}' --seed {}",
-            self.case, self.subject.name, self.seed
+            "the contract says: {}\nagain: eidetica-conformance replay {} --subject '{}' --seed {}",
+            self.sentence(),
+            self.case,
+            self.subject.name,
+            self.seed
         )
+    }
+
+    /// The sentence that the case checks.
+    pub fn sentence(&self) -> &'static str {
+        cases().find(|case| case.id == self.case).map_or("", |case| case.sentence)
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use eidetica_contract::{Address, CallOptions, ErrorKind};
 use tokio::time::Instant;
 
-use super::{Ground, dial, kind, soon};
+use super::{Ground, Obedient, dial, kind, soon};
 use crate::Case;
 use crate::case::case;
+use crate::subject::context;
 
 pub(super) const CASES: &[Case] = &[
     case!(Transport, must "transport.dialling.other-schemes-are-refused",
@@ -17,6 +18,9 @@ pub(super) const CASES: &[Case] = &[
     case!(Transport, must "transport.dialling.knows-who-is-there",
         "True if [`Channel::peer`] and [`Caller::proven`] name device keys that the transport itself has proven.",
         knows_who_is_there, need ProvesIdentity),
+    case!(Transport, must "transport.dialling.believes-no-claim",
+        "True if [`Channel::peer`] and [`Caller::proven`] name device keys that the transport itself has proven.",
+        believes_no_claim, need ProvesIdentity),
     case!(Transport, must "transport.dialling.claims-to-know-nobody",
         "The device key that the transport itself has proven for the other side, if it proves any.",
         claims_to_know_nobody, unless ProvesIdentity),
@@ -55,6 +59,26 @@ async fn knows_who_is_there(ground: Ground) {
     let said = channel.request("who".into(), soon()).await.expect("an answer");
     assert_eq!(said, ground.client_device().to_string(), "the service is told of another caller");
     assert_eq!(channel.peer(), Some(server.device), "the caller is told of another peer");
+}
+
+/// Somebody says that it is a device whose secret key it does not have.
+async fn believes_no_claim(ground: Ground) {
+    let (claimed, liar) = (ground.device(200), ground.device(201));
+    let (server, client) = (ground.server().await, ground.client().await);
+    let builder = ground.subject.dialling().expect("a builder of a transport");
+    if let Ok(lying) = builder.build(context(claimed.public(), Some(&liar))).await {
+        let channel = dial(&*lying, &server.address).await;
+        let said = channel.request("who".into(), soon()).await.expect("an answer");
+        assert_ne!(said, claimed.public().to_string(), "the service is told of a key that was only claimed");
+    }
+    let builder = ground.subject.listening().expect("a builder of a transport");
+    if let Ok(lying) = builder.build(context(claimed.public(), Some(&liar))).await {
+        lying.listen(std::sync::Arc::new(Obedient::default())).await.expect("it listens");
+        for address in lying.addresses() {
+            let Ok(channel) = client.dial(&address, soon()).await else { continue };
+            assert_ne!(channel.peer(), Some(claimed.public()), "the caller is told of a key that was only claimed");
+        }
+    }
 }
 
 async fn claims_to_know_nobody(ground: Ground) {

@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = &[
     case!(Transport, must "transport.exchange.a-panic-costs-one-request",
         "A service that panics costs the one request, which the caller sees as an error.", a_panic_costs_one_request),
     case!(Transport, must "transport.exchange.a-refusal-is-an-error",
-        "Answers one message.", a_refusal_is_an_error),
+        "An error of the service is an error at the caller.", a_refusal_is_an_error),
 ];
 
 async fn keeps_every_byte(ground: Ground) {
@@ -81,12 +81,10 @@ async fn once_at_most(ground: Ground) {
     }
     // Neither after the caller was told nothing.
     let _ = channel.request("wait 2000".into(), CallOptions::timeout(Duration::from_millis(100))).await;
-    let seen = server.service.seen();
-    assert!(seen <= 51, "a request came more than once");
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(server.service.seen(), seen, "a request came again after its deadline");
     channel.request("after".into(), soon()).await.expect("a request is answered");
-    assert_eq!(server.service.seen(), seen + 1);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let seen = server.service.seen();
+    assert!((51..=52).contains(&seen), "a request came again after its deadline: {seen} have come");
 }
 
 async fn many_large_ones(ground: Ground) {

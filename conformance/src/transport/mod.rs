@@ -47,7 +47,7 @@ impl Ground {
     }
 
     /// The device of this name: the same in every run with this seed.
-    fn device(&self, name: u8) -> SecretKey {
+    pub(crate) fn device(&self, name: u8) -> SecretKey {
         let mut seed = [name; 32];
         seed[..8].copy_from_slice(&self.seed.to_le_bytes());
         SecretKey::from_seed(&seed)

@@ -21,9 +21,10 @@ pub(super) const CASES: &[Case] = &[
     case!(Transport, must "transport.stopping.without-listening-is-fine",
         "Succeeds at once if it does not listen.", without_listening),
     case!(Transport, must "transport.stopping.listens-again",
-        "Stops accepting, waits at most `grace`", listens_again),
+        "Afterwards it may listen again.", listens_again),
     case!(Transport, must "transport.stopping.closing-ends-channels",
-        "Stops listening without grace, closes all channels and ends all tasks.", closing_ends_channels),
+        "Stops listening without grace, closes all channels and ends all tasks. From then on dialling and listening answer [`ErrorKind::Closed`](crate::ErrorKind::Closed).",
+        closing_ends_channels),
     case!(Transport, must "transport.stopping.closing-twice-is-fine", "Calling it again does nothing.", closing_twice),
 ];
 
@@ -91,9 +92,11 @@ async fn listens_again(ground: Ground) {
         // Whoever dials may have a connection of before, and not have heard yet that it is gone.
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(10) && service.seen() == 0 {
-            if let Ok(channel) = client.dial(&address, soon()).await {
-                let _ = channel.request("there".into(), soon()).await;
+            let soon = CallOptions::timeout(Duration::from_secs(1));
+            if let Ok(channel) = client.dial(&address, soon).await {
+                let _ = channel.request("there".into(), soon).await;
             }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!((service.seen(), server.service.seen()), (1, 0), "in round {n} it does not answer, or as before");
     }

@@ -24,11 +24,13 @@ pub async fn run(from: &str, to: &str, who: &Who, output: &mut Output, interrupt
         return Err(Error::new(ErrorKind::AlreadyExists, message).with("store", to).into());
     }
     let session = interrupt.guard(async { Ok(Session::open(Some(from), who, Intent::Use).await?) }).await?;
-    let copied = interrupt.guard(async { Ok(copy(&session, to).await?) }).await;
+    let mut made = false;
+    let copied = interrupt.guard(async { Ok(copy(&session, to, &mut made).await?) }).await;
     let old_key = session.key_file().filter(|key| key.path().exists());
     let closed = session.instance.close().await;
-    if copied.is_err() {
-        // A part of a store is none, and would only be in the way.
+    // A part of a store is none, and would only be in the way. What somebody else has made meanwhile stays.
+    let others = matches!(&copied, Err(Failure::Error(error)) if error.kind() == ErrorKind::AlreadyExists);
+    if copied.is_err() && made && !others {
         remove(&file);
     }
     let copied = copied?;
@@ -57,14 +59,17 @@ struct Copied {
     entries: u64,
 }
 
-async fn copy(session: &Session, to: &str) -> Result<Copied, Error> {
+/// `made`: from when on the target is there by this command.
+async fn copy(session: &Session, to: &str, made: &mut bool) -> Result<Copied, Error> {
     // What was here before the copy must be in it; more may come while it is made.
     let mut before = Vec::new();
     for id in session.instance.databases().await? {
         let database = session.read(&id).await?;
         before.push((id, database.get_tips().await?));
     }
-    let records = session.instance.backup(Registry::linked()?.open_backend(to).await?).await?;
+    let target = Registry::linked()?.open_backend(to).await?;
+    *made = true;
+    let records = session.instance.backup(target).await?;
     let copy = Instance::open_url(to).await?;
     let checked = check(&copy, &before).await;
     copy.close().await?;

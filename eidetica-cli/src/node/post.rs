@@ -99,6 +99,7 @@ pub use line::Line;
 #[cfg(unix)]
 mod line {
     use std::os::unix::ffi::OsStringExt;
+    use std::os::unix::fs::MetadataExt;
 
     use eidetica_backend_lent::Borrowed;
     use serde_json::Value as Json;
@@ -133,6 +134,14 @@ mod line {
             let socket = PathBuf::from(std::ffi::OsString::from_vec(socket));
             match UnixStream::connect(&socket).await {
                 Ok(stream) => {
+                    // What is named there may be gone, and somebody else in its place.
+                    let owner = std::fs::metadata(&path).map_err(|error| failed(&path, error))?.uid();
+                    if !stream.peer_cred().is_ok_and(|who| who.uid() == owner || who.uid() == 0) {
+                        let message = "at the place where the process that serves this store is expected there is another user's; \
+                                       remove the file, and serve the store again";
+                        let error = Error::new(ErrorKind::PermissionDenied, message);
+                        return Err(error.with("path", path.display()));
+                    }
                     let (read, write) = stream.into_split();
                     Ok(Some(Line { read: BufReader::new(read), write }))
                 }

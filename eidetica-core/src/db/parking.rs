@@ -206,7 +206,14 @@ impl Parking {
         Some((waiting.entry, waiting.source))
     }
 
-    fn forget_old(&mut self, now: Time) {
+    /// How long until the first of them is too old to wait on.
+    pub fn until_old(&self, now: Time) -> Option<Duration> {
+        let (since, _) = self.arrived.front()?;
+        Some(Duration::from_millis(since.plus(MAX_AGE).millis().saturating_sub(now.millis()) + 1))
+    }
+
+    /// Lets go of what has waited for too long.
+    pub fn forget_old(&mut self, now: Time) {
         // Those that have left stand in the order of arrival until they come to its front, or are too many.
         if self.arrived.len() > 2 * self.entries.len() + 64 {
             let Parking { arrived, entries, .. } = self;

@@ -286,9 +286,12 @@ impl Writer {
         if self.core.storage.shared && self.parking.awaits_parents() {
             return Some(LOOK);
         }
-        let due = self.parking.next_due()?.millis();
         let allowed = self.allowed_time().millis();
-        Some(Duration::from_millis(due.saturating_sub(allowed).clamp(10, 1_000)))
+        let due = self.parking.next_due();
+        let due = due.map(|due| Duration::from_millis(due.millis().saturating_sub(allowed).clamp(10, 1_000)));
+        // What waits takes room from other databases, too, and so goes at its time although nothing comes.
+        let old = self.parking.until_old(self.core.storage.options.environment.now());
+        due.into_iter().chain(old).min()
     }
 
     pub(super) fn allowed_time(&self) -> Time {
@@ -331,6 +334,7 @@ impl Writer {
 
     /// Takes up what need not wait any more: for the clock, or for a parent that another process has stored.
     async fn take_up_waiting(&mut self) {
+        self.parking.forget_old(self.core.storage.options.environment.now());
         let mut ready = self.parking.take_due(self.allowed_time());
         if let Err(error) = self.take_found(&mut ready).await {
             tracing::debug!(%error, "what waits for its parents could not be looked at");

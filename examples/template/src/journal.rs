@@ -110,6 +110,8 @@ fn open(path: &Path) -> Result<State> {
             return Err(Error::new(ErrorKind::InvalidInput, message).with("path", path.display()));
         }
         let mut rest = Bytes::from(bytes).split_off(MAGIC.len());
+        // What does not fit its checksum was cut off by a crash, and all behind it was never flushed. That a flipped bit looks the same is the
+        // price of being small: a store that people trust keeps a mark of what was flushed, and answers `Corrupted` before it.
         while let Some((operations, length)) = record::read(&rest) {
             operations.iter().for_each(|operation| apply(&mut rows, operation));
             rest = rest.split_off(length);
@@ -248,7 +250,9 @@ impl Backend for Journal {
             // Nobody commits meanwhile, or it would go to the file that is replaced.
             let mut state = lock(state);
             let files = state.sound()?;
-            let (journal, end) = write_anew(&state.path, &state.rows)?;
+            let written = write_anew(&state.path, &state.rows);
+            // The file may have been replaced already, and what is written to the old one is lost.
+            let (journal, end) = written.inspect_err(|_| state.broken = Some(io::ErrorKind::Other))?;
             let lock = files._lock.try_clone().map_err(failed)?;
             (state.file, state.end) = (Some(Arc::new(Files { journal, _lock: lock })), end);
             Ok(())

@@ -11,7 +11,7 @@ use super::range::RowRange;
 use super::store::staged_row;
 use crate::error::damaged;
 use crate::store::cell::{self, Cell};
-use crate::store::handle::{Cells, PAGE_CELLS, StoreHandle};
+use crate::store::handle::{Cells, Opened, PAGE_CELLS, StoreHandle};
 
 /// Rows in order, page by page, with what is staged among them.
 pub(super) struct Rows<'a> {
@@ -21,6 +21,8 @@ pub(super) struct Rows<'a> {
     page: std::vec::IntoIter<(Cell, Bytes)>,
     pending: Option<(Cell, Bytes)>,
     left: Option<Cells>,
+    /// One snapshot for all pages, or a transaction that touches several rows would be seen half.
+    opened: Option<Opened<'a>>,
     /// How many rows the next page may have: first as many as are wanted, then twice as many as before.
     rows: usize,
 }
@@ -29,7 +31,7 @@ impl<'a> Rows<'a> {
     pub fn new(handle: &'a StoreHandle, staged: BTreeMap<Cell, RowAction>, range: &RowRange) -> Rows<'a> {
         let left = Some(Cells { start: range.start.clone(), end: range.end.clone() });
         let (direction, page) = (range.direction, Vec::new().into_iter());
-        Rows { handle, staged, direction, page, pending: None, left, rows: range.limit }
+        Rows { handle, staged, direction, page, pending: None, left, opened: None, rows: range.limit }
     }
 
     pub async fn next(&mut self) -> Result<Option<(String, Fields)>> {
@@ -73,7 +75,10 @@ impl<'a> Rows<'a> {
                 return Ok(Some(row));
             }
             let Some(cells) = self.left.take() else { return Ok(None) };
-            let Some(opened) = self.handle.open().await? else { return Ok(None) };
+            if self.opened.is_none() {
+                self.opened = self.handle.open().await?;
+            }
+            let Some(opened) = &self.opened else { return Ok(None) };
             let page;
             (page, self.left) = opened.records(cells, self.direction, self.rows).await?;
             self.page = page.into_iter();
