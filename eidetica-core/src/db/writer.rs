@@ -334,8 +334,9 @@ impl Writer {
 
     /// Takes up what need not wait any more: for the clock, or for a parent that another process has stored.
     async fn take_up_waiting(&mut self) {
-        self.parking.forget_old(self.core.storage.options.environment.now());
+        // In this order: what is due and old at once has come to its time.
         let mut ready = self.parking.take_due(self.allowed_time());
+        self.parking.forget_old(self.core.storage.options.environment.now());
         if let Err(error) = self.take_found(&mut ready).await {
             tracing::debug!(%error, "what waits for its parents could not be looked at");
         }
