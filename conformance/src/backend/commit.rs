@@ -213,17 +213,17 @@ async fn dropped_is_whole_or_not(ground: Ground) {
             batch.put(keyspace, vec![turn], vec![turn; 50_000]);
         }
         let mut commit = store.backend.commit(batch);
-        let (mut done, mut begun) = (false, false);
+        let mut done = false;
         for _ in 0..random.next_u32() % 4 {
             done = commit.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
-            begun = true;
             if done {
                 break;
             }
             tokio::task::yield_now().await;
         }
         drop(commit);
-        if begun && !done {
+        // Where a commit is done with its first poll, it can be dropped before it alone.
+        if !done {
             ground.saw("a commit was dropped");
         }
         let view = store.snapshot().await;

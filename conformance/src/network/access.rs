@@ -51,6 +51,10 @@ async fn rejected(ground: Ground) {
     let address = one.address().await;
     let ask = || other.user.request_database_access(&other.sync, &address, &id, &other.key, Permission::Read);
     assert_eq!(ask().await.expect_err("nobody has decided").kind(), ErrorKind::Pending);
+    until("the request is there", || async {
+        one.user.pending_bootstrap_requests(&one.sync).await.is_ok_and(|all| all.len() == 1)
+    })
+    .await;
     let (request, _) = one.user.pending_bootstrap_requests(&one.sync).await.expect("the requests").remove(0);
     one.user.reject_bootstrap_request(&one.sync, &request, &one.key).await.expect("it is rejected");
     assert_eq!(ask().await.expect_err("it was rejected").kind(), ErrorKind::PermissionDenied);
