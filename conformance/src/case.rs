@@ -164,6 +164,4 @@ pub(crate) mod level {
     use super::Level;
 
     pub(crate) const must: Level = Level::Must;
-    #[allow(dead_code)]
-    pub(crate) const should: Level = Level::Should;
 }

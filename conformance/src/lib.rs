@@ -19,19 +19,20 @@
 //!
 //! # What is checked
 //!
-//! What a subject declares it can do is checked to work; what it does not declare is checked to be refused. There are no skipped
-//! cases. A case that never came to see what it was made to look at has not passed ([`Outcome::Inconclusive`]).
+//! What a subject declares it can do is checked to work; a job that it does not declare, and an identity that it does not prove, is
+//! checked to be refused. Cases of durability and of sharing run on those that declare them. A case that never came to see what it was made to look at has not passed ([`Outcome::Inconclusive`]).
 //!
 //! # Repeating
 //!
-//! Everything that is random derives from one seed, which every report names. `EIDETICA_SEED=… cargo test`, or
+//! What the cases of backends and transports choose at random derives from one seed, which every report names. `EIDETICA_SEED=… cargo test`, or
 //! `eidetica-conformance replay CASE --subject URL --seed N`, repeats a run. Steps that once found a defect are kept, and
 //! every backend goes through them ever after (`regressions/`).
 //!
 //! # Can it fail?
 //!
 //! The module `mutants` (feature `teeth`) holds implementations with one defect each. A test of this crate runs all of them: each must be caught by the cases
-//! that are named for it, every `must` case must catch one, and the implementations without defect must pass.
+//! that are named for it, every `must` case of a backend or a transport must catch one, and the implementations without defect must
+//! pass.
 
 pub mod backend;
 mod case;

@@ -252,9 +252,7 @@ impl Planned {
             (Run::Backend(run), Made::Backend(subject)) => {
                 run(backend::Ground::new(subject, own, budget, seen.clone()))
             }
-            (Run::Transport(run), Made::Transport(subject)) => {
-                run(transport::Ground::new(subject, own, budget, seen.clone()))
-            }
+            (Run::Transport(run), Made::Transport(subject)) => run(transport::Ground::new(subject, own, seen.clone())),
             #[cfg(feature = "network")]
             (Run::Network(run), Made::Network(parts)) => run(network::Ground::new(parts, own, budget, seen.clone())),
             _ => Box::pin(async { panic!("a case was planned for a subject of another kind") }),

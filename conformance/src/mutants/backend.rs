@@ -201,18 +201,18 @@ struct MutantPlace {
 #[async_trait]
 impl Place for MutantPlace {
     async fn open(&self) -> Result<Box<dyn Backend>> {
-        let inner: Arc<dyn Backend> = match &self.lender {
-            Some(lender) => Arc::new(Handle { own: lender.own(), closed: false.into() }),
+        let inner: Box<dyn Backend> = match &self.lender {
+            Some(lender) => Box::new(Handle { own: lender.own(), closed: false.into() }),
             None if self.defect == Some(OpensTwice) => {
                 // Each opening has a disk of its own, with what the first one had.
                 let disk = Disk::default();
                 disk.keep(self.disk.image());
-                Arc::new(Lasting::open(Arc::new(disk), self.jobs).await?)
+                Box::new(Lasting::open(Arc::new(disk), self.jobs).await?)
             }
-            None => Arc::new(Lasting::open(self.disk.clone(), self.jobs).await?),
+            None => Box::new(Lasting::open(self.disk.clone(), self.jobs).await?),
         };
-        let Some(defect) = self.defect else { return Ok(Box::new(Passing(inner))) };
-        let disk = self.disk.clone();
+        let Some(defect) = self.defect else { return Ok(inner) };
+        let (inner, disk) = (Arc::from(inner), self.disk.clone());
         let (calls, last, closed) = (AtomicU64::new(0), Mutex::new(None), AtomicU64::new(0));
         Ok(Box::new(Mutant { inner, defect, disk, calls, last, closed }))
     }
@@ -269,40 +269,6 @@ impl Backend for Handle {
             self.own.flush().await?;
         }
         Ok(())
-    }
-}
-
-/// The same store, in a box.
-struct Passing(Arc<dyn Backend>);
-
-#[async_trait]
-impl Backend for Passing {
-    fn info(&self) -> BackendInfo {
-        self.0.info()
-    }
-
-    async fn commit(&self, batch: WriteBatch) -> Result<()> {
-        self.0.commit(batch).await
-    }
-
-    async fn flush(&self) -> Result<()> {
-        self.0.flush().await
-    }
-
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        self.0.snapshot().await
-    }
-
-    async fn changed(&self) -> Result<u64> {
-        self.0.changed().await
-    }
-
-    async fn maintain(&self, job: Maintenance) -> Result<()> {
-        self.0.maintain(job).await
-    }
-
-    async fn close(&self) -> Result<()> {
-        self.0.close().await
     }
 }
 

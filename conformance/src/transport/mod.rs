@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::run::Seen;
 use crate::subject::build;
-use crate::{Budget, Case, TransportSubject};
+use crate::{Case, TransportSubject};
 
 pub(crate) const CASES: &[&[Case]] =
     &[exchange::CASES, limits::CASES, dialling::CASES, listening::CASES, stopping::CASES];
@@ -29,16 +29,14 @@ pub(crate) const CASES: &[&[Case]] =
 pub(crate) struct Ground {
     pub(crate) subject: Arc<dyn TransportSubject>,
     seed: u64,
-    #[allow(dead_code)]
-    budget: Budget,
     seen: Seen,
     /// How many devices there are that listen: each is another one.
     devices: AtomicU8,
 }
 
 impl Ground {
-    pub(crate) fn new(subject: Arc<dyn TransportSubject>, seed: u64, budget: Budget, seen: Seen) -> Ground {
-        Ground { subject, seed, budget, seen, devices: AtomicU8::new(0) }
+    pub(crate) fn new(subject: Arc<dyn TransportSubject>, seed: u64, seen: Seen) -> Ground {
+        Ground { subject, seed, seen, devices: AtomicU8::new(0) }
     }
 
     /// Notes that something has happened without which the case shows nothing.
