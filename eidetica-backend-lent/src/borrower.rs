@@ -1,7 +1,7 @@
 //! The side that borrows the store.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -27,6 +27,8 @@ pub struct Borrowed {
     line: Arc<Line>,
     /// The tasks that read and write; gone once the store was closed.
     tasks: Mutex<Option<JoinSet<()>>>,
+    /// True if something may have been committed that is not flushed.
+    wrote: AtomicBool,
 }
 
 impl Borrowed {
@@ -86,7 +88,7 @@ impl Borrowed {
             }
             reader.hang_up();
         });
-        Ok(Borrowed { info: hello.info(), line, tasks: Mutex::new(Some(tasks)) })
+        Ok(Borrowed { info: hello.info(), line, tasks: Mutex::new(Some(tasks)), wrote: AtomicBool::new(false) })
     }
 }
 
@@ -98,11 +100,15 @@ impl Backend for Borrowed {
 
     async fn commit(&self, batch: WriteBatch) -> Result<()> {
         batch.check(&self.info.limits)?;
+        self.wrote.store(true, Ordering::Relaxed);
         self.line.done(Call::Commit(batch.try_into()?)).await
     }
 
     async fn flush(&self) -> Result<()> {
-        self.line.done(Call::Flush).await
+        let wrote = self.wrote.swap(false, Ordering::Relaxed);
+        let flushed = self.line.done(Call::Flush).await;
+        self.wrote.fetch_or(wrote && flushed.is_err(), Ordering::Relaxed);
+        flushed
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
@@ -123,7 +129,8 @@ impl Backend for Borrowed {
         self.line.done(Call::Maintain(Job::of(job)?)).await
     }
 
-    /// Waits for what is under way, flushes, and goes. The store stays open at its lender.
+    /// Waits for what is under way, flushes, and goes. The store stays open at its lender. If that has ended before, and there was
+    /// nothing left to flush, nothing is lost, and that is no error.
     async fn close(&self) -> Result<()> {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut tasks) = tasks else { return Ok(()) };
@@ -135,7 +142,10 @@ impl Backend for Borrowed {
         };
         self.line.hang_up();
         tasks.shutdown().await;
-        flushed
+        match flushed {
+            Err(error) if error.kind() == ErrorKind::Closed && !self.wrote.load(Ordering::Relaxed) => Ok(()),
+            flushed => flushed,
+        }
     }
 }
 

@@ -28,7 +28,7 @@ impl From<&Error> for SpokenError {
             kind: error.kind().number(),
             message: error.message().to_owned(),
             context: error.context_pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            causes: causes(error),
+            causes: error.causes(),
             retry: match error.retry_hint() {
                 Retry::Now => 1,
                 Retry::Later => 2,
@@ -56,21 +56,6 @@ impl From<SpokenError> for Error {
     }
 }
 
-/// What an error came from, the next cause first.
-fn causes(error: &Error) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        // The innermost layer of an error without a cause says only that.
-        let text = cause.to_string();
-        if text != "no further cause" {
-            causes.push(text);
-        }
-        source = cause.source();
-    }
-    causes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +68,6 @@ mod tests {
         let there: Error = SpokenError::from(&error).into();
         assert_eq!((there.kind(), there.message(), there.is_retryable()), (ErrorKind::Pending, "wait", true));
         assert_eq!(there.context("request_id"), Some("7"));
-        assert!(causes(&there).join(" ").contains("out of luck"));
+        assert!(there.causes().join(" ").contains("out of luck"));
     }
 }

@@ -129,7 +129,7 @@ impl Guest {
         match call {
             Call::Commit(batch) => {
                 self.wrote.store(true, Ordering::Relaxed);
-                commit(&*self.backend, &self.member, WriteBatch::try_from(batch)?).await?;
+                commit(&self.backend, &self.member, WriteBatch::try_from(batch)?).await?;
                 Ok(Answer::Done)
             }
             Call::Flush => {
@@ -187,7 +187,7 @@ impl Backend for Own {
     }
 
     async fn commit(&self, batch: WriteBatch) -> Result<()> {
-        commit(&*self.backend, &self.member, batch).await
+        commit(&self.backend, &self.member, batch).await
     }
 
     async fn flush(&self) -> Result<()> {
@@ -211,11 +211,19 @@ impl Backend for Own {
     }
 }
 
-async fn commit(backend: &dyn Backend, member: &Arc<Member>, batch: WriteBatch) -> Result<()> {
-    let commit = member.begin();
-    let result = backend.commit(batch).await;
-    commit.end();
-    result
+/// In a task of its own, so that its end is seen although nobody waits for it any longer: until then everybody has to take the
+/// store for changed each time that they ask.
+async fn commit(backend: &Arc<dyn Backend>, member: &Arc<Member>, batch: WriteBatch) -> Result<()> {
+    let (backend, commit) = (backend.clone(), member.begin());
+    let committing = tokio::spawn(async move {
+        let result = backend.commit(batch).await;
+        commit.end();
+        result
+    });
+    committing.await.unwrap_or_else(|error| {
+        let message = "a commit has ended early; its outcome is unknown";
+        Err(Error::new(ErrorKind::Internal, message).caused_by(error))
+    })
 }
 
 /// Adds what the engine itself tells, should it be one that several processes share. Both only grow or jump, so that the sum is

@@ -74,6 +74,45 @@ async fn the_end_of_either_side_is_noticed_by_the_other() {
     assert_eq!(view.get(SPACE, b"k").await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
+/// Where nothing was left to flush the end of the lender has lost nothing.
+#[tokio::test]
+async fn closing_after_the_lender_is_an_error_only_if_something_may_be_lost() {
+    let lender = Lender::new(Arc::new(Memory::new()));
+    for (writes, flushes) in [(false, false), (true, false), (true, true)] {
+        let (borrowed, serving) = borrow(&lender).await;
+        if writes {
+            borrowed.commit(put("k", "v")).await.unwrap();
+        }
+        if flushes {
+            borrowed.flush().await.unwrap();
+        }
+        serving.abort();
+        let _ = serving.await;
+        let closed = borrowed.close().await;
+        assert_eq!(closed.is_err(), writes && !flushes, "{closed:?}");
+    }
+}
+
+/// A commit that nobody waits for any longer ends all the same, and then the store is as quiet as before.
+#[tokio::test]
+async fn a_commit_that_is_given_up_ends() {
+    let lender = Lender::new(Arc::new(Memory::new()));
+    let (own, other) = (lender.own(), lender.own());
+    {
+        let mut committing = Box::pin(own.commit(put("k", "v")));
+        assert!(is_pending(&mut committing).await);
+    }
+    let committed = async || other.snapshot().await.unwrap().get(SPACE, b"k").await.unwrap().is_some();
+    while !committed().await || other.changed().await.unwrap() != other.changed().await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Polls once; true if it is not done.
+async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+    std::future::poll_fn(|context| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending())).await
+}
+
 /// Snapshots are let go of when they are dropped, wherever that happens, or a borrower would soon have none left.
 #[tokio::test]
 async fn snapshots_that_are_dropped_are_gone_at_the_lender() {

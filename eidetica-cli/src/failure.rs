@@ -104,7 +104,7 @@ fn as_text(error: &Error) -> String {
     for (name, value) in error.context_pairs() {
         text.push_str(&format!("\n  {name}: {}", crate::text::escaped(value)));
     }
-    for cause in causes(error) {
+    for cause in error.causes() {
         text.push_str(&format!("\n  cause: {}", crate::text::escaped(&cause)));
     }
     text
@@ -122,22 +122,7 @@ pub fn document(error: &Error) -> serde_json::Value {
         "kind": format!("{:?}", error.kind()),
         "message": error.message(),
         "context": context,
-        "causes": causes(error),
+        "causes": error.causes(),
         "retryable": error.is_retryable(),
     })
-}
-
-/// What an error came from, the next cause first.
-pub fn causes(error: &Error) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        // The innermost layer of an error of ours without a cause says only that.
-        let text = cause.to_string();
-        if text != "no further cause" {
-            causes.push(text);
-        }
-        source = cause.source();
-    }
-    causes
 }

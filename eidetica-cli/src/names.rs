@@ -33,7 +33,8 @@ async fn listed(session: &Session) -> Result<(Vec<Named>, Option<Error>), Error>
     let mut ids = engine.databases().await?;
     let mut named = Vec::new();
     for (name, value) in engine.locals(PREFIX).await? {
-        let id = parse(&value)?;
+        // One that cannot be read names nothing; its database goes by its settings.
+        let Some(id) = parse(&value) else { continue };
         ids.retain(|other| *other != id);
         named.push(Named { name: name[PREFIX.len()..].to_owned(), id, local: true });
     }
@@ -52,6 +53,14 @@ async fn listed(session: &Session) -> Result<(Vec<Named>, Option<Error>), Error>
     Ok((named, unread))
 }
 
+/// Names that lead nowhere, since what is written down for them cannot be read. They are of this store alone, and thus not to be
+/// had from the entries.
+pub async fn unreadable(session: &Session) -> Result<Vec<String>, Error> {
+    let written = session.instance.engine().locals(PREFIX).await?;
+    let unreadable = written.into_iter().filter(|(_, value)| parse(value).is_none());
+    Ok(unreadable.map(|(name, _)| name[PREFIX.len()..].to_owned()).collect())
+}
+
 /// True for an error that says something of one database, and nothing of the others in the store.
 pub fn concerns_one(error: &Error) -> bool {
     use ErrorKind::{Corrupted, Locked, NotFound, WrongType};
@@ -60,8 +69,9 @@ pub fn concerns_one(error: &Error) -> bool {
 
 /// The database with this name, or this id. Errors: `NotFound`, with the names there are.
 pub async fn find(session: &Session, name: &str) -> Result<Id, Error> {
-    if let Some(value) = session.instance.engine().local(&format!("{PREFIX}{name}")).await? {
-        return parse(&value);
+    let value = session.instance.engine().local(&format!("{PREFIX}{name}")).await?;
+    if let Some(id) = value.as_deref().and_then(parse) {
+        return Ok(id);
     }
     let (all, unread) = listed(session).await?;
     let id: Option<Id> = name.parse().ok();
@@ -119,7 +129,11 @@ pub async fn find_or_create(session: &Session, name: &str) -> Result<(Database, 
 /// Gives a database a name in this store. Errors: `AlreadyExists` if another one has it.
 pub async fn give(session: &Session, name: &str, id: &Id) -> Result<(), Error> {
     check(name)?;
-    match session.instance.engine().set_local(&format!("{PREFIX}{name}"), None, id.to_string()).await {
+    let engine = session.instance.engine();
+    let row = format!("{PREFIX}{name}");
+    // What leads nowhere keeps no name.
+    let before = engine.local(&row).await?.filter(|value| parse(value).is_none());
+    match engine.set_local(&row, before, id.to_string()).await {
         Err(error) if error.kind() == ErrorKind::Conflict => {
             let message = "another database of this store has this name; choose another one with --name";
             Err(Error::new(ErrorKind::AlreadyExists, message).with("name", name))
@@ -171,7 +185,6 @@ pub fn check(name: &str) -> Result<(), Error> {
     Err(Error::new(ErrorKind::InvalidInput, message).with("name", name))
 }
 
-fn parse(value: &[u8]) -> Result<Id, Error> {
-    let id = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-    id.ok_or_else(|| Error::new(ErrorKind::Corrupted, "the id of a named database is damaged; run `verify`"))
+fn parse(value: &[u8]) -> Option<Id> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }

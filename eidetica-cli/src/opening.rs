@@ -59,14 +59,20 @@ pub async fn to_serve(url: &str, file: Option<&Path>) -> Result<Opened, Error> {
 
 #[cfg(unix)]
 async fn borrowed(file: Option<&Path>) -> Result<Option<Instance>, Error> {
-    use crate::node::Line;
+    use crate::node::{Line, NOT_LENT};
 
     let Some(file) = file else { return Ok(None) };
     let Some(line) = Line::open(file).await? else { return Ok(None) };
-    match line.borrow().await {
+    let borrowed = tokio::time::timeout(PATIENCE, line.borrow()).await.unwrap_or_else(|_| {
+        let message = "the process that serves this store does not answer; if it is of another version of this program, or is \
+                       stopped, start it again";
+        Err(Error::new(ErrorKind::Locked, message).with("store", file.display()))
+    });
+    match borrowed {
         Ok(backend) => Instance::open(Box::new(backend)).await.map(Some),
         // Whoever serves the store has just ended, or has no need to lend it.
-        Err(error) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Unsupported) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::Closed || error.context("reason") == Some(NOT_LENT) => Ok(None),
+        // Above all one of another version, which trying again does not change.
         Err(error) => Err(error),
     }
 }

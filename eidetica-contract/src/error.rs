@@ -207,17 +207,37 @@ impl Error {
     pub fn context_pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.context.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
     }
+
+    /// What the error came from, as sentences: the next cause first, and none twice.
+    ///
+    /// ```
+    /// use eidetica_contract::{Error, ErrorKind};
+    ///
+    /// let below = Error::new(ErrorKind::Io, "the disk does not answer").caused_by(std::io::Error::other("a bad cable"));
+    /// let error = Error::new(ErrorKind::Corrupted, "the store cannot be read").caused_by(below);
+    /// assert_eq!(error.causes(), ["the disk does not answer", "a bad cable"]);
+    /// assert!(Error::new(ErrorKind::Full, "the disk is full").causes().is_empty());
+    /// ```
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes = Vec::new();
+        let mut source = self.0.source.as_deref().map(|source| source as &dyn StdError);
+        while let Some(cause) = source {
+            // An error of this type has itself once more below it, without its sentence.
+            let own = cause.downcast_ref::<Error>();
+            causes.push(cause.to_string());
+            source = match own {
+                Some(own) => own.0.source.as_deref().map(|source| source as &dyn StdError),
+                None => cause.source(),
+            };
+        }
+        causes
+    }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {}", self.0.kind, self)?;
-        let mut source = self.0.source.as_deref().map(|source| source as &dyn StdError);
-        while let Some(error) = source {
-            write!(f, "; caused by: {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        self.causes().iter().try_for_each(|cause| write!(f, "; caused by: {cause}"))
     }
 }
 

@@ -12,7 +12,6 @@ use tokio::task::JoinHandle;
 
 use crate::auth::{self, Right, Setting, SettingsDelta, Subject};
 use crate::clock::{Environment, SystemEnvironment};
-use crate::db::catalog::Catalog;
 use crate::db::core::{Core, State};
 use crate::db::meta::Meta;
 use crate::db::work::{Ready, Verdict, Work};
@@ -22,6 +21,7 @@ use crate::entry::{Header, Origin, RawEntry, VerifiedEntry, verify};
 use crate::error::{closed, damaged, invalid};
 use crate::id::Id;
 use crate::key::SecretKey;
+use crate::listing::{self, damaged_list};
 use crate::layout::{DatabaseNumber, LOCAL, META, database_key, epoch_key};
 use crate::storage::Storage;
 use crate::store::applier::scan_all;
@@ -134,6 +134,10 @@ impl Engine {
         Ok(Engine { inner: Arc::new(Inner { storage, open: Mutex::default() }) })
     }
 
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.inner.storage
+    }
+
     /// What the store lies in.
     pub fn backend_info(&self) -> BackendInfo {
         self.inner.storage.backend.info()
@@ -214,7 +218,7 @@ impl Engine {
             let counter = rows.get(META, b"c").await?;
             let number = DatabaseNumber(counter.as_deref().map_or(Ok(0), parse_number)?);
             let meta = Meta { epoch: storage.epoch, ..Meta::default() };
-            let state = State { meta, catalog: Catalog::default(), rights: Arc::default() };
+            let state = State::of(meta);
             let core = Core::new(storage.clone(), id, number, state.clone(), 0);
             let mut work = Work::resume(&core, rows, state);
             match work.admit(root.clone(), local).await? {
@@ -246,7 +250,12 @@ impl Engine {
 
     /// Opens a database, to write with this key; without a key, to read.
     ///
-    /// Errors: [`ErrorKind::NotFound`] if it is not in this store.
+    /// One whose rows cannot be read is opened all the same, so that it can be [checked](Database::verify) and
+    /// [rebuilt](Database::reindex); everything else is answered [`ErrorKind::Corrupted`]. One whose rebuild was interrupted is
+    /// rebuilt first.
+    ///
+    /// Errors: [`ErrorKind::NotFound`] if it is not in this store; [`ErrorKind::Corrupted`] if the list of databases leads
+    /// elsewhere, which [`rebuild_list`](Engine::rebuild_list) mends.
     pub async fn open_database(&self, id: &Id, key: Option<SecretKey>) -> Result<Database> {
         let mut open = self.inner.open.lock().await;
         if open.closed {
@@ -258,11 +267,18 @@ impl Engine {
             return database.rebuilt().await;
         }
         let storage = &self.inner.storage;
-        let row = storage.snapshot().await?.get(META, &database_key(id)).await?.ok_or_else(|| {
+        let rows = storage.snapshot().await?;
+        let row = rows.get(META, &database_key(id)).await?.ok_or_else(|| {
             let message = "this store has no such database; `list` shows those it has";
             Error::new(ErrorKind::NotFound, message).with("database", id)
         })?;
-        let core = Arc::new(Core::open(storage.clone(), *id, DatabaseNumber(parse_number(&row)?)).await?);
+        let number = DatabaseNumber(parse_number(&row)?);
+        // Entries of another one would be written to, and read, as those of this one.
+        if listing::owner(&*rows, number).await?.is_none_or(|owner| owner.is_some_and(|owner| owner != *id)) {
+            return Err(damaged_list());
+        }
+        drop(rows);
+        let core = Arc::new(Core::open(storage.clone(), *id, number).await?);
         let (writer, task) = WriterHandle::start(core.clone());
         open.databases.insert(*id, (core.clone(), writer.clone()));
         open.writers.push(task);
@@ -283,7 +299,8 @@ impl Engine {
     pub async fn databases(&self) -> Result<Vec<Id>> {
         let rows = self.inner.storage.snapshot().await?;
         let found = scan_all(&*rows, Scan::prefix(META, b"i")).await?;
-        found.into_iter().map(|(key, _)| Id::from_slice(&key[1..]).ok_or_else(|| damaged("a database row"))).collect()
+        // What is no id leads to no database; `verify_list` tells of it.
+        Ok(found.into_iter().filter_map(|(key, _)| Id::from_slice(&key[1..])).collect())
     }
 
     /// A number that differs from an earlier answer if another process may have changed the store in between; always the
@@ -301,8 +318,8 @@ impl Engine {
     pub async fn locals(&self, prefix: &str) -> Result<Vec<(String, Bytes)>> {
         let rows = self.inner.storage.snapshot().await?;
         let found = scan_all(&*rows, Scan::prefix(LOCAL, prefix.as_bytes())).await?;
-        let name = |key: Bytes| String::from_utf8(key.to_vec()).map_err(|_| damaged("a local value"));
-        found.into_iter().map(|(key, value)| Ok((name(key)?, value))).collect()
+        // What is no text is nobody's name.
+        Ok(found.into_iter().filter_map(|(key, value)| Some((String::from_utf8(key.into()).ok()?, value))).collect())
     }
 
     /// Sets a value of this node if it has not changed since it was read as `before`; durable on return.
@@ -385,17 +402,23 @@ impl Engine {
     }
 
     /// Flushes, ends all tasks, and closes the backend. Handles that are still held answer [`ErrorKind::Closed`] from then
-    /// on. Calling it again does nothing.
+    /// on. What was ordered before is done first, but for rebuilds: they stop, and go on when their database is opened again.
+    /// Calling it again does nothing.
+    ///
+    /// Errors: [`ErrorKind::Unsupported`] on the thread of a write callback, which the end would wait for; those of the last flush.
     pub async fn close(&self) -> Result<()> {
         let writers = {
             let mut open = self.inner.open.lock().await;
+            for (core, _) in open.databases.values() {
+                core.callbacks.refuse_within()?;
+            }
             if std::mem::replace(&mut open.closed, true) {
                 return Ok(());
             }
             for (core, writer) in std::mem::take(&mut open.databases).into_values() {
-                writer.close().await;
-                // Those who wait for news learn that there will be none.
+                // A rebuild ends with its step; those who wait for news learn that there will be none.
                 core.closed.store(true, Ordering::Release);
+                writer.close().await;
                 core.arrivals.send_modify(|_| {});
             }
             std::mem::take(&mut open.writers)
@@ -412,5 +435,5 @@ impl Engine {
 }
 
 fn parse_number(row: &[u8]) -> Result<u32> {
-    row.try_into().map(u32::from_be_bytes).map_err(|_| damaged("the number of a database"))
+    row.try_into().map(u32::from_be_bytes).map_err(|_| damaged_list())
 }

@@ -17,6 +17,7 @@ mod id;
 mod key;
 mod layout;
 pub mod limits;
+mod listing;
 mod memory;
 mod overlay;
 mod serde_impls;

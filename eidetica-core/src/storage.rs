@@ -15,7 +15,6 @@ use crate::cbor::{Reader, Writer};
 use crate::clock::Environment;
 use crate::db::parking::Room;
 use crate::engine::Options;
-use crate::error::damaged;
 use crate::layout::{META, VERSION, epoch_key};
 
 /// Unflushed commits become durable after this long at most.
@@ -138,7 +137,7 @@ async fn begin_epoch(backend: &dyn Backend) -> Result<u64> {
         let epoch = match &row {
             Some(row) => {
                 batch.expect_value(META, epoch_key(), row.clone());
-                parse_epoch(row)? + 1
+                parse_epoch(row)?.checked_add(1).ok_or_else(unreadable)?
             }
             None => {
                 refuse_remains(backend).await?;
@@ -175,16 +174,29 @@ async fn refuse_remains(backend: &dyn Backend) -> Result<()> {
     Ok(())
 }
 
+/// The epoch of the last opening, by this process or another one.
+pub(crate) async fn epoch_now(rows: &dyn Snapshot) -> Result<u64> {
+    parse_epoch(&rows.get(META, &epoch_key()).await?.ok_or_else(unreadable)?)
+}
+
 fn parse_epoch(row: &Bytes) -> Result<u64> {
     let mut input = Reader::new(row);
     let mut read = || input.list(usize::MAX).and_then(|_| input.uint());
-    let version = read().map_err(|_| damaged("the first row of the store"))?;
+    let version = read().map_err(|_| unreadable())?;
     if version > VERSION {
         let message =
             "the store was written by a newer version of this program; it was left as it is; update the program";
         return Err(Error::new(ErrorKind::NewerFormat, message).with("layout", version).with("known", VERSION));
     }
-    input.uint().map_err(|_| damaged("the first row of the store"))
+    input.uint().map_err(|_| unreadable())
+}
+
+/// Which version has written the store does not follow from anything else in it.
+fn unreadable() -> Error {
+    let message = "the first row of the store, which says which version has written it, cannot be read, and is not to be had \
+                   from the rest; restore the store from a backup, or take up its histories from peers or exports in another \
+                   one";
+    Error::new(ErrorKind::Corrupted, message).with("damaged", "the first row of the store")
 }
 
 /// How far commits are durable. Whoever waits while a flush is under way shares the next one.

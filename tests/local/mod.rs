@@ -8,6 +8,7 @@ mod bodies;
 mod bounds;
 pub(crate) mod counting;
 mod counts;
+mod damage;
 mod disk;
 mod documents;
 mod follow;

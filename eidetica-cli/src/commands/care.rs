@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use eidetica::{Database, Report};
+use eidetica::{ErrorKind, Id, Report};
 
 use crate::arguments::Index;
 use crate::failure::Failure;
@@ -11,24 +11,24 @@ use crate::output::Output;
 use crate::session::Session;
 
 /// The databases that a command is about: one, or all.
-async fn chosen(session: &Session, name: Option<&str>) -> Result<Vec<(String, Database)>, Failure> {
-    let mut chosen = Vec::new();
+async fn chosen(session: &Session, name: Option<&str>) -> Result<Vec<(String, Id)>, Failure> {
     match name {
-        Some(name) => chosen.push((name.to_owned(), super::database(session, name).await?)),
-        None => {
-            for named in names::all(session).await? {
-                chosen.push((named.name, session.read(&named.id).await?));
-            }
-        }
+        Some(name) => Ok(vec![(name.to_owned(), names::find(session, name).await?)]),
+        None => Ok(names::all(session).await?.into_iter().map(|named| (named.name, named.id)).collect()),
     }
-    Ok(chosen)
 }
 
-/// Checks databases. True if nothing is wrong and nothing is missing.
+/// Checks databases, and their list. True if nothing is wrong and nothing is missing.
 pub async fn verify(session: &Session, name: Option<&str>, output: &mut Output) -> Result<bool, Failure> {
-    let mut clean = true;
-    for (name, database) in chosen(session, name).await? {
+    let listed = list(session, output).await?;
+    let mut clean = listed;
+    for (name, id) in chosen(session, name).await? {
         let begin = Instant::now();
+        let database = match session.read(&id).await {
+            // The list leads elsewhere, as was said above.
+            Err(error) if error.kind() == ErrorKind::Corrupted && !listed => continue,
+            database => database?,
+        };
         let report = database.verify().await?;
         clean &= report.is_clean() && report.is_whole();
         if output.json {
@@ -72,11 +72,40 @@ pub async fn verify(session: &Session, name: Option<&str>, output: &mut Output) 
     Ok(clean)
 }
 
+/// Checks what the store says of its databases as a whole. True if nothing is wrong.
+async fn list(session: &Session, output: &mut Output) -> Result<bool, Failure> {
+    let problems = session.instance.engine().verify_list().await?;
+    let unreadable = names::unreadable(session).await?;
+    if problems.is_empty() && unreadable.is_empty() {
+        return Ok(true);
+    }
+    if output.json {
+        let problems: Vec<_> = problems.iter().map(problem).collect();
+        output.document(&serde_json::json!({ "list": problems, "unreadable_names": unreadable }))?;
+        return Ok(false);
+    }
+    output.line("the list of databases: PROBLEMS")?;
+    for problem in &problems {
+        output.line(&format!("  {}", problem.what))?;
+    }
+    if !problems.is_empty() {
+        output.line("  `eidetica reindex` makes it anew from the entries")?;
+    }
+    for name in unreadable {
+        output.line(&format!(
+            "  the name {name} leads nowhere and is not to be had from the entries; the database goes by the name in its \
+             settings, or by its id"
+        ))?;
+    }
+    Ok(false)
+}
+
+fn problem(problem: &eidetica::Problem) -> serde_json::Value {
+    let entry = problem.entry.map(|id| id.to_string());
+    serde_json::json!({ "what": problem.what, "entry": entry, "reindex_mends": problem.reindex_mends })
+}
+
 fn json(name: &str, report: &Report) -> serde_json::Value {
-    let problem = |problem: &eidetica::Problem| {
-        let entry = problem.entry.map(|id| id.to_string());
-        serde_json::json!({ "what": problem.what, "entry": entry, "reindex_mends": problem.reindex_mends })
-    };
     let problems: Vec<_> = report.problems.iter().map(problem).collect();
     let unreadable: Vec<_> = report
         .unreadable
@@ -95,10 +124,17 @@ fn json(name: &str, report: &Report) -> serde_json::Value {
     })
 }
 
-/// Rebuilds databases from their entries.
+/// Rebuilds databases, and their list, from their entries.
 pub async fn reindex(session: &Session, name: Option<&str>, output: &mut Output) -> Result<(), Failure> {
-    for (name, database) in chosen(session, name).await? {
+    if !session.instance.engine().rebuild_list().await?.is_empty() {
+        output.say(
+            "the list of databases: made anew from the entries",
+            || serde_json::json!({ "list": "made anew from the entries" }),
+        )?;
+    }
+    for (name, id) in chosen(session, name).await? {
         let begin = Instant::now();
+        let database = session.read(&id).await?;
         database.reindex().await?;
         let (entries, seconds) = (database.entry_count().await?, begin.elapsed().as_secs_f64());
         output.say(

@@ -70,7 +70,10 @@ pub async fn run(arguments: Arguments, output: &mut Output, interrupt: &Interrup
     };
     if matches!(result, Err(Failure::Interrupted)) {
         let _ = tokio::time::timeout(CLOSING, session.instance.close()).await;
-        remark("stopped");
+        remark(match arguments.command {
+            Command::Reindex { .. } => "stopped; a rebuild that was begun goes on when the store is used next",
+            _ => "stopped",
+        });
     } else {
         let closed = session.instance.close().await;
         // The error of the command itself says more.

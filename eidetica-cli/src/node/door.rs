@@ -23,7 +23,7 @@ mod unix {
     use tokio::task::JoinSet;
 
     use super::super::post::Post;
-    use super::super::spoken::{Answer, LONGEST, Operation};
+    use super::super::spoken::{Answer, LONGEST, NOT_LENT, Operation};
     use super::super::work;
 
     /// How many commands are let in at once.
@@ -162,6 +162,7 @@ mod unix {
     async fn lend(lender: Option<Lender>, read: BufReader<OwnedReadHalf>, mut write: OwnedWriteHalf) {
         let Some(lender) = lender else {
             let error = Error::new(ErrorKind::Unsupported, "several processes may open this store, so it is not lent");
+            let error = error.with("reason", NOT_LENT);
             let _ = say(&mut write, &Answer::Failed((&error).into())).await;
             return;
         };

@@ -23,6 +23,8 @@ pub use door::Served;
 #[cfg(unix)]
 pub use post::Line;
 pub use post::Post;
+#[cfg(unix)]
+pub use spoken::NOT_LENT;
 pub use spoken::{Moved, Operation};
 pub use status::listening;
 pub use transports::{address, serving as serving_transports};

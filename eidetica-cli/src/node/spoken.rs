@@ -12,6 +12,10 @@ use serde_json::Value as Json;
 #[cfg(unix)]
 pub const LONGEST: u64 = 4 << 20;
 
+/// The `reason` among the context pairs of the answer to [`Operation::Borrow`] where several processes may open the store.
+#[cfg(unix)]
+pub const NOT_LENT: &str = "not_lent";
+
 /// What the node of a store can be asked to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]

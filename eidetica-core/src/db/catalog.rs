@@ -41,13 +41,27 @@ pub(crate) struct StoreInfo {
 
 impl Catalog {
     pub async fn load(rows: &dyn Snapshot, database: DatabaseNumber) -> Result<Catalog> {
-        let mut catalog = Catalog::default();
-        for (key, value) in scan_all(rows, Scan::prefix(CATALOG, &database.prefix())).await? {
-            let number = key.last_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-            let info = StoreInfo::parse(number, &value).map_err(|_| damaged("the catalog of stores"))?;
-            catalog.put(info);
+        let (catalog, unreadable) = Catalog::survey(rows, database).await?;
+        let stores = catalog.stores.values().flatten();
+        // Stores are numbered as they come, and none ever goes.
+        if unreadable > 0 || stores.map(|info| info.number).max().map_or(0, |last| last.saturating_add(1)) != catalog.count {
+            return Err(damaged("the catalog of stores"));
         }
         Ok(catalog)
+    }
+
+    /// What can be read of the catalog, and how many rows of it cannot.
+    pub async fn survey(rows: &dyn Snapshot, database: DatabaseNumber) -> Result<(Catalog, usize)> {
+        let (mut catalog, mut unreadable) = (Catalog::default(), 0);
+        for (key, value) in scan_all(rows, Scan::prefix(CATALOG, &database.prefix())).await? {
+            let number = key.get(4..).and_then(|number| Some(u32::from_be_bytes(number.try_into().ok()?)));
+            let info = number.and_then(|number| StoreInfo::parse(number, &value).ok());
+            match info.filter(|info| catalog.get(&info.name, &info.kind).is_none()) {
+                Some(info) => catalog.put(info),
+                None => unreadable += 1,
+            }
+        }
+        Ok((catalog, unreadable))
     }
 
     pub fn get(&self, name: &str, kind: &str) -> Option<&Arc<StoreInfo>> {

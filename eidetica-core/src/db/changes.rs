@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use eidetica_contract::{Error, ErrorKind, Result, Scan};
+use eidetica_contract::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::core::Core;
 use super::database::Database;
 use super::entries::StoredEntry;
+use super::epochs;
 use super::history::LogEntry;
 use crate::entry::VerifiedEntry;
 use crate::error::closed;
 use crate::id::Id;
-use crate::layout::{META, trailing_number};
+use crate::layout::trailing_number;
 
 /// A place in the order of arrival, to go on from. It can be kept as text, and outlives restarts.
 ///
@@ -97,11 +97,7 @@ impl Database {
         let state = self.core.at(&*rows).await?;
         let meta = &state.meta;
         // What was there when the next epoch began is what the epoch of the cursor has kept.
-        let (after, end) =
-            (self.core.number.epoch_key(cursor.epoch.saturating_add(1)), self.core.number.epoch_key(u64::MAX));
-        let scan = Scan::range(META, after, Some(end)).rows(1);
-        let began =
-            rows.scan(scan).await?.rows.pop().and_then(|(_, row)| row[..].try_into().ok().map(u64::from_be_bytes));
+        let began = epochs::began_after(&*rows, self.core.number, cursor.epoch).await?;
         let kept = began.unwrap_or(meta.next).min(meta.next);
         if cursor.next > kept && cursor != Cursor::START {
             let resume = Cursor { epoch: meta.epoch, next: kept };
@@ -294,32 +290,4 @@ impl Drop for CallbackGuard {
 
 fn lock(registered: &Mutex<Vec<Registered>>) -> std::sync::MutexGuard<'_, Vec<Registered>> {
     registered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// Writes down where the epoch of this opening begins for a database, unless a later opening has done so already.
-pub(crate) async fn begin_epoch(core: &Core) -> Result<()> {
-    loop {
-        let rows = core.storage.snapshot().await?;
-        let before = core.at(&*rows).await?;
-        if before.meta.epoch >= core.storage.epoch {
-            return Ok(());
-        }
-        let mut after = (*before).clone();
-        after.meta.epoch = core.storage.epoch;
-        let mut batch = eidetica_contract::WriteBatch::new();
-        batch.expect_value(META, core.number.meta_key(), before.meta.to_bytes());
-        batch.put(META, core.number.meta_key(), after.meta.to_bytes());
-        // An epoch in which nothing came says of every cursor what this one says.
-        let began = (core.number.epoch_key(0), core.number.epoch_key(core.storage.epoch));
-        let last = Scan::range(META, began.0, Some(began.1)).backward().rows(1);
-        let last = rows.scan(last).await?.rows.pop();
-        let next = after.meta.next.to_be_bytes();
-        if let Some((key, _)) = last.filter(|(_, began)| began[..] == next) {
-            batch.delete(META, key);
-        }
-        batch.put(META, core.number.epoch_key(core.storage.epoch), next.to_vec());
-        if core.commit(batch, 64, after).await? {
-            return Ok(());
-        }
-    }
 }

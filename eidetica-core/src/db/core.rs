@@ -12,10 +12,10 @@ use super::entries::entry_at;
 use super::meta::Meta;
 use crate::auth::{self, Rights};
 use crate::dag::{Graph, Seen};
-use crate::error::damaged;
+use crate::error::{closed, damaged};
 use crate::id::Id;
 use crate::layout::{DatabaseNumber, TOUCHED, trailing_number};
-use crate::storage::Storage;
+use crate::storage::{Storage, again};
 use crate::store::algebra::Algebra;
 use crate::store::applier::scan_all;
 
@@ -43,11 +43,13 @@ struct Known {
 }
 
 /// What is known of the rows of a database, as of one snapshot.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct State {
     pub meta: Meta,
     pub catalog: Catalog,
     pub rights: Arc<Rights>,
+    /// Why nothing is known, if rows that tell of the database cannot be read. Only checking and rebuilding it works then.
+    pub damage: Option<Arc<Error>>,
 }
 
 impl Core {
@@ -57,7 +59,9 @@ impl Core {
         let graph = Graph::new(number);
         let state = State::load(&*snapshot, number, &graph).await?;
         let core = Core { graph, ..Core::new(storage, id, number, state, generation) };
-        super::changes::begin_epoch(&core).await?;
+        if core.state().damage.is_none() {
+            super::epochs::begin(&core).await?;
+        }
         Ok(core)
     }
 
@@ -97,7 +101,7 @@ impl Core {
             // Whoever comes late with it must not undo what is known by then: a reader beside the writer, or the writer,
             // when another process has committed above it and a reader has seen that.
             let age = |state: &State| (state.meta.next, state.meta.catalog);
-            if age(&state) < age(&known.state) {
+            if known.state.damage.is_none() && age(&state) < age(&known.state) {
                 return;
             }
             match generation {
@@ -141,15 +145,21 @@ impl Core {
     }
 
     /// Exactly what a snapshot shows. Costs one read, and more only if another process has written.
+    ///
+    /// Errors: `Corrupted` for rows that cannot be read.
     pub async fn at(&self, snapshot: &dyn Snapshot) -> Result<Arc<State>> {
         let known = self.state();
         let meta = Meta::read(snapshot, self.number).await?;
-        if meta == known.meta {
+        if known.damage.is_none() && meta == known.meta {
             return Ok(known);
         }
-        if known.meta.rebuilding {
+        if known.damage.is_some() || known.meta.rebuilding {
+            if !meta.rebuilding {
+                // Somebody has rebuilt it since.
+                self.graph.forget();
+            }
             // What is known is of a part of the entries, and what follows it says nothing of the rest.
-            return State::load(snapshot, self.number, &self.graph).await.map(Arc::new);
+            return State::read(snapshot, self.number, &self.graph).await.map(Arc::new);
         }
         if meta.catalog == known.catalog_version() && meta.next <= known.meta.next {
             return Ok(Arc::new(State { meta, ..(*known).clone() }));
@@ -174,6 +184,11 @@ impl Core {
         Ok(state)
     }
 
+    /// The error for work that takes long, once the store is being closed.
+    pub fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
+    }
+
     /// Makes a kind known, and says how it merges.
     pub fn know(&self, kind: &str) -> Algebra {
         Algebra::built_in(kind).unwrap_or_else(|| {
@@ -189,6 +204,14 @@ impl Core {
             let kinds = self.storage.custom_kinds.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             kinds.contains(kind).then_some(Algebra::Cells)
         })
+    }
+}
+
+/// What the rows say is there must be there.
+fn missing_is_damage(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => damaged("a row that another one tells of is missing").caused_by(error),
+        _ => error,
     }
 }
 
@@ -209,17 +232,39 @@ impl Drop for Unpublished<'_> {
 }
 
 impl State {
-    pub async fn load(rows: &dyn Snapshot, number: DatabaseNumber, graph: &Graph) -> Result<State> {
-        let meta = Meta::read(rows, number).await?;
-        let catalog = Catalog::load(rows, number).await?;
-        let mut state = State { meta, catalog, rights: Arc::default() };
-        state.load_rights(rows, number, graph, 0).await?;
+    /// What is known before any entry is in.
+    pub fn of(meta: Meta) -> State {
+        State { meta, ..State::default() }
+    }
+
+    /// What the rows tell, or that they cannot be read.
+    async fn load(rows: &dyn Snapshot, number: DatabaseNumber, graph: &Graph) -> Result<State> {
+        match State::read(rows, number, graph).await {
+            Err(error) if error.kind() == ErrorKind::Corrupted => {
+                Ok(State { damage: Some(Arc::new(error)), ..State::default() })
+            }
+            result => result,
+        }
+    }
+
+    /// Errors: `Corrupted` for rows that cannot be read.
+    async fn read(rows: &dyn Snapshot, number: DatabaseNumber, graph: &Graph) -> Result<State> {
+        let mut state = State::of(Meta::read(rows, number).await?);
+        // What is being rebuilt is not read: it is of a part of the entries.
+        if !state.meta.rebuilding {
+            state.catalog = Catalog::load(rows, number).await?;
+            state.load_rights(rows, number, graph, 0).await.map_err(missing_is_damage)?;
+        }
         Ok(state)
     }
 
-    /// The error while the rows are being rebuilt: they are those of a part of the entries. A rebuild goes on by itself where
-    /// it was begun; one that was interrupted starts over when the database is opened.
+    /// The error while the rows are being rebuilt, since they are those of a part of the entries; a rebuild goes on by itself
+    /// where it was begun, and one that was interrupted starts over when the database is opened. And the error of rows that
+    /// cannot be read.
     pub fn check_usable(&self) -> Result<()> {
+        if let Some(damage) = &self.damage {
+            return Err(again(damage));
+        }
         if self.meta.rebuilding {
             let message = "the database is being rebuilt; try again when `reindex` has ended, or open it again";
             return Err(Error::new(ErrorKind::Locked, message));
@@ -234,13 +279,16 @@ impl State {
     /// Takes up what another process has committed.
     async fn follow(mut self, rows: &dyn Snapshot, core: &Core, meta: Meta) -> Result<State> {
         let seen_before = self.meta.next;
-        if meta.catalog != self.meta.catalog {
+        if meta.catalog != self.meta.catalog && !meta.rebuilding {
+            // It may have been rebuilt, and what was remembered of damaged rows is not what they say now.
+            core.graph.forget();
             self.catalog = Catalog::load(rows, core.number).await?;
         }
         self.meta = meta;
         // What is being rebuilt is not read, and what was seen of the rights before stays true.
         if !self.meta.rebuilding {
-            self.load_rights(rows, core.number, &core.graph, seen_before).await?;
+            let loaded = self.load_rights(rows, core.number, &core.graph, seen_before).await;
+            loaded.map_err(missing_is_damage)?;
         }
         Ok(self)
     }

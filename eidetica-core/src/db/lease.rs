@@ -15,7 +15,6 @@ use tokio::time::Instant;
 
 use super::core::Core;
 use crate::cbor::{Read, Reader, Writer};
-use crate::error::damaged;
 use crate::layout::META;
 
 /// How long a holder may take for one step. Steps are bounded in entries and bytes, so that they take a small part of it.
@@ -43,7 +42,7 @@ impl Lease {
         let key = core.number.lease_key();
         let read = async || core.storage.snapshot().await?.get(META, &key).await;
         let Some(row) = read().await? else { return Ok(None) };
-        if !core.storage.shared || parse(&row)?.0 == core.storage.epoch {
+        if !core.storage.shared || holder_of(&row) == Some(core.storage.epoch) {
             return Ok(Some(row));
         }
         let begun = Instant::now();
@@ -66,9 +65,10 @@ impl Lease {
         let (key, holder) = (core.number.lease_key(), core.storage.epoch);
         loop {
             let before = core.storage.snapshot().await?.get(META, &key).await?;
-            let (last, steps) = before.as_deref().map_or(Ok((holder, 0)), parse)?;
+            let mine = before.as_deref().is_none_or(|row| holder_of(row) == Some(holder));
+            let steps = before.as_deref().and_then(parse).map_or(0, |(_, steps)| steps);
             // Of this process only one writer rebuilds, and it has nothing under way now.
-            if last != holder && core.storage.shared && before.as_ref() != over {
+            if !mine && core.storage.shared && before.as_ref() != over {
                 return Err(elsewhere());
             }
             let row = before.clone().unwrap_or_default();
@@ -101,7 +101,7 @@ impl Lease {
     /// Notes that such a batch was committed.
     pub fn stepped(&mut self) {
         self.row = self.next();
-        self.steps += 1;
+        self.steps = self.steps.wrapping_add(1);
         self.renewed = Instant::now();
     }
 
@@ -132,7 +132,7 @@ impl Lease {
         if row.as_ref() == Some(&self.row) { Ok(()) } else { Err(lost()) }
     }
 
-    /// Ends the lease of a rebuild that has failed. If that fails, too, others find out by waiting.
+    /// Ends the lease of a rebuild that has failed, or was to stop. If that fails, too, others find out by waiting.
     pub async fn give_up(self, core: &Core) {
         let mut batch = WriteBatch::new();
         self.end(&mut batch);
@@ -143,13 +143,18 @@ impl Lease {
 
     fn next(&self) -> Bytes {
         let mut out = Writer::new();
-        out.list(2).uint(self.holder).uint(self.steps + 1);
+        out.list(2).uint(self.holder).uint(self.steps.wrapping_add(1));
         out.finish().into()
     }
 }
 
-/// Who holds the lease, as the epoch that began when that store was opened, and how many steps were done.
-fn parse(row: &[u8]) -> Result<(u64, u64)> {
+fn holder_of(row: &[u8]) -> Option<u64> {
+    parse(row).map(|(holder, _)| holder)
+}
+
+/// Who holds the lease, as the epoch that began when that store was opened, and how many steps were done. A row that cannot be
+/// read is nobody's who goes on.
+fn parse(row: &[u8]) -> Option<(u64, u64)> {
     let mut input = Reader::new(row);
     let mut read = || -> Read<(u64, u64)> {
         input.list_of(2)?;
@@ -157,14 +162,14 @@ fn parse(row: &[u8]) -> Result<(u64, u64)> {
         input.end()?;
         Ok(parts)
     };
-    read().map_err(|_| damaged("the row of who rebuilds a database"))
+    read().ok()
 }
 
 fn elsewhere() -> Error {
     Error::new(ErrorKind::Locked, "another process is rebuilding the database; try again when it has ended")
 }
 
-fn lost() -> Error {
+pub(super) fn lost() -> Error {
     let message =
         "another process has taken over the rebuild of the database, since this one has stood still for too long";
     Error::new(ErrorKind::Conflict, message)

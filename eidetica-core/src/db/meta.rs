@@ -2,7 +2,7 @@
 
 use eidetica_contract::{Result, Snapshot};
 
-use crate::cbor::{Read, Reader, Writer};
+use crate::cbor::{Malformed, Read, Reader, Writer};
 use crate::clock::Time;
 use crate::error::damaged;
 use crate::id::Id;
@@ -70,9 +70,19 @@ impl Meta {
                 tips.push(Tip { id, number, height, time: Time::from_number(input.uint()?) });
             }
             input.end()?;
-            Ok(Meta { tips, next, latest, epoch, catalog, rebuilding })
+            let meta = Meta { tips, next, latest, epoch, catalog, rebuilding };
+            if meta.is_consistent() { Ok(meta) } else { Err(Malformed) }
         };
         read().map_err(|_| damaged("the row of a database"))
+    }
+
+    /// True if the counters are those of the heads: the entry that came last and the latest one are heads, since what is above
+    /// another entry comes after it and is later. What is being rebuilt has not got all of its heads yet.
+    fn is_consistent(&self) -> bool {
+        let next = self.tips.iter().map(|tip| tip.number.saturating_add(1)).max();
+        let latest = self.tips.iter().map(|tip| tip.time).max();
+        let ordered = self.tips.is_sorted_by(|a, b| a.id < b.id);
+        self.rebuilding || (ordered && next == Some(self.next) && latest == Some(self.latest))
     }
 
     /// Adds an entry above its parents.

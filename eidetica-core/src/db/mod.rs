@@ -3,9 +3,11 @@
 mod arrival;
 pub(crate) mod catalog;
 mod changes;
+mod check;
 pub(crate) mod core;
 mod database;
 pub(crate) mod entries;
+mod epochs;
 mod group;
 mod history;
 mod ingest;
@@ -15,7 +17,7 @@ mod missing;
 mod page;
 pub(crate) mod parking;
 mod recent;
-mod reindex;
+pub(crate) mod reindex;
 mod sound;
 mod summary;
 mod transaction;
@@ -28,6 +30,7 @@ mod writer;
 
 pub use changes::{CallbackGuard, Change, Cursor, Watch, WriteEvent};
 pub use database::{Database, StoreSummary};
+pub(crate) use entries::StoredEntry;
 pub use history::LogEntry;
 pub use ingest::{Outcome, Parked, Refused};
 pub use missing::{Arrived, Beyond, Stand, Stretch};

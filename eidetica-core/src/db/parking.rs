@@ -32,6 +32,28 @@ struct Held {
     of: HashMap<Arc<str>, usize>,
 }
 
+impl Held {
+    fn take(&mut self, source: &Arc<str>, size: usize, room: &Room) -> bool {
+        let of_source = self.of.get(source).copied().unwrap_or(0);
+        if self.bytes + size > room.most || of_source + size > room.most_of_source {
+            return false;
+        }
+        self.bytes += size;
+        self.of.insert(source.clone(), of_source + size);
+        true
+    }
+
+    fn give_back(&mut self, source: &Arc<str>, size: usize) {
+        self.bytes -= size;
+        if let Some(of_source) = self.of.get_mut(source) {
+            *of_source -= size;
+            if *of_source == 0 {
+                self.of.remove(source);
+            }
+        }
+    }
+}
+
 impl Default for Room {
     fn default() -> Room {
         Room { most: MAX_BYTES, most_of_source: MAX_BYTES_OF_SOURCE, held: Mutex::default() }
@@ -41,25 +63,23 @@ impl Default for Room {
 impl Room {
     /// Takes room for so many bytes. False if there is none.
     fn take(&self, source: &Arc<str>, size: usize) -> bool {
-        let mut held = self.held();
-        let of_source = held.of.get(source).copied().unwrap_or(0);
-        if held.bytes + size > self.most || of_source + size > self.most_of_source {
-            return false;
-        }
-        held.bytes += size;
-        held.of.insert(source.clone(), of_source + size);
-        true
+        self.held().take(source, size, self)
     }
 
     fn give_back(&self, source: &Arc<str>, size: usize) {
+        self.held().give_back(source, size);
+    }
+
+    /// Takes room for something in the place of something else. False if there is none, and then nothing has changed.
+    fn exchange(&self, before: (&Arc<str>, usize), after: (&Arc<str>, usize)) -> bool {
         let mut held = self.held();
-        held.bytes -= size;
-        if let Some(of_source) = held.of.get_mut(source) {
-            *of_source -= size;
-            if *of_source == 0 {
-                held.of.remove(source);
-            }
+        held.give_back(before.0, before.1);
+        let taken = held.take(after.0, after.1, self);
+        if !taken {
+            *held.of.entry(before.0.clone()).or_default() += before.1;
+            held.bytes += before.1;
         }
+        taken
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -117,18 +137,17 @@ impl Parking {
         let id = entry.id();
         if let Some(known) = self.entries.get(&id) {
             // A second copy may bring bodies that the first one lacks.
-            match known.entry.completed_by(&entry) {
-                None => return true,
-                Some(whole) => {
-                    entry = whole;
-                    self.take(&id);
-                }
+            let Some(whole) = known.entry.completed_by(&entry) else { return true };
+            // Where there is no room for more, what is here stays.
+            if !self.room.exchange((&known.source, size(&known.entry)), (source, size(&whole))) {
+                return false;
             }
-        }
-        let size = size(&entry);
-        if !self.room.take(source, size) {
+            self.leave(&id);
+            entry = whole;
+        } else if !self.room.take(source, size(&entry)) {
             return false;
         }
+        let size = size(&entry);
         self.bytes += size;
         match awaits {
             Awaits::Parent(parent) => drop(self.by_parent.entry(parent).or_default().insert(id)),
@@ -188,10 +207,15 @@ impl Parking {
     }
 
     fn take(&mut self, id: &Id) -> Option<(VerifiedEntry, Arc<str>)> {
+        let (entry, source) = self.leave(id)?;
+        self.room.give_back(&source, size(&entry));
+        Some((entry, source))
+    }
+
+    /// Takes out an entry, whose room stays taken.
+    fn leave(&mut self, id: &Id) -> Option<(VerifiedEntry, Arc<str>)> {
         let waiting = self.entries.remove(id)?;
-        let size = size(&waiting.entry);
-        self.bytes -= size;
-        self.room.give_back(&waiting.source, size);
+        self.bytes -= size(&waiting.entry);
         match waiting.awaits {
             Awaits::Time(due) => drop(self.by_time.remove(&(due, *id))),
             Awaits::Parent(parent) => {
@@ -241,7 +265,7 @@ impl Drop for Parking {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Header, Origin};
+    use crate::entry::{Header, Origin, RawEntry};
     use crate::key::SecretKey;
 
     fn entry(number: u8) -> VerifiedEntry {
@@ -256,6 +280,26 @@ mod tests {
             signature: [0; 64],
         };
         VerifiedEntry::sign(header, Vec::new(), &key).unwrap()
+    }
+
+    #[test]
+    fn a_fuller_copy_that_finds_no_room_takes_nothing_away() {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let delta = ("notes".to_owned(), "test".to_owned(), bytes::Bytes::from(vec![7; 1000]));
+        let whole = VerifiedEntry::sign(entry(0).header().clone(), vec![delta], &key).unwrap();
+        let bare = crate::entry::verify(RawEntry { bodies: vec![None], ..whole.to_raw() }).unwrap();
+        let now = Time::from_millis(1);
+        for more in [0, 1000] {
+            let room = Room { most: size(&bare) + more, most_of_source: usize::MAX, held: Mutex::default() };
+            let room = Arc::new(room);
+            let mut parking = Parking::new(room.clone());
+            let source: Arc<str> = "a".into();
+            assert!(parking.keep_for(bare.clone(), &source, Id::of(&[0]), now));
+            assert_eq!(parking.keep_for(whole.clone(), &source, Id::of(&[0]), now), more > 0);
+            let kept = parking.take_children(&Id::of(&[0]));
+            assert_eq!(kept, [(if more > 0 { whole.clone() } else { bare.clone() }, source)]);
+            assert!(parking.size() == (0, 0) && room.held().bytes == 0 && room.held().of.is_empty());
+        }
     }
 
     #[test]

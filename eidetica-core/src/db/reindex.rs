@@ -10,16 +10,19 @@ use super::core::{Core, State};
 use super::database::Database;
 use super::entries::StoredEntry;
 use super::group::{ATTEMPTS, GROUP_BYTES, faster};
-use super::lease::Lease;
+use super::epochs;
+use super::lease::{Lease, lost};
 use super::meta::Meta;
-use super::sound::prove_all;
+use super::sound::{damaged_entry, prove_all};
 use super::work::{Ready, Work};
 use super::writer::Task;
 use crate::auth;
+use crate::clock::Time;
 use crate::error::{damaged, invalid};
 use crate::layout::{
     BLOCKS, CATALOG, ENDS, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, TOUCHED, trailing_number, within_store,
 };
+use crate::storage::epoch_now;
 use crate::store::cell::Cell;
 use crate::store::live;
 use crate::store::table::{self, IndexDefinition, index_rows};
@@ -28,8 +31,11 @@ use crate::store::table::{self, IndexDefinition, index_rows};
 const BATCH: u64 = 512;
 /// How many rows are put into an index in one step.
 const INDEX_ROWS: usize = 4096;
-/// Where everything lies that follows from the entries.
-const DERIVED: [Keyspace; 10] = [IDS, HEIGHTS, BLOCKS, CATALOG, TOUCHED, STATE, LONG, ENDS, PAST, INDEX];
+/// How many rows are taken away in one step, and how many bytes they may have.
+const CLEARED: usize = 4096;
+const CLEARED_BYTES: usize = 1 << 20;
+/// Where everything lies that follows from the entries. The catalog goes last, which is first here: it tells of indexes.
+pub(crate) const DERIVED: [Keyspace; 10] = [CATALOG, IDS, HEIGHTS, BLOCKS, TOUCHED, STATE, LONG, ENDS, PAST, INDEX];
 
 impl Database {
     /// Rebuilds indexes, catalog and state from the entries alone. The rows that come out are those that were there, if
@@ -37,7 +43,7 @@ impl Database {
     ///
     /// While it runs, other readers and writers of the database, in this process and in others, are answered
     /// [`ErrorKind::Locked`]. If it is interrupted, that stays so until it is called again or the database is opened again,
-    /// which starts it over.
+    /// which starts it over. Closing the store interrupts it.
     ///
     /// One process rebuilds at a time. Where the store is shared by processes, calling this, or opening the database, while
     /// another one is at it is answered [`ErrorKind::Locked`]; if that one was interrupted and could not say so, since it was
@@ -54,13 +60,15 @@ impl Database {
     pub(crate) async fn rebuilt(self) -> Result<Database> {
         let core = &self.core;
         let interrupted = match core.storage.shared {
+            // Whoever opens it gets a handle that can check and rebuild it.
+            _ if core.state().damage.is_some() => false,
             // Another process may have begun one since.
             true => Meta::read(&*core.storage.snapshot().await?, core.number).await?.rebuilding,
             false => core.state().meta.rebuilding,
         };
         if interrupted {
             let over = Lease::vacant(core).await?;
-            tracing::info!("rebuilding a database whose last rebuild was interrupted");
+            tracing::warn!(database = %core.id, "rebuilding a database whose last rebuild was interrupted");
             self.writer.work(Task::Reindex { over, resumes: true }).await?;
         }
         Ok(self)
@@ -86,7 +94,7 @@ impl Database {
 /// last time was interrupted. `over` is what [`Lease::vacant`] has found.
 #[tracing::instrument(skip_all)]
 pub(crate) async fn rebuild(core: &Core, over: Option<&Bytes>, resumes: bool) -> Result<()> {
-    if resumes && !core.at(&*core.storage.snapshot().await?).await?.meta.rebuilding {
+    if resumes && !Meta::read(&*core.storage.snapshot().await?, core.number).await?.rebuilding {
         return Ok(());
     }
     let mut lease = Lease::take(core, over).await?;
@@ -98,9 +106,11 @@ pub(crate) async fn rebuild(core: &Core, over: Option<&Bytes>, resumes: bool) ->
 }
 
 async fn rebuild_all(core: &Core, lease: &mut Lease) -> Result<()> {
-    let (mut state, indexed) = clear(core, lease).await?;
+    let mut state = begin(core, lease).await?;
+    let indexed = clear(core, lease).await?;
     let (mut at, mut attempts) = (0, 0);
     while at < state.meta.next {
+        core.check_open()?;
         let rows = core.storage.snapshot().await?;
         lease.check(&*rows).await?;
         // Whoever opens the store meanwhile raises the epoch, and changes nothing else.
@@ -120,6 +130,7 @@ async fn rebuild_all(core: &Core, lease: &mut Lease) -> Result<()> {
         let ready = work.into_batch(false).filter(|_| next > at);
         let Some(Ready { mut batch, bytes, after, .. }) = ready else { return Err(damaged("an entry is missing")) };
         if ends {
+            forget_unclaimed(core, &after.state.catalog, &indexed, &mut batch);
             lease.end(&mut batch)
         } else {
             lease.step(&mut batch)
@@ -138,47 +149,101 @@ async fn rebuild_all(core: &Core, lease: &mut Lease) -> Result<()> {
     Ok(())
 }
 
-/// Proves all entries, and takes away everything but them. Returns what is then known of the database, and the stores that have
-/// indexes.
-async fn clear(core: &Core, lease: &mut Lease) -> Result<(State, Vec<Arc<StoreInfo>>)> {
+/// Proves all entries, and says that from now on the rows but them count for nothing. Returns what is then known.
+async fn begin(core: &Core, lease: &mut Lease) -> Result<State> {
     let mut proven = 0;
     for _ in 0..ATTEMPTS {
         let rows = core.storage.snapshot().await?;
-        let before = core.at(&*rows).await?;
+        let (before, known) = standing(core, &*rows).await?;
         // Before anything goes: the rows that are there may be the last good copy of what a damaged entry says.
-        prove_all(core, &*rows, proven..before.meta.next, lease).await?;
-        proven = before.meta.next;
-        let meta = before.meta.clone();
-        let mut state = State { meta, catalog: Catalog::default(), rights: Arc::default() };
-        state.meta.rebuilding = true;
-        state.meta.tips.clear();
-        state.meta.catalog += 1;
+        prove_all(core, &*rows, proven..known.next, lease).await?;
+        proven = known.next;
+        let meta = Meta { tips: Vec::new(), rebuilding: true, catalog: known.catalog.wrapping_add(1), latest: Time::default(), ..known };
         let mut batch = WriteBatch::new();
-        batch.expect_value(META, core.number.meta_key(), before.meta.to_bytes());
-        for keyspace in DERIVED {
-            let all = Scan::prefix(keyspace, &core.number.prefix());
-            batch.delete_range(keyspace, all.start, all.end);
+        match before {
+            Some(row) => batch.expect_value(META, core.number.meta_key(), row),
+            None => batch.expect_absent(META, core.number.meta_key()),
         }
-        // The definitions of indexes are not in the entries. They wait in the catalog until their store comes up again; they
-        // are read from there, since a rebuild that was interrupted knows of no store.
-        let definitions = Catalog::load(&*rows, core.number).await?;
+        epochs::mend(&*rows, core.number, &meta, &mut batch).await?;
         drop(rows);
-        let indexed: Vec<Arc<StoreInfo>> =
-            definitions.all().into_iter().filter(|info| !info.indexes.is_empty()).collect();
-        batch.put(META, core.number.meta_key(), state.meta.to_bytes());
-        for info in &indexed {
-            batch.put(CATALOG, info.at(core.number).catalog_key(), info.to_bytes());
-        }
-        core.graph.forget();
+        batch.put(META, core.number.meta_key(), meta.to_bytes());
         lease.step(&mut batch);
+        core.graph.forget();
+        let state = State::of(meta);
         if core.commit(batch, 0, state.clone()).await? {
             lease.stepped();
-            return Ok((state, indexed));
+            return Ok(state);
         }
         // Another process has written while the entries were proven, or has taken the lease.
         lease.check(&*core.storage.snapshot().await?).await?;
     }
     Err(faster())
+}
+
+/// The row of the database, and what it says. If it cannot be read, the entries say how many there are, and the rest is
+/// chosen so that nobody takes it for something that was known before.
+async fn standing(core: &Core, rows: &dyn Snapshot) -> Result<(Option<Bytes>, Meta)> {
+    let row = rows.get(META, &core.number.meta_key()).await?;
+    let last = rows.scan(core.number.entries(0, u64::MAX).backward().rows(1)).await?.rows.pop();
+    let there = last.map_or(0, |(key, _)| trailing_number(&key) + 1);
+    let epoch = epoch_now(rows).await?;
+    let meta = match row.as_deref().map(Meta::parse) {
+        Some(Ok(meta)) => Meta { next: meta.next.max(there), epoch: meta.epoch.min(epoch), ..meta },
+        _ => {
+            let catalog = core.state().meta.catalog.max(epoch << 24);
+            Meta { next: there, epoch, catalog, ..Meta::default() }
+        }
+    };
+    if meta.next == 0 {
+        return Err(damaged_entry(0, "it is missing"));
+    }
+    Ok((row, meta))
+}
+
+/// Takes away everything but the entries, in steps. Returns the stores that have indexes: what these are is not in the entries,
+/// so it waits in the catalog until the store comes up again, and for a rebuild that goes on after this one.
+async fn clear(core: &Core, lease: &mut Lease) -> Result<Vec<Arc<StoreInfo>>> {
+    let (catalog, unreadable) = Catalog::survey(&*core.storage.snapshot().await?, core.number).await?;
+    if unreadable > 0 {
+        tracing::warn!("the catalog of stores is damaged; indexes of tables that it told of are to be made again");
+    }
+    let indexed: Vec<_> = catalog.all().into_iter().filter(|info| !info.indexes.is_empty()).collect();
+    let mut left = DERIVED.iter().map(|keyspace| Scan::prefix(*keyspace, &core.number.prefix())).collect::<Vec<_>>();
+    while !left.is_empty() {
+        core.check_open()?;
+        let rows = core.storage.snapshot().await?;
+        lease.check(&*rows).await?;
+        let mut batch = WriteBatch::new();
+        let mut room = CLEARED;
+        while let (Some(scan), 1..) = (left.last().cloned(), room) {
+            let page = rows.scan(scan.clone().rows(room).bytes(CLEARED_BYTES)).await?;
+            room -= page.rows.len();
+            let next = page.rows.last().filter(|_| page.more).map(|(last, _)| scan.clone().after(last));
+            let end = next.as_ref().map_or(scan.end, |next| Some(next.start.clone()));
+            if !page.rows.is_empty() {
+                batch.delete_range(scan.keyspace, scan.start, end);
+            }
+            if scan.keyspace == CATALOG {
+                indexed.iter().for_each(|info| batch.put(CATALOG, info.at(core.number).catalog_key(), info.to_bytes()));
+            }
+            left.pop();
+            left.extend(next);
+        }
+        lease.step(&mut batch);
+        match core.storage.commit(batch, 0).await {
+            Ok(()) => lease.stepped(),
+            Err(error) if error.kind() == ErrorKind::Conflict => return Err(lost()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(indexed)
+}
+
+/// Definitions of indexes that no store has taken up were of none.
+fn forget_unclaimed(core: &Core, catalog: &Catalog, indexed: &[Arc<StoreInfo>], batch: &mut WriteBatch) {
+    for info in indexed.iter().filter(|info| info.number >= catalog.free_number()) {
+        batch.delete(CATALOG, info.at(core.number).catalog_key());
+    }
 }
 
 impl Work<'_> {

@@ -34,7 +34,8 @@ pub(super) async fn prove(stored: &[StoredEntry], in_line: bool) -> Result<Vec<R
 
 /// Proves the entries of a database with these numbers, for whoever is about to make everything else from them.
 ///
-/// Errors: [`ErrorKind::Corrupted`] for the first one that is missing, cannot be read, or is not what its author has signed.
+/// Errors: [`ErrorKind::Corrupted`] for the first one that is missing, cannot be read, or is not what its author has signed;
+/// `Closed` once the store is being closed.
 pub(super) async fn prove_all(
     core: &Core,
     rows: &dyn Snapshot,
@@ -43,6 +44,7 @@ pub(super) async fn prove_all(
 ) -> Result<()> {
     let (mut at, end) = (numbers.start, numbers.end);
     while at < end {
+        core.check_open()?;
         lease.renew(core).await?;
         let page = rows.scan(core.number.entries(at, end).bytes(1 << 20)).await?;
         let mut stored = Vec::with_capacity(page.rows.len());
@@ -59,12 +61,15 @@ pub(super) async fn prove_all(
         }
         for (entry, proven) in stored.iter().zip(prove(&stored, core.storage.options.proves_in_line).await?) {
             proven.map_err(|reason| damaged_entry(entry.number, &reason).with("entry", entry.entry.id()))?;
+            if entry.entry.database() != core.id {
+                return Err(damaged_entry(entry.number, "it belongs to another database"));
+            }
         }
     }
     Ok(())
 }
 
-fn damaged_entry(number: u64, reason: &str) -> Error {
+pub(super) fn damaged_entry(number: u64, reason: &str) -> Error {
     let message = "an entry in the store is damaged, and it is not to be had from the rest; take up the history again \
                    from a backup, an export or a peer, in another store, and keep this one until that is done";
     Error::new(ErrorKind::Corrupted, message).with("number", number).with("reason", reason)

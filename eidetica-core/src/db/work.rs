@@ -366,7 +366,15 @@ impl<'a> Work<'a> {
             for keyspace in [STATE, LONG, ENDS, PAST, INDEX] {
                 self.delete_all(keyspace, Scan::prefix(keyspace, &store.prefix()));
             }
-            self.change_store(StoreInfo { applied_below: Some(0), stale: false, partial: false, ..(*info).clone() });
+            // All of it is applied anew, so that what an earlier layout has not kept is known, too.
+            self.change_store(StoreInfo {
+                applied_below: Some(0),
+                stale: false,
+                partial: false,
+                deepest: 0,
+                keeps_ends: true,
+                ..(*info).clone()
+            });
             return Ok(false);
         }
         let end = Some(store.touched_key(u64::MAX));

@@ -81,6 +81,11 @@ fn cut_length(row: &[u8]) -> Option<usize> {
     usize::try_from(u64::from_be_bytes(*length)).ok()
 }
 
+/// How many rows a record of this length has beside its first one.
+pub(crate) fn further_parts(length: usize) -> u64 {
+    parts(length).saturating_sub(1).into()
+}
+
 fn parts(length: usize) -> u32 {
     u32::try_from(length.div_ceil(PART)).unwrap_or(u32::MAX)
 }
