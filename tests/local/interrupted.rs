@@ -1,12 +1,12 @@
 //! Rebuilds that are interrupted, or that another process looks at: nobody may take a part of a database for the whole.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use eidetica::backend::database::Memory;
-use eidetica::backend::{Backend, BackendInfo, Snapshot, WriteBatch};
+use eidetica::backend::{Backend, BackendInfo, Operation, Scan, Snapshot, WriteBatch};
 use eidetica::crdt::Doc;
 use eidetica::store::{DocStore, Table};
 use eidetica::{Database, Durability, Error, ErrorKind, Instance, Options, Result};
@@ -29,6 +29,8 @@ struct Filling {
     /// Commits of all processes, and of this one.
     commits: Arc<AtomicU64>,
     own: Arc<AtomicU64>,
+    /// The most rows that one commit has taken away.
+    most_gone: Arc<AtomicUsize>,
 }
 
 impl Filling {
@@ -65,6 +67,15 @@ impl Backend for Filling {
             return Err(Error::new(ErrorKind::Full, "no room"));
         }
         self.turns.acquire().await.unwrap().forget();
+        let rows = self.inner.snapshot().await?;
+        let mut gone = 0;
+        for operation in &batch.operations {
+            if let Operation::DeleteRange { keyspace, start, end } = operation {
+                let range = Scan::range(*keyspace, start.clone(), end.clone()).rows(MANY).bytes(MANY << 10);
+                gone += rows.scan(range).await?.rows.len();
+            }
+        }
+        self.most_gone.fetch_max(gone, Ordering::SeqCst);
         self.inner.commit(batch).await?;
         self.own.fetch_add(1, Ordering::SeqCst);
         self.commits.fetch_add(1, Ordering::SeqCst);
@@ -91,9 +102,9 @@ impl Backend for Filling {
 async fn with_table(shared: bool) -> (Forge, Filling, Instance, Database) {
     let forge = Forge::new(1);
     let left = Arc::new(AtomicI64::new(i64::MAX));
-    let (commits, own) = Default::default();
+    let (commits, own, most_gone) = Default::default();
     let turns = Arc::new(Semaphore::new(MANY));
-    let backend = Filling { inner: Arc::new(Memory::new()), left, shared, turns, commits, own };
+    let backend = Filling { inner: Arc::new(Memory::new()), left, shared, turns, commits, own, most_gone };
     let (instance, database) = forge.database_with(Box::new(backend.clone()), Options::default()).await;
     for number in 0..ROWS {
         let transaction = database.new_transaction().await.unwrap();
@@ -142,13 +153,36 @@ async fn is_locked(database: &Database, view: &Table<Doc>) {
 async fn an_interrupted_rebuild_locks_until_it_is_done_again() {
     let (_forge, backend, _instance, database) = with_table(false).await;
     let view = database.get_store_viewer::<Table<Doc>>("t").await.unwrap();
-    // The first commit says who rebuilds, the second takes away what was there.
-    for after in 2..5 {
+    // The first commit says who rebuilds, the second that what is there counts for nothing; further ones take it away.
+    for after in 2..7 {
         interrupt(&backend, &database, after).await;
         is_locked(&database, &view).await;
     }
     database.reindex().await.unwrap();
     is_whole(&database).await;
+    // What there was is more than one of them may take away.
+    let gone = backend.most_gone.load(Ordering::SeqCst);
+    assert!((1_000..=4_096).contains(&gone), "{gone} rows in one commit");
+}
+
+/// Closing the store ends a rebuild with its step, and gives the lease back: whoever opens the store next goes on at once.
+#[tokio::test(start_paused = true)]
+async fn closing_stops_a_rebuild_which_goes_on_at_the_next_opening() {
+    for steps in 2..8 {
+        let (forge, backend, instance, database) = with_table(true).await;
+        backend.stops_after(steps);
+        let rebuilding = tokio::spawn(async move { database.reindex().await });
+        until("it has come so far", async || backend.turns.available_permits() == 0).await;
+        let closing = tokio::spawn(instance.close());
+        pass(1).await;
+        // The step that is under way, and the one that gives the lease back.
+        backend.turns.add_permits(2);
+        assert_eq!(rebuilding.await.unwrap().unwrap_err().kind(), ErrorKind::Closed, "after {steps} steps");
+        closing.await.unwrap().unwrap();
+        let begun = tokio::time::Instant::now();
+        is_whole(&opening(&backend, &forge).await.unwrap().unwrap()).await;
+        assert!(begun.elapsed() < Duration::from_secs(5), "nobody is waited for");
+    }
 }
 
 #[tokio::test]
@@ -208,7 +242,7 @@ async fn a_rebuild_that_goes_on_is_not_taken_over() {
         // Slow, and not as slow as somebody who is gone.
         pass(9).await;
         assert!(!other.is_finished());
-        // The step that is under way fails, since the opening has raised the epoch, and happens again.
+        // Two steps, of which one may fail, since the opening has raised the epoch, and happen again.
         backend.turns.add_permits(2);
         let error = other.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
@@ -260,7 +294,8 @@ async fn what_was_known_of_a_part_is_not_taken_for_the_whole() {
     settings(&transaction).await.set_auth_key(&friend.public(), permission, 0).await.unwrap();
     transaction.commit().await.unwrap();
     let instance = Instance::open(Box::new(backend.elsewhere())).await.unwrap();
-    backend.stops_after(3);
+    // Enough of them to have taken everything away, and to have begun with the entries.
+    backend.stops_after(5);
     let rebuilding = tokio::spawn(async move { database.reindex().await });
     until("it has done a step", async || backend.turns.available_permits() == 0).await;
     let id = forge.root.id();
