@@ -110,7 +110,8 @@ async fn a_commit_that_is_given_up_ends() {
 
 /// Polls once; true if it is not done.
 async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
-    std::future::poll_fn(|context| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending())).await
+    std::future::poll_fn(|context| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending()))
+        .await
 }
 
 /// Snapshots are let go of when they are dropped, wherever that happens, or a borrower would soon have none left.

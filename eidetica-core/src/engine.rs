@@ -21,8 +21,8 @@ use crate::entry::{Header, Origin, RawEntry, VerifiedEntry, verify};
 use crate::error::{closed, damaged, invalid};
 use crate::id::Id;
 use crate::key::SecretKey;
-use crate::listing::{self, damaged_list};
 use crate::layout::{DatabaseNumber, LOCAL, META, database_key, epoch_key};
+use crate::listing::{self, damaged_list};
 use crate::storage::Storage;
 use crate::store::applier::scan_all;
 

@@ -194,3 +194,24 @@ async fn openings_in_which_nothing_comes_leave_no_rows() {
     assert_eq!(rows[11] - rows[0], 3, "{rows:?}: one for each opening after one in which something came");
     assert!(cursors.windows(2).all(|pair| pair[0].0 < pair[1].0));
 }
+
+/// The end of the store waits for its writers, and so for the callback that would wait for it.
+#[tokio::test]
+async fn closing_the_store_within_a_callback_is_refused() {
+    let forge = Forge::new(1);
+    let (instance, database) = forge.database().await;
+    let (told, mut tell) = tokio::sync::mpsc::unbounded_channel();
+    let engine = instance.engine().clone();
+    let _guard = database.on_local_write(move |_| {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let _ = told.send(std::pin::pin!(engine.close()).poll(&mut context));
+    });
+    let transaction = database.new_transaction().await.unwrap();
+    transaction.get_store::<eidetica::store::DocStore>("notes").await.unwrap().set("key", 1i64).await.unwrap();
+    transaction.commit().await.unwrap();
+    match tell.recv().await.unwrap() {
+        std::task::Poll::Ready(Err(error)) => assert_eq!(error.kind(), eidetica::ErrorKind::Unsupported),
+        other => panic!("{other:?}"),
+    }
+    instance.close().await.unwrap();
+}

@@ -168,7 +168,7 @@ async fn an_interrupted_rebuild_locks_until_it_is_done_again() {
 /// Closing the store ends a rebuild with its step, and gives the lease back: whoever opens the store next goes on at once.
 #[tokio::test(start_paused = true)]
 async fn closing_stops_a_rebuild_which_goes_on_at_the_next_opening() {
-    for steps in 2..8 {
+    for steps in 2..6 {
         let (forge, backend, instance, database) = with_table(true).await;
         backend.stops_after(steps);
         let rebuilding = tokio::spawn(async move { database.reindex().await });

@@ -28,3 +28,4 @@ mod share;
 mod smoke;
 mod summary;
 mod transactions;
+mod upgrade;

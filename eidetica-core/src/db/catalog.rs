@@ -44,7 +44,9 @@ impl Catalog {
         let (catalog, unreadable) = Catalog::survey(rows, database).await?;
         let stores = catalog.stores.values().flatten();
         // Stores are numbered as they come, and none ever goes.
-        if unreadable > 0 || stores.map(|info| info.number).max().map_or(0, |last| last.saturating_add(1)) != catalog.count {
+        if unreadable > 0
+            || stores.map(|info| info.number).max().map_or(0, |last| last.saturating_add(1)) != catalog.count
+        {
             return Err(damaged("the catalog of stores"));
         }
         Ok(catalog)

@@ -21,8 +21,8 @@ use crate::dag::blocks::Closing;
 use crate::dag::{Graph, Seen};
 use crate::id::Id;
 use crate::layout::{
-    BLOCKS, ENDS, HEIGHTS, IDS, INDEX, LONG, PAST, STATE, StoreNumber, TOUCHED, height_parts,
-    past_parts, trailing_number, within_store,
+    BLOCKS, ENDS, HEIGHTS, IDS, INDEX, LONG, PAST, STATE, StoreNumber, TOUCHED, height_parts, past_parts,
+    trailing_number, within_store,
 };
 use crate::store::algebra::{Algebra, Delta};
 use crate::store::cell::{self, Cell};
@@ -70,9 +70,8 @@ impl<'a> Check<'a> {
         let (catalog, unreadable) = Catalog::survey(rows, core.number).await?;
         let (report, next, heads, top, misplaced, touched, reached, lacking) = Default::default();
         let graph = Graph::new(core.number);
-        let mut check = Check {
-            core, rows, meta, catalog, graph, report, next, heads, top, misplaced, touched, reached, lacking,
-        };
+        let mut check =
+            Check { core, rows, meta, catalog, graph, report, next, heads, top, misplaced, touched, reached, lacking };
         if check.meta.is_none() {
             check.problem("the row of the database is missing or damaged", None, true);
         }
@@ -188,7 +187,11 @@ impl<'a> Check<'a> {
             let store = info.at(database);
             // There is nothing to say but that it is there.
             if self.rows.get(TOUCHED, &store.touched_key(stored.number)).await?.is_none_or(|row| !row.is_empty()) {
-                self.problem(format!("its row in the index of the store {} is missing or wrong", delta.name), Some(id), true);
+                self.problem(
+                    format!("its row in the index of the store {} is missing or wrong", delta.name),
+                    Some(id),
+                    true,
+                );
             }
             if body.is_none() {
                 *self.lacking.entry((delta.name.clone(), delta.kind.clone())).or_default() += 1;
@@ -417,13 +420,23 @@ impl<'a> Check<'a> {
             trusts_live: false,
         };
         let (mut indexed, mut long) = (0, 0);
-        let mut at = Bytes::new();
+        let (mut live_at, mut past_at) = (Bytes::new(), Bytes::new());
         loop {
-            let range =
-                |keyspace| Scan::range(keyspace, store.key(&at), Scan::prefix(keyspace, &store.prefix()).end).rows(1);
-            let live = self.rows.scan(range(STATE)).await?.rows.pop().map(|(key, value)| (within_store(&key), value));
-            let past = self.rows.scan(range(PAST)).await?.rows.pop().map(|(key, _)| past_parts(&within_store(&key)).0);
-            let Some(cell) = live.iter().map(|(cell, _)| cell.clone()).chain(past).min() else { break };
+            let range = |keyspace, at: &Bytes| {
+                Scan::range(keyspace, store.key(at), Scan::prefix(keyspace, &store.prefix()).end).rows(1)
+            };
+            let live = self.rows.scan(range(STATE, &live_at)).await?.rows.pop();
+            let live = live.map(|(key, value)| (within_store(&key), value));
+            let past = self.rows.scan(range(PAST, &past_at)).await?.rows.pop();
+            let past = past.map(|(key, _)| past_parts(&within_store(&key)).0);
+            let Some(cell) = live.iter().map(|(cell, _)| cell.clone()).chain(past.clone()).min() else { break };
+            if live.as_ref().is_some_and(|(live, _)| *live == cell) {
+                live_at = [&cell[..], &[0]].concat().into();
+            }
+            if past.is_some_and(|past| past == cell) {
+                // Behind all that the past has of the cell, by the numbers of its operations.
+                past_at = [&cell[..], &[0xff; 9]].concat().into();
+            }
             let record = match live.filter(|(at, _)| *at == cell) {
                 Some((_, row)) => {
                     let read = live::whole(self.rows, store, &cell, row).await;
@@ -445,7 +458,6 @@ impl<'a> Check<'a> {
             if algebra == Algebra::Table {
                 indexed += self.index(info, store, &cell, record.as_ref()).await?;
             }
-            at = [&cell[..], &[0xff; 9]].concat().into();
         }
         self.report.index_rows += indexed;
         if self.count(INDEX, &store.prefix()).await? != indexed {

@@ -9,8 +9,8 @@ use super::catalog::{Catalog, StoreInfo};
 use super::core::{Core, State};
 use super::database::Database;
 use super::entries::StoredEntry;
-use super::group::{ATTEMPTS, GROUP_BYTES, faster};
 use super::epochs;
+use super::group::{ATTEMPTS, GROUP_BYTES, faster};
 use super::lease::{Lease, lost};
 use super::meta::Meta;
 use super::sound::{damaged_entry, prove_all};
@@ -158,7 +158,13 @@ async fn begin(core: &Core, lease: &mut Lease) -> Result<State> {
         // Before anything goes: the rows that are there may be the last good copy of what a damaged entry says.
         prove_all(core, &*rows, proven..known.next, lease).await?;
         proven = known.next;
-        let meta = Meta { tips: Vec::new(), rebuilding: true, catalog: known.catalog.wrapping_add(1), latest: Time::default(), ..known };
+        let meta = Meta {
+            tips: Vec::new(),
+            rebuilding: true,
+            catalog: known.catalog.wrapping_add(1),
+            latest: Time::default(),
+            ..known
+        };
         let mut batch = WriteBatch::new();
         match before {
             Some(row) => batch.expect_value(META, core.number.meta_key(), row),
