@@ -109,3 +109,35 @@ fn the_list_shows_what_cannot_be_opened() {
     assert!(lines.iter().any(|line| line.contains("travel") && line.contains("cannot be opened")), "{lines:?}");
     assert_eq!(place.error(&["rows", "travel", "airports"]).1["kind"], json!("Corrupted"));
 }
+
+/// Neither the row of a database nor the list of databases is needed to get to what makes them anew.
+#[test]
+fn what_leads_to_the_entries_is_made_anew_from_them() {
+    let place = Place::with_airports();
+    let before = place.lines(&["rows", "travel", "airports"]);
+    for damage in ["UPDATE k0 SET v = x'00' WHERE k >= x'64' AND k < x'65'", "DELETE FROM k0 WHERE k >= x'69' AND k < x'6a'"] {
+        let file = rusqlite::Connection::open(place.path("store.db")).unwrap();
+        assert_eq!(file.execute(damage, []).unwrap(), 1, "{damage}");
+        drop(file);
+        let ended = place.run(&["--json", "verify"]);
+        assert_eq!(ended.code, Some(4), "{damage}: {ended:?}");
+        assert!(ended.out.contains("\"reindex_mends\":true"), "{damage}: {ended:?}");
+        place.run(&["reindex"]).ok();
+        place.run(&["verify"]).ok();
+        assert_eq!(place.lines(&["rows", "travel", "airports"]), before);
+    }
+}
+
+/// A name of this store that leads nowhere keeps nobody from the databases.
+#[test]
+fn a_damaged_name_is_told_and_hides_nothing() {
+    let place = Place::with_airports();
+    let file = rusqlite::Connection::open(place.path("store.db")).unwrap();
+    let named = "UPDATE k15 SET v = x'00' WHERE CAST(k AS TEXT) GLOB 'db-name/*'";
+    assert_eq!(file.execute(named, []).unwrap(), 1);
+    drop(file);
+    let ended = place.run(&["verify"]);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.out.contains("the name travel leads nowhere"), "{ended:?}");
+    assert!(place.lines(&["rows", "travel", "airports"]).len() > 3000);
+}
