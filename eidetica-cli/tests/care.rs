@@ -115,7 +115,9 @@ fn the_list_shows_what_cannot_be_opened() {
 fn what_leads_to_the_entries_is_made_anew_from_them() {
     let place = Place::with_airports();
     let before = place.lines(&["rows", "travel", "airports"]);
-    for damage in ["UPDATE k0 SET v = x'00' WHERE k >= x'64' AND k < x'65'", "DELETE FROM k0 WHERE k >= x'69' AND k < x'6a'"] {
+    for damage in
+        ["UPDATE k0 SET v = x'00' WHERE k >= x'64' AND k < x'65'", "DELETE FROM k0 WHERE k >= x'69' AND k < x'6a'"]
+    {
         let file = rusqlite::Connection::open(place.path("store.db")).unwrap();
         assert_eq!(file.execute(damage, []).unwrap(), 1, "{damage}");
         drop(file);
