@@ -101,3 +101,27 @@ fn a_command_whose_lender_ends_says_so() {
     assert_eq!((&error["error"]["kind"], &error["error"]["retryable"]), (&json!("Closed"), &json!(true)), "{error}");
     place.run(&["verify"]).ok();
 }
+
+/// A process of another version that serves the store does not come to understand the command by being asked again.
+#[test]
+fn a_server_of_another_version_is_told_as_such() {
+    let place = Place::of("redb").and_airports();
+    let _serving = serve(&place);
+    // Whoever answers at the place of the server knows nothing of lending.
+    let socket = place.path("other.socket");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let file = place.store().strip_prefix("redb:").unwrap().to_owned() + ".serve";
+    std::fs::write(file, socket.to_str().unwrap()).unwrap();
+    let answering = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut asked = String::new();
+        BufReader::new(&stream).read_line(&mut asked).unwrap();
+        let kind = eidetica::ErrorKind::Unsupported.number();
+        let error = json!({ "kind": kind, "message": "start it again", "context": [], "causes": [], "retry": 0 });
+        writeln!(&stream, "{}", json!({ "failed": error })).unwrap();
+        asked
+    });
+    let (code, error) = place.error(&["rows", "travel", "airports"]);
+    assert_eq!((code, &error["kind"]), (1, &json!("Unsupported")), "{error}");
+    assert!(answering.join().unwrap().contains("borrow"));
+}
