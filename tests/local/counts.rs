@@ -134,8 +134,8 @@ async fn act(deed: &str, transaction: &Transaction) -> eidetica::Result<()> {
     let indexed = transaction.get_store::<Table<Row>>("indexed").await?;
     let row = |state: &str| Row { name: "name".into(), state: state.into() };
     match deed {
-        "set a new key" | "set it again" | "set it anew" => notes.set("one", deed).await,
-        "delete it" => notes.delete("one").await.map(drop),
+        "set a new key" | "set it again" | "set it anew" => notes.set("key of its own", deed).await,
+        "delete it" => notes.delete("key of its own").await.map(drop),
         "begin a counter" | "increment it" => notes.increment("many", 1).await,
         "set what was a counter" => notes.set("many", 1i64).await,
         "insert a row" => rows.set("first", &row("new")).await,
