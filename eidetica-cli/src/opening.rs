@@ -11,6 +11,9 @@ use tokio::time::{Instant, sleep};
 
 /// How long a command waits for another one that has the store for itself.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the process that serves a store may take to answer. It lets some commands in at once, and the others wait for them.
+#[cfg(unix)]
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// An open store, and what lends it to other processes if its engine lets one in at a time.
 pub struct Opened {
@@ -63,7 +66,7 @@ async fn borrowed(file: Option<&Path>) -> Result<Option<Instance>, Error> {
 
     let Some(file) = file else { return Ok(None) };
     let Some(line) = Line::open(file).await? else { return Ok(None) };
-    let borrowed = tokio::time::timeout(PATIENCE, line.borrow()).await.unwrap_or_else(|_| {
+    let borrowed = tokio::time::timeout(ANSWER, line.borrow()).await.unwrap_or_else(|_| {
         let message = "the process that serves this store does not answer; if it is of another version of this program, or is \
                        stopped, start it again";
         Err(Error::new(ErrorKind::Locked, message).with("store", file.display()))

@@ -26,7 +26,7 @@ pub async fn verify(session: &Session, name: Option<&str>, output: &mut Output) 
         let begin = Instant::now();
         let database = match session.read(&id).await {
             // The list leads elsewhere, as was said above.
-            Err(error) if error.kind() == ErrorKind::Corrupted && !listed => continue,
+            Err(error) if !listed && matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::NotFound) => continue,
             database => database?,
         };
         let report = database.verify().await?;
