@@ -103,7 +103,8 @@ async fn everything_goes_by_the_relay_and_waits_for_it_to_come_back() {
     }
     let address = anna.address().await;
     let before = server.metrics().server.bytes_sent.get();
-    let refused = ben.user.request_database_access(&ben.sync, &address, here.root_id(), &ben.key, Permission::Write).await;
+    let refused =
+        ben.user.request_database_access(&ben.sync, &address, here.root_id(), &ben.key, Permission::Write).await;
     refused.unwrap();
     ben.sync.sync_with_peer(&address, Some(here.root_id())).await.unwrap();
     let there = ben.user.open_database(here.root_id()).await.unwrap();
