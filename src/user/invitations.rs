@@ -71,11 +71,21 @@ impl User {
     /// time; `PermissionDenied` (`insufficient_permission`) if no key of the user may grant that right; `Full`
     /// (`too_many_invitations`) beyond 256. Cancellation: it is made or not.
     pub async fn invite(&self, id: &Id, terms: Terms) -> Result<DatabaseTicket> {
+        let mut ticket = self.share(id).await?;
+        self.add_invitation(&mut ticket, terms).await?;
+        Ok(ticket)
+    }
+
+    /// Makes an invitation and puts it into a ticket, for tickets that are made otherwise than by [`share`](User::share). At least one
+    /// of their peers must be this device.
+    ///
+    /// Errors and cancellation: as for [`invite`](User::invite), without those of `share`.
+    pub async fn add_invitation(&self, ticket: &mut DatabaseTicket, terms: Terms) -> Result<()> {
         if terms.uses == 0 || terms.valid.is_zero() {
             let message = "an invitation is good for at least one use, and for some time";
             return Err(Error::new(ErrorKind::InvalidInput, message).with("reason", "bad_terms"));
         }
-        let mut ticket = self.share(id).await?;
+        let id = &ticket.database;
         let key = self.inviting_key(id, terms.permission).await?;
         let engine = self.instance.engine();
         let invitation = Invitation::generate(engine.environment())?;
@@ -105,7 +115,7 @@ impl User {
         engine.change_locals(changes).await?;
         ticket.ask = Some(terms.permission);
         ticket.invitation = Some(invitation);
-        Ok(ticket)
+        Ok(())
     }
 
     /// The invitations of this user that are not used up and not over.

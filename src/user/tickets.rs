@@ -8,12 +8,9 @@ use eidetica_core::auth::Permission;
 use eidetica_core::{Database, Id};
 use eidetica_sync::ticket::{DatabaseTicket, TicketPeer};
 use eidetica_sync::{SyncPeerInfo, Syncer};
-use tokio::task::JoinSet;
 
 use super::{KeyId, User, refused};
 
-/// How much later than the one before it the next address of a ticket is tried, so that one that is dead costs little.
-const STAGGER: Duration = Duration::from_millis(250);
 /// How long it is waited before it is asked again whether an invitation was accepted, and whether what was granted is served. The
 /// other side needs a moment for both.
 const AGAIN: [u64; 7] = [20, 50, 100, 200, 400, 800, 1_600];
@@ -50,12 +47,9 @@ impl User {
     /// Joins the database of a ticket with the default key of this user, and opens it: asks for access, fetches what is there, and
     /// keeps in step with the peers of the ticket from then on.
     ///
-    /// Its addresses are tried one after the other, each a quarter of a second after the one before, until one leads to the device
-    /// whose key the ticket names.
-    ///
-    /// Errors, with the context pair `reason`: `InvalidInput` (`no_addresses`) for a ticket that names no peer; `Unsupported`
-    /// (`no_sync`) before [`Instance::enable_sync`](crate::Instance::enable_sync); if no address leads there, the error of the
-    /// first, with the number of `tried` ones; `Pending` (`access_pending`) while an admin has to decide: then the database is
+    /// Errors, with the context pair `reason`: `Unsupported` (`no_sync`) before
+    /// [`Instance::enable_sync`](crate::Instance::enable_sync); those of [`Syncer::reach`] if no address leads to a device of the
+    /// ticket; `Pending` (`access_pending`) while an admin has to decide: then the database is
     /// tracked, the request is repeated with each sync, and joining once more completes it, too; `PermissionDenied`
     /// (`access_rejected`). Cancellation: it may be tracked and asked for; joining again does no harm.
     pub async fn join(&self, ticket: &DatabaseTicket) -> Result<Database> {
@@ -68,7 +62,7 @@ impl User {
     pub async fn join_with_key(&self, ticket: &DatabaseTicket, key: &KeyId) -> Result<Database> {
         let sync = self.sync()?;
         self.secret_key(key).await?;
-        let (peer, address) = self.reach(&sync, ticket).await?;
+        let (peer, address) = sync.reach(ticket).await?;
         self.ask_by(&sync, ticket, &peer, &address, key).await?;
         let id = ticket.database;
         let mut pauses = AGAIN.iter();
@@ -119,52 +113,10 @@ impl User {
         }
     }
 
-    /// The first device and address of a ticket at which that device answers.
-    async fn reach(&self, sync: &Syncer, ticket: &DatabaseTicket) -> Result<(PublicKey, Address)> {
-        let mut places: Vec<(PublicKey, Address)> =
-            ticket.places().map(|(device, address)| (*device, address.clone())).collect();
-        // Who is named by a key alone may be found by it.
-        let bare = ticket.peers.iter().filter(|peer| peer.addresses.is_empty());
-        places.extend(bare.map(|peer| (peer.device, Address::iroh(peer.device.to_string()))));
-        if places.is_empty() {
-            let message = "the ticket does not say who has the database; ask for another one";
-            return Err(Error::new(ErrorKind::InvalidInput, message).with("reason", "no_addresses"));
-        }
-        let (tried, mut tries, mut first) = (places.len(), JoinSet::new(), None);
-        for (number, (device, address)) in places.into_iter().enumerate() {
-            let sync = sync.clone();
-            tries.spawn(async move {
-                tokio::time::sleep(STAGGER * u32::try_from(number).unwrap_or(u32::MAX)).await;
-                let answers = sync.connect_to_peer(&address).await;
-                let proven =
-                    answers.and_then(|answers| if answers == device { Ok(()) } else { Err(other(&device, answers)) });
-                (number, proven.map(|()| (device, address)))
-            });
-        }
-        while let Some(tried) = tries.join_next().await {
-            match tried {
-                // The others are not needed any longer, and end when the set is dropped.
-                Ok((_, Ok(reached))) => return Ok(reached),
-                Ok((number, Err(error))) if first.as_ref().is_none_or(|(before, _)| number < *before) => {
-                    first = Some((number, error));
-                }
-                _ => {}
-            }
-        }
-        let lost = || Error::new(ErrorKind::Closed, "the tries to reach the peers of the ticket were ended");
-        Err(first.map_or_else(lost, |(_, error)| error).with("tried", tried))
-    }
-
-    pub(super) fn sync(&self) -> Result<Syncer> {
+    fn sync(&self) -> Result<Syncer> {
         self.instance.sync().ok_or_else(|| {
             let message = "sync is not enabled in this store; call `enable_sync`, and register a transport";
             Error::new(ErrorKind::Unsupported, message).with("reason", "no_sync")
         })
     }
-}
-
-fn other(named: &PublicKey, answers: PublicKey) -> Error {
-    let message = "another device answers at this address than the ticket names; ask for a new ticket";
-    let error = Error::new(ErrorKind::Unauthenticated, message).with("reason", "other_device");
-    error.with("named", named).with("answers", answers)
 }
