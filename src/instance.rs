@@ -1,6 +1,8 @@
 //! A store of databases, as an application opens it.
 
 use std::sync::Arc;
+#[cfg(feature = "sync")]
+use std::sync::Weak;
 
 use eidetica_contract::{Backend, BackendInfo, Maintenance, PublicKey, Registry, Result};
 use eidetica_core::crdt::Doc;
@@ -14,6 +16,8 @@ use crate::device;
 #[cfg(feature = "sync")]
 use crate::sync::Wishing;
 use crate::user::Attempts;
+#[cfg(feature = "sync")]
+use crate::usher::Usher;
 
 // Linking a backend is what registers it; a crate that nothing names is dropped by the linker.
 #[cfg(feature = "redb")]
@@ -44,6 +48,24 @@ struct Shared {
     /// Sync, once it was enabled.
     #[cfg(feature = "sync")]
     sync: tokio::sync::OnceCell<Syncer>,
+    /// Lets in who shows an invitation.
+    #[cfg(feature = "sync")]
+    usher: Usher,
+}
+
+/// An instance, without keeping it alive.
+#[cfg(feature = "sync")]
+pub(crate) struct WeakInstance {
+    engine: Engine,
+    shared: Weak<Shared>,
+}
+
+#[cfg(feature = "sync")]
+impl WeakInstance {
+    /// The instance, if anybody still has it.
+    pub fn upgrade(&self) -> Option<Instance> {
+        Some(Instance { engine: self.engine.clone(), shared: self.shared.upgrade()? })
+    }
 }
 
 impl Instance {
@@ -74,6 +96,8 @@ impl Instance {
             wishes: watch::Sender::new(0),
             #[cfg(feature = "sync")]
             sync: tokio::sync::OnceCell::new(),
+            #[cfg(feature = "sync")]
+            usher: Usher::new(),
         };
         Ok(Instance { engine, shared: Arc::new(shared) })
     }
@@ -170,7 +194,9 @@ impl Instance {
             let host = Wishing { engine: self.engine.clone(), bell: self.shared.wishes.clone() };
             Syncer::start(self.engine.clone(), self.shared.device.clone(), Arc::new(host), options)
         };
-        self.shared.sync.get_or_try_init(start).await.map(|_| ())
+        let sync = self.shared.sync.get_or_try_init(start).await?;
+        self.shared.usher.start(sync.access_book().clone());
+        Ok(())
     }
 
     /// Sync, as a cheap handle; `None` before [`enable_sync`](Instance::enable_sync).
@@ -189,6 +215,16 @@ impl Instance {
     #[cfg(feature = "sync")]
     pub(crate) fn asked_requests(&self) -> eidetica_sync::access::AskedRequests {
         eidetica_sync::access::AskedRequests::new(self.engine.clone(), self.device_id())
+    }
+
+    #[cfg(feature = "sync")]
+    pub(crate) fn usher(&self) -> &Usher {
+        &self.shared.usher
+    }
+
+    #[cfg(feature = "sync")]
+    pub(crate) fn downgrade(&self) -> WeakInstance {
+        WeakInstance { engine: self.engine.clone(), shared: Arc::downgrade(&self.shared) }
     }
 
     pub(crate) fn attempts(&self) -> &Attempts {
@@ -210,8 +246,11 @@ impl Instance {
     /// then found as after a crash.
     pub async fn close(self) -> Result<()> {
         #[cfg(feature = "sync")]
-        if let Some(sync) = self.sync() {
-            sync.close().await;
+        {
+            self.shared.usher.end().await;
+            if let Some(sync) = self.sync() {
+                sync.close().await;
+            }
         }
         self.engine.close().await
     }

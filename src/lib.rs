@@ -34,6 +34,8 @@ mod instance;
 #[cfg(feature = "sync")]
 pub mod sync;
 pub mod user;
+#[cfg(feature = "sync")]
+mod usher;
 mod wishes;
 
 pub use eidetica_contract::{Error, ErrorKind, PublicKey, Result, Retry};

@@ -63,7 +63,7 @@ pub use eidetica_contract::{
 pub use eidetica_sync::access::{BootstrapRequest, RequestId, RequestState};
 pub use eidetica_sync::{
     Address, Host, Rate, StrangerLimits, SyncAuth, SyncEvent, SyncHandle, SyncOptions, SyncPeerInfo, SyncReport,
-    SyncState, SyncStatus, SyncedDatabase, Syncer, access, peers, reconcile, schedule, session,
+    SyncState, SyncStatus, SyncedDatabase, Syncer, access, peers, reconcile, schedule, session, ticket,
 };
 
 use crate::wishes::readable_wishes;

@@ -149,6 +149,14 @@ pub enum Command {
     User(UserCommand),
     /// Keep databases in step with peers, and let them in over HTTP, iroh or both, until Ctrl-C or SIGTERM.
     Serve(Serve),
+    /// Make a ticket, with which others join a database here. `serve` has to run.
+    Share(Share),
+    /// Show the invitations that were made and are still good, or end one.
+    Invitations {
+        /// End the invitation with this id, or with the only one that begins so.
+        #[arg(long, value_name = "ID")]
+        revoke: Option<String>,
+    },
     /// Ask a peer for access to a database, and fetch it once access is there.
     Join(Join),
     /// Show who asks for access to databases here.
@@ -230,14 +238,35 @@ impl Serve {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Join {
-    /// The address of the peer: `host:port`, `http://host:port/path`, or a ticket or key of iroh.
-    pub address: String,
-    /// The id of the database, as `list` shows it at the peer, or the name of one that the peer lets this user see.
+pub struct Share {
+    /// The database.
     pub database: String,
-    /// What to ask for.
-    #[arg(long, value_name = "RIGHT", default_value = "write")]
-    pub permission: Access,
+    /// Let whoever has the ticket in without asking, with this right. It is then to be kept like a key.
+    #[arg(long, value_name = "RIGHT")]
+    pub invite: Option<Access>,
+    /// How many may use the invitation.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "invite", value_parser = clap::value_parser!(u32).range(1..))]
+    pub uses: u32,
+    /// How long the invitation is good, such as `90m`, `12h` or `30d`.
+    #[arg(long, value_name = "TIME", default_value = "7d", requires = "invite")]
+    pub valid: humantime::Duration,
+    /// Draw it as a QR code, too, for a phone to read.
+    #[arg(long)]
+    pub qr: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Join {
+    /// The ticket of a database, as `share` makes it (`eidetica:…`), or the address of a peer: `host:port`,
+    /// `http://host:port/path`, or a ticket or key of iroh.
+    #[arg(value_name = "TICKET|ADDRESS")]
+    pub address: String,
+    /// The id of the database, as `list` shows it at the peer, or the name of one that the peer lets this user see. A ticket says
+    /// it.
+    pub database: Option<String>,
+    /// What to ask for. Default: what the ticket says, else to write.
+    #[arg(long, value_name = "RIGHT")]
+    pub permission: Option<Access>,
     /// How to call it here. Default: the name in its settings, with a number if that is taken.
     #[arg(long)]
     pub name: Option<String>,

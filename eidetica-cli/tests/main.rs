@@ -19,6 +19,7 @@ mod network;
 mod processes;
 mod rows;
 mod serving;
+mod tickets;
 mod transfer;
 mod users;
 mod ways;

@@ -45,7 +45,9 @@ pub fn serve_with(mut command: Command) -> Serving {
     let text = |value: &Json| value.as_str().unwrap().to_owned();
     let listening = said["listening"].as_array().unwrap().iter();
     let listening = listening.map(|one| (text(&one["transport"]), text(&one["address"]))).collect();
-    Serving { child: Some(child), address: text(&said["addresses"][0]), listening, device: text(&said["device"]) }
+    // Who lets nobody in has no address.
+    let address = said["addresses"][0].as_str().unwrap_or_default().to_owned();
+    Serving { child: Some(child), address, listening, device: text(&said["device"]) }
 }
 
 impl Serving {

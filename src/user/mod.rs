@@ -24,19 +24,27 @@ mod attempts;
 mod bootstrap;
 #[cfg(feature = "sync")]
 mod grants;
+#[cfg(feature = "sync")]
+mod invitations;
 mod password;
 mod refused;
 mod ring;
 mod rows;
 mod seal;
 mod session;
+#[cfg(feature = "sync")]
+mod tickets;
 mod tracking;
 pub mod types;
 
 pub(crate) use attempts::Attempts;
+#[cfg(feature = "sync")]
+pub use invitations::{InvitationInfo, Terms};
 pub use ring::UserKey;
 pub(crate) use rows::{TRACKED, TrackedRow};
 pub use session::User;
+#[cfg(feature = "sync")]
+pub(crate) use session::WeakUser;
 
 /// What a key of a user is called: its public key, shown as `ed25519:` and 64 digits. So it can be given to others as it is,
 /// and be granted rights.

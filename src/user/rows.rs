@@ -85,6 +85,24 @@ pub(crate) struct TrackedRow {
     pub properties: BTreeMap<String, String>,
 }
 
+/// What an invitation that a user has made is good for.
+#[cfg(feature = "sync")]
+#[derive(Clone, Encode, Decode)]
+pub(super) struct InvitationRow {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub database: [u8; 32],
+    /// The key that grants.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub key: [u8; 32],
+    #[n(2)]
+    pub permission: u8,
+    #[n(3)]
+    pub uses_left: u32,
+    /// When it ends, in milliseconds since 1970.
+    #[n(4)]
+    pub ends: u64,
+}
+
 pub(super) fn user(name: &str) -> String {
     format!("{USERS}{name}")
 }
@@ -96,6 +114,17 @@ pub(super) fn key(user: UserId, key: &KeyId) -> String {
 /// Where the rows of the keys of a user begin.
 pub(super) fn keys(user: UserId) -> String {
     format!("user-key/{user}/")
+}
+
+/// Where the rows of the invitations of a user begin.
+#[cfg(feature = "sync")]
+pub(super) fn invitations(user: UserId) -> String {
+    format!("invitation/{user}/")
+}
+
+#[cfg(feature = "sync")]
+pub(super) fn invitation(user: UserId, id: &eidetica_contract::PublicKey) -> String {
+    format!("{}{id}", invitations(user))
 }
 
 pub(super) fn tracked(database: &Id, user: UserId) -> String {

@@ -1,6 +1,8 @@
 //! A user who is logged in.
 
 use std::fmt;
+#[cfg(feature = "sync")]
+use std::sync::Weak;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use eidetica_contract::{ErrorKind, Result};
@@ -39,6 +41,21 @@ pub struct User {
     session: Arc<Session>,
 }
 
+/// A session, without keeping it alive.
+#[cfg(feature = "sync")]
+pub(crate) struct WeakUser {
+    instance: crate::instance::WeakInstance,
+    session: Weak<Session>,
+}
+
+#[cfg(feature = "sync")]
+impl WeakUser {
+    /// The session, if anybody still has it.
+    pub fn upgrade(&self) -> Option<User> {
+        Some(User { session: self.session.upgrade()?, instance: self.instance.upgrade()? })
+    }
+}
+
 struct Session {
     name: String,
     id: UserId,
@@ -63,7 +80,10 @@ impl User {
         let user = User { instance, session: Arc::new(session) };
         user.secret_key(&default_key).await?;
         #[cfg(feature = "sync")]
-        user.complete_grants().await?;
+        {
+            user.complete_grants().await?;
+            user.instance.usher().greet(&user);
+        }
         Ok(user)
     }
 
@@ -137,6 +157,11 @@ impl User {
     /// keep the key that they write with until they are dropped.
     pub fn logout(self) {
         *self.session.master.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    #[cfg(feature = "sync")]
+    pub(crate) fn downgrade(&self) -> WeakUser {
+        WeakUser { instance: self.instance.downgrade(), session: Arc::downgrade(&self.session) }
     }
 
     pub(super) fn id(&self) -> UserId {

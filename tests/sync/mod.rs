@@ -11,4 +11,5 @@ mod proxy;
 mod several;
 #[cfg(target_os = "linux")]
 mod soak;
+mod tickets;
 mod ways;

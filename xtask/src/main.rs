@@ -16,7 +16,7 @@ struct Step {
     tests: bool,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step {
         name: "properties",
         about: "random histories against the oracle, 100,000 for each property",
@@ -57,6 +57,13 @@ const STEPS: [Step; 9] = [
         about: "eight peers over mixed backends, written to, cut and restarted for ten minutes; their memory, too",
         cargo: "test --release --package eidetica --test main -- sync::soak --nocapture",
         variables: &[("EIDETICA_SOAK", "600")],
+        tests: true,
+    },
+    Step {
+        name: "relays",
+        about: "two peers over iroh between which nothing but a relay lies, and a relay that goes away and comes back",
+        cargo: "test --manifest-path relays/Cargo.toml",
+        variables: &[],
         tests: true,
     },
     Step {

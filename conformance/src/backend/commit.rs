@@ -1,5 +1,6 @@
 //! Writing: batches, and what must hold before them.
 
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
@@ -130,14 +131,19 @@ async fn one_of_many_wins(ground: Ground) {
     let store = ground.fresh().await;
     store.put("count", 0u32.to_be_bytes().to_vec()).await;
     let mut tasks = JoinSet::new();
+    // All have read before the first one commits; or on a busy machine they might come one after the other.
+    let all_have_read = Arc::new(tokio::sync::Barrier::new(TASKS as usize));
     for _ in 0..TASKS {
-        let backend = store.backend.clone();
+        let (backend, all_have_read) = (store.backend.clone(), all_have_read.clone());
         tasks.spawn(async move {
-            let mut conflicts = 0;
+            let (mut conflicts, mut first) = (0, true);
             for _ in 0..EACH {
                 loop {
                     let found = backend.snapshot().await.unwrap().get(ONE, b"count").await.unwrap().unwrap();
-                    tokio::task::yield_now().await;
+                    match std::mem::take(&mut first) {
+                        true => drop(all_have_read.wait().await),
+                        false => tokio::task::yield_now().await,
+                    }
                     let count = u32::from_be_bytes(found[..].try_into().unwrap());
                     let mut batch = put(ONE, "count", (count + 1).to_be_bytes().to_vec());
                     batch.expect_value(ONE, "count", found);

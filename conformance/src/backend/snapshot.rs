@@ -1,11 +1,15 @@
 //! Reading: what a snapshot shows, and for how long.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use eidetica_contract::{Scan, WriteBatch};
 use tokio::task::JoinSet;
 
 use super::{Ground, ONE, OTHER, dump, put};
 use crate::Case;
 use crate::case::case;
+use crate::transport::until;
 
 pub(super) const CASES: &[Case] = &[
     case!(Backend, must "backend.snapshot.does-not-change",
@@ -47,9 +51,10 @@ async fn shows_whole_commits(ground: Ground) {
         batch
     };
     store.commit(both(0)).await;
+    let seen = Arc::new(AtomicU32::new(0));
     let mut readers = JoinSet::new();
     for _ in 0..3 {
-        let backend = store.backend.clone();
+        let (backend, seen) = (store.backend.clone(), seen.clone());
         readers.spawn(async move {
             let (mut last, mut moved) = (0, false);
             while last < 300 {
@@ -62,6 +67,7 @@ async fn shows_whole_commits(ground: Ground) {
                 assert!(now >= last, "a later snapshot shows less: {now} after {last}");
                 moved |= last != 0 && now != last && now != 300;
                 last = now;
+                seen.fetch_max(now, Ordering::AcqRel);
                 tokio::task::yield_now().await;
             }
             moved
@@ -70,6 +76,17 @@ async fn shows_whole_commits(ground: Ground) {
     for n in 1..=300 {
         store.commit(both(n)).await;
         tokio::task::yield_now().await;
+        if n % 100 == 0 && n < 300 {
+            // On a busy machine all commits might be done before anybody looks.
+            until("somebody sees the commits", || {
+                // No reader is done yet, but by a failed assertion, which is then the answer of this case.
+                if let Some(Err(failed)) = readers.try_join_next() {
+                    std::panic::resume_unwind(failed.into_panic());
+                }
+                seen.load(Ordering::Acquire) >= n
+            })
+            .await;
+        }
     }
     if readers.join_all().await.contains(&true) {
         ground.saw("a commit landed between two looks");

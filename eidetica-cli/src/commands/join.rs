@@ -1,4 +1,4 @@
-//! `join`: from an address and the id of a database to a copy of it.
+//! `join`: from a ticket, or an address and the id of a database, to a copy of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,6 +6,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use eidetica::auth::Permission;
+use eidetica::sync::SyncPeerInfo;
+use eidetica::sync::peers::{PeerLimits, Peers};
+use eidetica::sync::ticket::{DatabaseTicket, TicketPeer};
 use eidetica::{Error, ErrorKind, Id, PublicKey, Retry, User};
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
@@ -20,6 +23,8 @@ use crate::session::Session;
 
 /// How often it is asked whether an admin has decided.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How many seconds an invitation is given to be honoured.
+const HONOURED: u64 = 3;
 
 impl From<Access> for Permission {
     fn from(access: Access) -> Permission {
@@ -31,21 +36,33 @@ impl From<Access> for Permission {
     }
 }
 
+/// What is joined, and by whom it is given.
+struct Goal {
+    /// Who answers there.
+    peer: PublicKey,
+    address: String,
+    id: Id,
+    permission: Permission,
+    ticket: Option<DatabaseTicket>,
+}
+
 /// Asks for access, and fetches the database once it is there.
 pub async fn run(session: &Session, join: &Join, network: &Network, output: &mut Output) -> Result<(), Failure> {
     if let Some(name) = &join.name {
         names::check(name).map_err(Failure::Usage)?;
     }
+    let ticket = match is_ticket(&join.address) {
+        true => Some(join.address.parse::<DatabaseTicket>().map_err(Failure::Usage)?),
+        false => None,
+    };
     let user = session.user_or_new().await?.clone();
     let mut node = Node::of(session, network).await?;
-    let address = join.address.as_str();
-    let peer = node.ask(Operation::Contact { address: address.to_owned() }, &mut |_| {}).await?;
-    let peer: PublicKey = peer["peer"].as_str().unwrap_or_default().parse()?;
-    let id = which(&mut node, join).await?;
-    ask(&mut node, &user, &peer, &id, join, output).await?;
+    let goal = goal(&mut node, join, ticket).await?;
+    ask(session, &mut node, &user, &goal, join, output).await?;
 
     let mut moving = Moving::new(output.json);
-    let operation = Operation::Sync { address: Some(address.to_owned()), database: Some(id.to_string()) };
+    let Goal { peer, id, address, .. } = goal;
+    let operation = Operation::Sync { address: Some(address), database: Some(id.to_string()) };
     let done = fetch(&mut node, &operation, &mut moving, join.wait.is_some()).await;
     moving.finish();
     let done = done?;
@@ -63,47 +80,85 @@ pub async fn run(session: &Session, join: &Join, network: &Network, output: &mut
     })
 }
 
+fn is_ticket(text: &str) -> bool {
+    text.trim().get(..9).is_some_and(|start| start.eq_ignore_ascii_case("eidetica:"))
+}
+
+/// Reaches whoever has it.
+async fn goal(node: &mut Node, join: &Join, ticket: Option<DatabaseTicket>) -> Result<Goal, Failure> {
+    let refused = |message: &'static str| Failure::Usage(Error::new(ErrorKind::InvalidInput, message));
+    let asked = join.permission.map(Permission::from);
+    let (said, id) = match (&ticket, &join.database) {
+        (Some(_), Some(_)) => return Err(refused("the ticket says which database it is for; leave DATABASE out")),
+        (None, None) => return Err(refused("say which database to join, by its id or name, or give a ticket alone")),
+        (Some(ticket), None) => {
+            let operation = Operation::Reach { ticket: ticket.to_string() };
+            (node.ask(operation, &mut |_| {}).await?, ticket.database)
+        }
+        (None, Some(database)) => {
+            let contact = Operation::Contact { address: join.address.clone() };
+            let said = node.ask(contact, &mut |_| {}).await?;
+            (said, which(node, &join.address, database).await?)
+        }
+    };
+    let peer: PublicKey = said["peer"].as_str().unwrap_or_default().parse()?;
+    let address = said["address"].as_str().unwrap_or(&join.address).to_owned();
+    let permission = asked.or(ticket.as_ref().and_then(|ticket| ticket.ask)).unwrap_or(Permission::Write);
+    Ok(Goal { peer, address, id, permission, ticket })
+}
+
 /// The database that is meant: an id, or the name of one that the peer lets its user see.
-async fn which(node: &mut Node, join: &Join) -> Result<Id, Failure> {
-    if let Ok(id) = join.database.parse() {
+async fn which(node: &mut Node, address: &str, database: &str) -> Result<Id, Failure> {
+    if let Ok(id) = database.parse() {
         return Ok(id);
     }
-    let found = node.ask(Operation::Discover { address: join.address.clone() }, &mut |_| {}).await?;
+    let found = node.ask(Operation::Discover { address: address.to_owned() }, &mut |_| {}).await?;
     let found: Vec<&Json> = found.as_array().map(|found| found.iter().collect()).unwrap_or_default();
-    let called: Vec<&&Json> = found.iter().filter(|one| one["name"] == join.database.as_str()).collect();
+    let called: Vec<&&Json> = found.iter().filter(|one| one["name"] == database).collect();
     match called[..] {
         [one] => Ok(one["id"].as_str().unwrap_or_default().parse::<Id>()?),
         [] => {
             let message = "the peer shows this user no database of that name; ask whoever has it for its id, which \
                            `eidetica list --json` shows";
             let names: Vec<&str> = found.iter().filter_map(|one| one["name"].as_str()).collect();
-            let error = Error::new(ErrorKind::NotFound, message).with("database", &join.database);
+            let error = Error::new(ErrorKind::NotFound, message).with("database", database);
             Err(error.with("there_are", names.join(", ")).into())
         }
         _ => {
             let message = "several databases of the peer have this name; use the id of one";
-            Err(Error::new(ErrorKind::InvalidInput, message).with("database", &join.database).into())
+            Err(Error::new(ErrorKind::InvalidInput, message).with("database", database).into())
         }
     }
 }
 
-/// Asks for access, and waits for a decision if that is wanted.
+/// Asks for access, and waits for a decision if that is wanted, or for a moment if there is an invitation. The peers of a ticket are
+/// kept in step with from then on, also while somebody has to decide.
 async fn ask(
+    session: &Session,
     node: &mut Node,
     user: &User,
-    peer: &PublicKey,
-    id: &Id,
+    goal: &Goal,
     join: &Join,
     output: &Output,
 ) -> Result<(), Failure> {
+    let Goal { peer, address, id, permission, ticket } = goal;
     let key = user.get_default_key()?;
-    let request = user.prepare_access_request(peer, id, &key, join.permission.into(), BTreeMap::new()).await?;
+    let invitation = ticket.as_ref().and_then(|ticket| ticket.invitation.as_ref());
+    let metadata: BTreeMap<_, _> = invitation.map(|invitation| invitation.pair(id, peer, &key)).into_iter().collect();
+    let request = user.prepare_access_request(peer, id, &key, *permission, metadata).await?;
+    let peers = Peers::new(session.instance.engine().clone(), PeerLimits::default());
+    for TicketPeer { device, addresses } in ticket.iter().flat_map(|ticket| &ticket.peers) {
+        let (peer_pubkey, addresses) = (device.to_string(), addresses.clone());
+        let info = SyncPeerInfo { peer_pubkey, tree_id: *id, addresses, auth: None, display_name: None };
+        peers.declare(&info).await?;
+    }
     let operation = Operation::Request {
-        address: join.address.clone(),
+        address: address.clone(),
         to: peer.to_string(),
         request: STANDARD.encode(request.to_bytes()),
     };
-    let until = join.wait.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let wait = join.wait.or(invitation.map(|_| HONOURED));
+    let until = wait.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut said = false;
     loop {
         match node.ask(operation.clone(), &mut |_| {}).await {
@@ -112,7 +167,7 @@ async fn ask(
                 if until.is_none_or(|until| Instant::now() >= until) {
                     return Err(error.into());
                 }
-                if !std::mem::replace(&mut said, true) && !output.json {
+                if join.wait.is_some() && !std::mem::replace(&mut said, true) && !output.json {
                     let request = error.context("request_id").unwrap_or_default();
                     remark(&format!("waiting until an admin approves the request {request}"));
                 }

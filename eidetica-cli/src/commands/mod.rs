@@ -11,6 +11,7 @@ mod requests;
 mod row;
 mod rows;
 mod serve;
+mod share;
 mod status;
 mod sync;
 mod transfer;
@@ -106,6 +107,8 @@ async fn on(session: &Session, arguments: &Arguments, output: &mut Output) -> Re
         | Command::Transports => {
             return Err(Error::new(ErrorKind::Internal, "this command runs on its own").into());
         }
+        Command::Share(share) => share::run(session, share, output).await?,
+        Command::Invitations { revoke } => share::invitations(session, revoke.as_deref(), output).await?,
         Command::Join(join) => join::run(session, join, &arguments.network, output).await?,
         Command::Requests { all } => requests::list(session, *all, output).await?,
         Command::Approve { request, permission } => requests::approve(session, request, *permission, output).await?,

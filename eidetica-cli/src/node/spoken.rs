@@ -22,6 +22,8 @@ pub const NOT_LENT: &str = "not_lent";
 pub enum Operation {
     /// Reach an address, and tell whose it is.
     Contact { address: String },
+    /// Reach a device of a ticket, and tell which, and at which address.
+    Reach { ticket: String },
     /// Tell which databases the users of this store may read at an address.
     Discover { address: String },
     /// Send a request for access that was signed for the peer `to`: its bytes in base64.

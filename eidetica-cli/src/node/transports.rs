@@ -46,6 +46,11 @@ fn relays(network: &Network) -> RelayMode {
     }
 }
 
+/// An address so that [`address`] reads it, whatever it looks like.
+pub fn in_full(address: &Address) -> String {
+    format!("{}:{}", address.transport_type, address.address)
+}
+
 /// The address that somebody has written or copied. Tickets, endpoint ids and device keys are of iroh, and everything else is of
 /// HTTP; `http:` or `iroh:` in front says it outright.
 pub fn address(text: &str) -> Address {

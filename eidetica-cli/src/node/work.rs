@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::spoken::{Moved, Operation};
 use super::status;
-use super::transports::address as address_of;
+use super::transports::{address as address_of, in_full};
 
 /// Who is told what moves.
 pub type Tell<'t> = &'t mut (dyn FnMut(Json) + Send);
@@ -37,6 +37,10 @@ pub async fn run(
         Operation::Contact { address } => {
             let peer = sync.connect_to_peer(&address_of(&address)).await?;
             Ok(json!({ "peer": peer.to_string() }))
+        }
+        Operation::Reach { ticket } => {
+            let (peer, address) = sync.reach(&ticket.parse()?).await?;
+            Ok(json!({ "peer": peer.to_string(), "address": in_full(&address) }))
         }
         Operation::Discover { address } => {
             let found = sync.discover_peer_trees(&address_of(&address)).await?;

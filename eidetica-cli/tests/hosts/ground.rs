@@ -78,6 +78,13 @@ impl Cable {
         Cable { ends: ends.map(|namespace| (namespace.clone(), interface.clone())), addresses }
     }
 
+    /// What is sent to many goes by this cable. An address alone does not make Linux send it anywhere.
+    pub fn carry_multicast(&self) {
+        for (namespace, interface) in &self.ends {
+            ip(&["-n", namespace, "route", "add", "224.0.0.0/4", "dev", interface]);
+        }
+    }
+
     /// Nothing gets through, and nobody is told: what is sent goes to a network card that is not there.
     pub fn cut(&self) {
         for ((namespace, interface), to) in self.ends.iter().zip(self.addresses.iter().rev()) {

@@ -3,6 +3,7 @@
 //!
 //! It needs network namespaces of Linux, and so to be root. `EIDETICA_NO_NETNS=1` leaves it out, openly.
 
+mod found;
 mod ground;
 
 use std::time::{Duration, Instant};

@@ -14,6 +14,7 @@ mod links;
 mod news;
 mod others;
 mod pulse;
+mod reach;
 mod round;
 mod served;
 mod shared;

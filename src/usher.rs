@@ -1,0 +1,71 @@
+//! Who lets in those that show an invitation: a task that looks at requests for access whenever there are others, or another user
+//! has logged in, and lets each user who is logged in honour invitations of theirs.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use eidetica_sync::access::Book;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::user::{User, WeakUser};
+
+/// The sessions of an instance, and the task. It ends when this is dropped.
+pub(crate) struct Usher {
+    sessions: Arc<Mutex<Vec<WeakUser>>>,
+    /// Rings when somebody has logged in.
+    bell: watch::Sender<u64>,
+    task: Mutex<JoinSet<()>>,
+}
+
+impl Usher {
+    pub fn new() -> Usher {
+        Usher { sessions: Arc::default(), bell: watch::Sender::new(0), task: Mutex::default() }
+    }
+
+    /// Begins to look at the requests of a book. Only the first call does something.
+    pub fn start(&self, book: Book) {
+        let mut task = lock(&self.task);
+        if task.is_empty() {
+            task.spawn(run(self.sessions.clone(), book, self.bell.subscribe()));
+        }
+    }
+
+    /// Somebody has logged in.
+    pub fn greet(&self, user: &User) {
+        let mut sessions = lock(&self.sessions);
+        sessions.retain(|session| session.upgrade().is_some());
+        sessions.push(user.downgrade());
+        drop(sessions);
+        self.bell.send_modify(|rung| *rung = rung.wrapping_add(1));
+    }
+
+    /// Ends the task.
+    pub async fn end(&self) {
+        let mut task = std::mem::take(&mut *lock(&self.task));
+        task.shutdown().await;
+    }
+}
+
+async fn run(sessions: Arc<Mutex<Vec<WeakUser>>>, book: Book, mut bell: watch::Receiver<u64>) {
+    let mut requests = book.changes();
+    loop {
+        let here: Vec<User> = lock(&sessions).iter().filter_map(WeakUser::upgrade).collect();
+        for user in here {
+            // Who has logged out meanwhile is told so, and that is well.
+            if let Err(error) = user.honour_invitations(&book).await {
+                tracing::debug!(%error, user = user.name(), "invitations were not looked at");
+            }
+        }
+        let more = tokio::select! {
+            more = requests.changed() => more,
+            more = bell.changed() => more,
+        };
+        if more.is_err() {
+            return;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
