@@ -221,8 +221,8 @@ impl Driver {
         match effect {
             Effect::Start { round, lane, reasons } => {
                 let asked = reasons.contains(crate::schedule::Reason::Asked);
-                let task = self.rounds.spawn(play(self.shared.clone(), round, lane, asked));
                 self.shared.steps.note_round(lane, true);
+                let task = self.rounds.spawn(play(self.shared.clone(), round, lane, asked));
                 self.by_task.insert(task.id(), (round, lane));
                 self.by_round.insert(round, task);
             }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use eidetica_contract::PublicKey;
 use eidetica_core::Id;
+use tokio::time::Instant;
 
 use crate::schedule::Lane;
 
@@ -19,17 +21,41 @@ struct State {
     reached: BTreeSet<PublicKey>,
     /// Requests that are being answered, by peer and database.
     talking: BTreeMap<Lane, usize>,
+    /// Lanes on which a peer is carrying entries, and until when that is believed if no request comes.
+    carrying: BTreeMap<Lane, Instant>,
     /// Rounds that this node has under way.
-    rounds: BTreeSet<Lane>,
+    rounds: BTreeMap<Lane, Stage>,
+}
+
+/// How far a round of this node has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It reaches for the peer.
+    Begun,
+    /// It has asked what both sides have.
+    Comparing,
+    /// It waits for a round of the peer that carries entries already.
+    Waiting,
+    /// It carries entries.
+    Carrying,
 }
 
 /// The most lanes of which something is remembered.
 const MOST: usize = 1 << 16;
+/// How long a peer may take from an answer to its next request, besides the time in which entries are on their way; after that
+/// its round counts as given up.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How many bytes a slow line carries in a second.
+const SLOW: f64 = 32_768.0;
+/// How long it may take to answer a request.
+const ANSWERING: Duration = Duration::from_secs(30);
 
 /// A request of a peer about a database that is being answered.
 pub(crate) struct Talking<'s> {
     steps: &'s Steps,
     lane: Lane,
+    /// If the peer goes on: how long until its next request.
+    goes_on: Option<Duration>,
 }
 
 impl Steps {
@@ -42,24 +68,50 @@ impl Steps {
         state.in_step.insert(lane, digest);
     }
 
-    /// Notes that a request of a peer is being answered, until the value is dropped.
-    pub fn talk(&self, lane: Lane) -> Talking<'_> {
-        *self.state().talking.entry(lane).or_default() += 1;
-        Talking { steps: self, lane }
+    /// Notes that a request of a peer is being answered, until the value is dropped; and whether it is one by which entries are
+    /// carried.
+    pub fn talk(&self, lane: Lane, carries: bool) -> Talking<'_> {
+        let mut state = self.state();
+        *state.talking.entry(lane).or_default() += 1;
+        if carries {
+            state.carries(lane, ANSWERING);
+        }
+        Talking { steps: self, lane, goes_on: None }
     }
 
     /// Notes that a round begins on a lane, or that it has ended.
     pub fn note_round(&self, lane: Lane, under_way: bool) {
         let mut state = self.state();
         match under_way {
-            true => state.rounds.insert(lane),
-            false => state.rounds.remove(&lane),
-        };
+            true => drop(state.rounds.insert(lane, Stage::Begun)),
+            false => drop(state.rounds.remove(&lane)),
+        }
     }
 
-    /// Whether this node has a round under way on a lane.
-    pub fn has_round(&self, lane: &Lane) -> bool {
-        self.state().rounds.contains(lane)
+    /// Notes that the round on a lane compares what both sides have.
+    pub fn note_comparing(&self, lane: &Lane) {
+        self.state().note_stage(lane, Stage::Comparing);
+    }
+
+    /// Has the round on a lane carry entries from now on, and returns `None`; but if the peer is doing that and `may_wait`, has it
+    /// wait, until this time unless the peer's round ends before.
+    pub fn carry_or_wait(&self, lane: &Lane, may_wait: bool) -> Option<Instant> {
+        let mut state = self.state();
+        let until = state.carrying.get(lane).copied().filter(|until| may_wait && *until > Instant::now());
+        state.note_stage(lane, if until.is_some() { Stage::Waiting } else { Stage::Carrying });
+        until
+    }
+
+    /// Whether a peer that begins a round on a lane is to wait for the one of this node: if both have just begun, the peer waits
+    /// that has the greater key, so that one of them goes on.
+    pub fn goes_before(&self, lane: &Lane, smaller_key: bool) -> bool {
+        let state = self.state();
+        match state.rounds.get(lane) {
+            Some(Stage::Begun) => smaller_key && state.reached.contains(&lane.peer),
+            Some(Stage::Comparing) => smaller_key,
+            Some(Stage::Carrying) => true,
+            Some(Stage::Waiting) | None => false,
+        }
     }
 
     /// Whether a peer is just talking about a database, and may thus learn what is new by that.
@@ -91,9 +143,35 @@ impl Steps {
     }
 }
 
+impl State {
+    fn note_stage(&mut self, lane: &Lane, stage: Stage) {
+        if let Some(round) = self.rounds.get_mut(lane) {
+            *round = stage;
+        }
+    }
+
+    /// Notes that a peer carries entries, for so long at most.
+    fn carries(&mut self, lane: Lane, most: Duration) {
+        let now = Instant::now();
+        self.carrying.retain(|_, until| *until > now);
+        self.carrying.insert(lane, now + most);
+    }
+}
+
+impl Talking<'_> {
+    /// Notes that the peer will go on carrying entries after this answer, once so many bytes of them have come over.
+    pub fn goes_on(&mut self, bytes: usize) {
+        self.goes_on = Some(PAUSE + Duration::from_secs_f64(bytes as f64 / SLOW));
+    }
+}
+
 impl Drop for Talking<'_> {
     fn drop(&mut self) {
         let mut state = self.steps.state();
+        match self.goes_on {
+            Some(pause) => state.carries(self.lane, pause),
+            None => drop(state.carrying.remove(&self.lane)),
+        }
         if let Some(count) = state.talking.get_mut(&self.lane) {
             *count -= 1;
             if *count == 0 {

@@ -1,10 +1,12 @@
 //! The side that asks: introduces itself, and talks with a peer about one database.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use eidetica_contract::{Error, ErrorKind, Result, Retry};
 use eidetica_core::{Database, Id};
+use tokio::time::{Instant, timeout_at};
 
 use super::links::{ANSWER, Link};
 use super::shared::Shared;
@@ -20,7 +22,13 @@ struct Talk<'t> {
     database: Id,
     /// The database, and what the peer has shown for it, once something is here that it might be told.
     told: Option<(Database, Shown)>,
+    /// Until when it may wait for rounds of the peer.
+    patience: Instant,
 }
+
+/// How long one talk waits for rounds of the peer, all in all, while these go on. Each carries all that both lack, so one that takes longer
+/// is rare, and what is then carried twice is the price for depending on nobody.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Brings this node and a peer to the same state of a database, as far as each may read it.
 ///
@@ -39,7 +47,7 @@ pub(crate) async fn sync(
         introduce(shared, link, &[id], Vec::new()).await?;
     }
     let Some(claims) = link.served(&id) else { return Err(not_served(link, id)) };
-    let mut talk = Talk { shared, link, database: id, told: None };
+    let mut talk = Talk { shared, link, database: id, told: None, patience: Instant::now() + PATIENCE };
     let database = match shared.here(&id).await? {
         Some(database) => database,
         None => {
@@ -57,7 +65,7 @@ pub(crate) async fn sync(
     if readable {
         talk.told = Some((database.clone(), shown));
     }
-    let lane = Lane { peer: link.peer, database: id };
+    let lane = talk.lane();
     let options = Options {
         push: readable,
         remembered: shared.frontiers.remembered(lane.peer, id).await?.map(|remembered| remembered.heads),
@@ -180,6 +188,10 @@ fn not_served(link: &Link, database: Id) -> Error {
 }
 
 impl Talk<'_> {
+    fn lane(&self) -> Lane {
+        Lane { peer: self.link.peer, database: self.database }
+    }
+
     /// Brings the peer the root of the database, which it wants and lacks. False if nothing of it is here, either.
     async fn offer(&self) -> Result<bool> {
         let Some(database) = self.shared.here(&self.database).await? else { return Ok(false) };
@@ -202,6 +214,9 @@ impl Ask for Talk<'_> {
         {
             return Err(may_not_read(self.link, self.database));
         }
+        if matches!(request, reconcile::Request::Compare { .. }) {
+            self.shared.steps.note_comparing(&self.lane());
+        }
         let request = Request::About { database: self.link.tag(&self.database), body: request.to_bytes() };
         let mut reply = self.link.ask(&request, ANSWER).await?;
         if reply == Reply::Introduce {
@@ -219,6 +234,20 @@ impl Ask for Talk<'_> {
                 Err(not_served(self.link, self.database))
             }
             _ => Err(self.link.misspoken()),
+        }
+    }
+
+    async fn give_way(&self) -> bool {
+        let (lane, news) = (self.lane(), self.shared.served.news());
+        let mut waited = false;
+        loop {
+            let seen = news.rings();
+            let Some(until) = self.shared.steps.carry_or_wait(&lane, Instant::now() < self.patience) else {
+                return waited;
+            };
+            waited = true;
+            // Each answer to the peer rings; if none does, it is looked again when the round of the peer counts as given up.
+            let _ = timeout_at(until.min(self.patience), news.after(seen)).await;
         }
     }
 

@@ -36,6 +36,12 @@ pub trait Ask: Send + Sync {
     /// Errors: whatever keeps the reply from coming; an exchange ends with it. Cancellation: the other side may have acted.
     async fn ask(&self, request: Request) -> Result<Reply>;
 
+    /// Called before more than a page of entries is asked for, or any are sent. Where the other side may be doing the same, it waits
+    /// until that has ended, and returns true if it has waited; then what both sides have is compared anew.
+    async fn give_way(&self) -> bool {
+        false
+    }
+
     /// The most bytes that a reply may have; at least 16 KiB.
     fn max_reply(&self) -> usize;
 
@@ -147,6 +153,8 @@ pub(super) struct Run<'a> {
     pub(super) here: u64,
     /// True if what was asked for has come another way meanwhile.
     pub(super) crossed: bool,
+    /// True if the heads were compared once more instead of carrying anything.
+    renewed: bool,
 }
 
 /// What a comparison has shown.
@@ -180,6 +188,7 @@ impl<'a> Run<'a> {
             unsent: 0,
             here: 0,
             crossed: false,
+            renewed: false,
         }
     }
 
@@ -277,6 +286,13 @@ impl<'a> Run<'a> {
         if compared.knows_all && has_all {
             return Ok(End::Again);
         }
+        // A first page that is the last one has come already.
+        let little = compared.knows_all && compared.first.as_ref().is_some_and(|first| first.next == 0);
+        if !little && self.is_outdated(&stand).await? {
+            // What the other side has brought, or taken, is a step forward.
+            self.crossed = true;
+            return Ok(End::Again);
+        }
         self.common = compared.known.iter().chain(&of_theirs).copied().collect();
         if compared.knows_all {
             self.behind(&stand, compared.first).await
@@ -285,6 +301,15 @@ impl<'a> Run<'a> {
         } else {
             self.apart(&stand, theirs).await
         }
+    }
+
+    /// Whether both sides are to be compared anew before anything is carried: the other side was let go first, or something has come in
+    /// since this side said what it has. Where somebody writes all the time, the latter counts once.
+    async fn is_outdated(&mut self, stand: &Stand) -> Result<bool> {
+        let waited = self.remote.give_way().await;
+        let grown = !self.renewed && self.db.stand().await?.entries > stand.entries;
+        self.renewed = waited || grown;
+        Ok(self.renewed)
     }
 
     fn most_heads(&self) -> usize {

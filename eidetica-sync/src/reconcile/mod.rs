@@ -17,6 +17,7 @@
 mod answer;
 mod apart;
 mod bytes;
+mod course;
 mod descent;
 mod exchange;
 mod message;
@@ -31,6 +32,7 @@ use eidetica_contract::Result;
 use eidetica_core::{Database, Id};
 
 pub use answer::answer;
+pub use course::Course;
 pub use exchange::{Ask, exchange, fetch_root, root_in};
 pub use message::{Given, MAX_IDS, MAX_SHORTS, Piece, Reply, Request};
 pub use outcome::{Limits, Options, Outcome, Progress};

@@ -79,6 +79,11 @@ impl Page {
         Page::HEAD + self.data.len()
     }
 
+    /// How many bytes it has when it is unpacked, as it says itself.
+    pub(super) fn unpacked(&self) -> usize {
+        self.unpacked as usize
+    }
+
     /// True if it holds no entries.
     pub fn is_empty(&self) -> bool {
         self.unpacked == 0

@@ -2,6 +2,7 @@
 
 mod access;
 mod counts;
+mod crossing;
 mod cut;
 mod kit;
 mod odd;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use eidetica_contract::{CallOptions, ErrorKind, PublicKey};
 use eidetica_core::auth::{Permission, Right};
+use eidetica_core::crdt::Value;
 use eidetica_core::store::{DocStore, SettingsStore, Table};
 use eidetica_core::{Database, Durability, Id};
 use eidetica_sync::SyncPeerInfo;
@@ -394,20 +395,40 @@ async fn set_right(database: &Database, user: PublicKey, right: Option<Permissio
 async fn change(database: &Database, dice: &mut Dice) -> eidetica_contract::Result<Option<Id>> {
     let transaction = database.new_transaction().await?;
     let key = format!("k{}", dice.below(4));
-    match dice.below(6) {
-        0 => drop(transaction.get_store::<DocStore>("notes").await?.delete(&key).await?),
-        1 => {
+    let notes = async || transaction.get_store::<DocStore>("notes").await;
+    let list = format!("list {}", dice.below(2));
+    match dice.below(12) {
+        0 => drop(notes().await?.delete(&key).await?),
+        1 | 2 => {
             let row = Row { name: key.clone(), count: dice.below(9) as i64 };
             transaction.get_store::<Table<Row>>("rows").await?.set(&key, &row).await?;
         }
-        2 => drop(transaction.get_store::<Table<Row>>("rows").await?.delete(&key).await?),
-        3 => transaction.get_store::<DocStore>("notes").await?.increment("count", 1).await?,
-        _ => transaction.get_store::<DocStore>("notes").await?.set(&key, dice.below(100) as i64).await?,
+        3 => drop(transaction.get_store::<Table<Row>>("rows").await?.delete(&key).await?),
+        4 => notes().await?.increment("count", 1).await?,
+        5 => notes().await?.set("count", Value::Counter(dice.below(9) as i64)).await?,
+        6 => notes().await?.set_path(&format!("k0.{key}"), dice.below(100) as i64).await?,
+        7 => notes().await?.list_push(&list, dice.below(100) as i64).await?,
+        8 => elements(&notes().await?, &list, dice).await?,
+        9 => drop(notes().await?.delete(&list).await?),
+        _ => notes().await?.set(&key, dice.below(100) as i64).await?,
     }
     if dice.chance(0.4) {
         return transaction.commit().await.map(Some);
     }
     transaction.commit_with(Durability::Buffered).await.map(|_| None)
+}
+
+/// Something is done to an element of a list, if it has any.
+async fn elements(notes: &DocStore, list: &str, dice: &mut Dice) -> eidetica_contract::Result<()> {
+    let Ok(Value::List(elements)) = notes.get(list).await else { return Ok(()) };
+    let Some(most) = (elements.len() as u64).checked_sub(1) else { return Ok(()) };
+    let (at, to) = (dice.below(most + 1) as usize, dice.below(most + 1) as usize);
+    match dice.below(4) {
+        0 => notes.list_remove(list, at).await,
+        1 => notes.list_set(list, at, dice.below(100) as i64).await,
+        2 => notes.list_insert(list, at, dice.below(100) as i64).await,
+        _ => notes.list_move(list, at, to).await,
+    }
 }
 
 impl Node {

@@ -15,7 +15,7 @@ use super::guests::Named;
 use super::{Desk, Heard};
 use crate::access::{self, Shown};
 use crate::message::{Held, Introduction, MAX_DATABASES, MAX_NAME, Reply, Request, Tag, TagKey};
-use crate::reconcile;
+use crate::reconcile::{self, Course};
 use crate::schedule::Lane;
 
 /// The longest that news are waited for: shorter than the time after which middlemen take a connection for dead.
@@ -75,6 +75,8 @@ impl Desk {
     async fn introduced(&self, peer: PublicKey, introduction: Introduction) -> Result<Answer> {
         let Introduction { addresses, databases, listing } = introduction;
         let tag_key = TagKey::new(&peer, &self.parts.identity.device());
+        // Read before: what is served a moment later is introduced once more.
+        let version = self.parts.served.version();
         let tags = self.parts.served.tags(&tag_key);
         let mut shown = BTreeMap::new();
         for (tag, claims) in databases {
@@ -84,7 +86,7 @@ impl Desk {
             }
         }
         let listing = (!listing.is_empty()).then(|| Arc::new(Shown::new(peer, access::Scope::Listing, listing)));
-        self.state().guests.note(peer, tag_key, shown.clone(), listing);
+        self.state().guests.note(peer, version, tag_key, shown.clone(), listing);
 
         let (mut reply, mut passes, mut read) = (Introduction::default(), Vec::new(), Vec::new());
         for (id, shown) in &shown {
@@ -121,20 +123,28 @@ impl Desk {
             );
         };
         let message = "a message about a database that is none of version 1; the other program may be newer";
-        let request = reconcile::Request::parse(body).ok_or_else(|| Error::new(ErrorKind::InvalidInput, message))?;
+        let mut request =
+            reconcile::Request::parse(body).ok_or_else(|| Error::new(ErrorKind::InvalidInput, message))?;
         let lane = Lane { peer, database: id };
         let compared = match &request {
             reconcile::Request::Compare { digest, .. } => Some(*digest),
             _ => None,
         };
-        if compared.is_some() && self.parts.identity.device() < peer && self.parts.steps.reaches(&peer) {
-            self.let_pass(&lane).await;
+        if let reconcile::Request::Compare { pull, .. } = &mut request
+            && self.let_pass(&lane).await
+        {
+            // The caller has more by now than it says, and would be sent that: it is not sent a page, and asks once more.
+            *pull = false;
         }
         let _place = self.places.take(peer).await?;
         // Whoever waits on behalf of this peer may hold back meanwhile, and looks again then, however this ends.
         let _news = TellAtEnd(&self.parts.served);
-        let _talking = self.parts.steps.talk(lane);
+        let course = Course::of(&request);
+        let mut talking = self.parts.steps.talk(lane, course.carries());
         let reply = reconcile::answer(&entered.database, request, &self.limits, &peer.to_string()).await?;
+        if let Some(bytes) = course.leads_on(&reply) {
+            talking.goes_on(bytes);
+        }
         // What the caller has said it has is what both have; more may have come in here since.
         if let (reconcile::Reply::Same { .. }, Some(digest)) = (&reply, compared) {
             self.parts.steps.note(lane, digest);
@@ -152,15 +162,20 @@ impl Desk {
         Ok(Answer { reply: Reply::About(reply.to_bytes()), passes: vec![entered.pass] })
     }
 
-    /// Waits until no round of this node is under way on a lane, but not for long. If both sides begin at once, each would carry
-    /// what the other does: so the one with the greater key waits for that with the smaller one.
-    async fn let_pass(&self, lane: &Lane) {
+    /// Waits until a round of this node is over that goes before one of the peer, but not for long. If both went on at once, each
+    /// would carry what the other does. A peer that is let go on gives way by itself before it carries anything. True if it has waited.
+    async fn let_pass(&self, lane: &Lane) -> bool {
         let until = Instant::now() + LET_PASS;
-        let news = self.parts.served.news();
+        let (news, smaller_key) = (self.parts.served.news(), self.parts.identity.device() < lane.peer);
+        let mut waited = false;
         loop {
             let seen = news.rings();
-            if !self.parts.steps.has_round(lane) || timeout_at(until, news.after(seen)).await.is_err() {
-                return;
+            if !self.parts.steps.goes_before(lane, smaller_key) {
+                return waited;
+            }
+            waited = true;
+            if timeout_at(until, news.after(seen)).await.is_err() {
+                return waited;
             }
         }
     }

@@ -25,6 +25,8 @@ pub(crate) struct Guests {
 
 struct Guest {
     last: u64,
+    /// The version of what was served when it introduced itself last.
+    version: u64,
     /// What it has shown for the databases that it has named. Whether that is worth anything is asked each time anew: a
     /// right may come and go, and so may the wish here to sync the database.
     databases: BTreeMap<Id, Arc<Shown>>,
@@ -40,6 +42,7 @@ impl Guests {
     pub fn note(
         &mut self,
         caller: PublicKey,
+        version: u64,
         tag_key: TagKey,
         databases: BTreeMap<Id, Arc<Shown>>,
         listing: Option<Arc<Shown>>,
@@ -49,9 +52,9 @@ impl Guests {
             let oldest = self.guests.iter().min_by_key(|(_, guest)| guest.last).map(|(key, _)| *key);
             oldest.map(|oldest| self.guests.remove(&oldest));
         }
-        let new = || Guest { last: 0, databases: BTreeMap::new(), listing: None, tag_key, tags: None };
+        let new = || Guest { last: 0, version, databases: BTreeMap::new(), listing: None, tag_key, tags: None };
         let guest = self.guests.entry(caller).or_insert_with(new);
-        guest.last = self.visits;
+        (guest.last, guest.version) = (self.visits, version);
         guest.databases.extend(databases);
         guest.listing = listing.or(guest.listing.take());
     }
@@ -62,7 +65,9 @@ impl Guests {
     }
 
     /// The databases that these tags mean, and what the caller has shown for each; `None` for a tag of which neither is
-    /// known. All of it is `None` if the caller has not introduced itself.
+    /// known. All of it is `None` if the caller is to introduce itself: it has not, or names something that means nothing and was not
+    /// asked since other databases are served. Of what is not served nothing is kept, so it may mean one of these by now; that does not
+    /// depend on which, and tells a stranger nothing of any.
     pub fn look(
         &mut self,
         caller: &PublicKey,
@@ -85,7 +90,8 @@ impl Guests {
             let id = tags.get(tag)?;
             Some((*id, guest.databases.get(id)?.clone()))
         };
-        Some(named.iter().map(meant).collect())
+        let looked: Vec<Named> = named.iter().map(meant).collect();
+        (guest.version == version || looked.iter().all(Option::is_some)).then_some(looked)
     }
 
     /// What a caller has shown for a database. `None` if it has not.

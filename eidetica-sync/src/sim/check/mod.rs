@@ -5,9 +5,11 @@
 //! [`ErrorKind::Corrupted`], whose message and context say what. Nobody may write meanwhile. The cost is that of the whole history,
 //! and of its square for [`rows`].
 
+mod documents;
 mod fresh;
 mod history;
 mod ledger;
+mod replay;
 mod rows;
 mod shown;
 
@@ -19,7 +21,7 @@ use super::dice::Dice;
 pub use fresh::fresh;
 pub use history::history;
 pub use ledger::Ledger;
-pub use rows::rows;
+pub use replay::rows;
 pub use shown::{Shown, shown};
 
 /// All that can be said of one database: [`history`], [`rows`], [`fresh`], and what [`Database::verify`] finds.

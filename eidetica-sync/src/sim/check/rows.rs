@@ -4,26 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use eidetica_contract::Result;
+use eidetica_core::Database;
 use eidetica_core::crdt::{Doc, Value};
-use eidetica_core::entry::VerifiedEntry;
 use eidetica_core::store::Table;
 use eidetica_core::store::table::{Fields, RowAction, RowRange, TableDelta};
-use eidetica_core::{Database, Id, Time};
 use minicbor::Decoder;
 use minicbor::data::Type;
 
-use super::history::log;
+use super::replay::{Replay, Stamp};
 use super::{broken, ensure};
-
-/// What decides among concurrent values.
-type Stamp = (Time, Id);
-
-/// A replay of all entries as the specification reads, and as slow as it reads.
-struct Replay {
-    entries: Vec<VerifiedEntry>,
-    /// What each entry has seen.
-    below: BTreeMap<Id, BTreeSet<Id>>,
-}
 
 /// One action on one row.
 struct Action {
@@ -32,61 +21,29 @@ struct Action {
     what: RowAction,
 }
 
-/// All tables show what a naive replay of the entries comes to: of each row the identity that was made last and that nothing
+/// A table shows what a naive replay of the entries comes to: of each row the identity that was made last and that nothing
 /// has ended that saw it, and of each of its fields what was written last.
-///
-/// It takes memory and time that grow with the square of the history. Errors: `Corrupted` for what differs; those of the
-/// database.
-pub async fn rows(database: &Database) -> Result<()> {
-    let replay = Replay::of(database).await?;
-    for store in database.stores().await? {
-        if store.kind != "table" || store.partial {
-            continue;
-        }
-        let expected = replay.rows(&store.name)?;
-        let mut shown = BTreeMap::new();
-        for (key, row) in database.get_store_viewer::<Table<Doc>>(&store.name).await?.scan_each(RowRange::all()).await?
-        {
-            shown.insert(key, row?);
-        }
-        let keys: BTreeSet<&String> = expected.keys().chain(shown.keys()).collect();
-        for key in keys {
-            let (expected, shown) = (expected.get(key), shown.get(key));
-            ensure(expected == shown, "a row is not what its entries say", (&store.name, key, expected, shown))?;
-        }
+pub(super) async fn table(database: &Database, replay: &Replay, name: &str) -> Result<()> {
+    let expected = replay.rows(name)?;
+    let mut shown = BTreeMap::new();
+    for (key, row) in database.get_store_viewer::<Table<Doc>>(name).await?.scan_each(RowRange::all()).await? {
+        shown.insert(key, row?);
+    }
+    let keys: BTreeSet<&String> = expected.keys().chain(shown.keys()).collect();
+    for key in keys {
+        let (expected, shown) = (expected.get(key), shown.get(key));
+        ensure(expected == shown, "a row is not what its entries say", (name, key, expected, shown))?;
     }
     Ok(())
 }
 
 impl Replay {
-    async fn of(database: &Database) -> Result<Replay> {
-        let mut below = BTreeMap::<Id, BTreeSet<Id>>::new();
-        let mut ids = Vec::new();
-        for entry in log(database).await? {
-            let mut seen: BTreeSet<Id> = entry.parents.iter().copied().collect();
-            for parent in &entry.parents {
-                let of_parent = below.get(parent);
-                seen.extend(of_parent.ok_or_else(|| broken("a parent of an entry is not here, or came later"))?);
-            }
-            below.insert(entry.id, seen);
-            ids.push(entry.id);
-        }
-        Ok(Replay { entries: database.get_entries(&ids).await?, below })
-    }
-
-    fn saw(&self, above: &Stamp, other: &Stamp) -> bool {
-        self.below.get(&above.1).is_some_and(|seen| seen.contains(&other.1))
-    }
-
     fn rows(&self, table: &str) -> Result<BTreeMap<String, Doc>> {
         let mut actions = Vec::new();
-        for entry in &self.entries {
-            let by = (entry.header().time, entry.id());
-            for (_, body) in entry.deltas().filter(|(store, _)| store.name == table && store.kind == "table") {
-                let delta = body.as_ref().and_then(TableDelta::parse);
-                let delta = delta.ok_or_else(|| broken("an entry has no delta of a table that should be whole"))?;
-                actions.extend(delta.0.into_iter().map(|(key, what)| Action { by, key, what }));
-            }
+        for (by, body) in self.bodies(table, "table")? {
+            let delta =
+                TableDelta::parse(&body).ok_or_else(|| broken("an entry has no delta that a table can read"))?;
+            actions.extend(delta.0.into_iter().map(|(key, what)| Action { by, key, what }));
         }
         let mut rows = BTreeMap::<String, (Stamp, &Fields)>::new();
         for Action { by, key, what } in &actions {
