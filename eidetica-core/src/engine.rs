@@ -214,7 +214,7 @@ impl Engine {
             let counter = rows.get(META, b"c").await?;
             let number = DatabaseNumber(counter.as_deref().map_or(Ok(0), parse_number)?);
             let meta = Meta { epoch: storage.epoch, ..Meta::default() };
-            let state = State { meta, catalog: Catalog::default(), rights: Arc::default() };
+            let state = State { meta, catalog: Catalog::default(), rights: Arc::default(), marks: Default::default() };
             let core = Core::new(storage.clone(), id, number, state.clone(), 0);
             let mut work = Work::resume(&core, rows, state);
             match work.admit(root.clone(), local).await? {

@@ -13,10 +13,12 @@ use ulid::Ulid;
 
 use crate::cbor::{Reader, Writer};
 use crate::clock::Environment;
+use crate::db::meta::Meta;
 use crate::db::parking::Room;
 use crate::engine::Options;
 use crate::error::damaged;
 use crate::layout::{META, VERSION, epoch_key};
+use crate::store::applier::scan_all;
 
 /// Unflushed commits become durable after this long at most.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
@@ -138,7 +140,11 @@ async fn begin_epoch(backend: &dyn Backend) -> Result<u64> {
         let epoch = match &row {
             Some(row) => {
                 batch.expect_value(META, epoch_key(), row.clone());
-                parse_epoch(row)? + 1
+                let (version, epoch) = parse_epoch(row)?;
+                if version < JUDGED_SINCE {
+                    rebuild_all(backend, &mut batch).await?;
+                }
+                epoch + 1
             }
             None => {
                 refuse_remains(backend).await?;
@@ -160,6 +166,20 @@ async fn begin_epoch(backend: &dyn Backend) -> Result<u64> {
     }
 }
 
+/// Before this version of the layout nobody asked which entries count.
+const JUDGED_SINCE: u64 = 4;
+
+/// Has every database rebuilt when it is opened next.
+async fn rebuild_all(backend: &dyn Backend, batch: &mut WriteBatch) -> Result<()> {
+    let rows = backend.snapshot().await?;
+    for (key, row) in scan_all(&*rows, Scan::prefix(META, b"d")).await? {
+        let meta = Meta { rebuilding: true, ..Meta::parse(&row)? };
+        batch.expect_value(META, key.clone(), row);
+        batch.put(META, key, meta.to_bytes());
+    }
+    Ok(())
+}
+
 /// A store begins with its first row. Others without it are what is left of a copy that was cut off.
 async fn refuse_remains(backend: &dyn Backend) -> Result<()> {
     let rows = backend.snapshot().await?;
@@ -175,7 +195,8 @@ async fn refuse_remains(backend: &dyn Backend) -> Result<()> {
     Ok(())
 }
 
-fn parse_epoch(row: &Bytes) -> Result<u64> {
+/// The version of the layout, and the epoch.
+fn parse_epoch(row: &Bytes) -> Result<(u64, u64)> {
     let mut input = Reader::new(row);
     let mut read = || input.list(usize::MAX).and_then(|_| input.uint());
     let version = read().map_err(|_| damaged("the first row of the store"))?;
@@ -184,7 +205,7 @@ fn parse_epoch(row: &Bytes) -> Result<u64> {
             "the store was written by a newer version of this program; it was left as it is; update the program";
         return Err(Error::new(ErrorKind::NewerFormat, message).with("layout", version).with("known", VERSION));
     }
-    input.uint().map_err(|_| damaged("the first row of the store"))
+    Ok((version, input.uint().map_err(|_| damaged("the first row of the store"))?))
 }
 
 /// How far commits are durable. Whoever waits while a flush is under way shares the next one.

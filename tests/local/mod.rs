@@ -21,6 +21,7 @@ mod memory;
 mod odd;
 mod rebuild;
 mod redb_disk;
+mod rights;
 mod scans;
 mod shapes;
 mod share;

@@ -1,33 +1,65 @@
-//! Rights as a function of a closed set of entries (rules 1 to 5).
+//! Rights as a function of a closed set of entries, given which settings entries count (rules 1 to 5).
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use eidetica_contract::PublicKey;
 
 use super::delta::{Setting, Subject};
+use super::judge::Memo;
 use super::right::Right;
 use crate::dag::{Numbers, Seen};
 
-/// All operations on rights of a database, as they bind what is above them.
+/// With so many limits on a key the verdict on what it has written may differ with each set of them.
+const CROWDED: usize = 3;
+
+/// All settings entries of a database that have passed the door, and which of them are void.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rights {
+    /// In the order of arrival.
+    pub(super) entries: Vec<Arc<SettingsEntry>>,
     by_subject: HashMap<Subject, Vec<Effect>>,
+    /// Those that are void in the set of all that are here.
+    pub(super) void: Numbers,
+    /// The topmost of all.
+    pub(super) topmost: Vec<u64>,
+    /// Keys with three limits or more, which are rare.
+    pub(super) crowded: BTreeSet<Subject>,
+    /// What is void in sets that were asked for since the last entry came.
+    pub(super) memo: Arc<Memo>,
 }
 
-/// One operation, with what is fixed about it for ever.
+/// An entry with operations on rights, with what is fixed about it for ever.
 #[derive(Clone, Debug)]
-struct Effect {
-    number: u64,
+pub(crate) struct SettingsEntry {
+    pub number: u64,
+    pub author: PublicKey,
+    /// Everything below the entry.
+    pub below: Seen,
+    pub rank: Rank,
+    pub steps_down: bool,
+    pub rights: Vec<(Subject, Setting)>,
+    /// The settings entries below it that are void in the set below it.
+    pub void_below: Numbers,
+}
+
+/// One operation.
+#[derive(Clone, Debug)]
+pub(super) struct Effect {
+    pub number: u64,
     /// The entry and everything below it.
-    seen: Seen,
-    /// The right of its author as of its parents; the root and stepping down rank above all.
-    rank: Rank,
-    limits: bool,
-    /// The value by rule 4c.
+    pub seen: Seen,
+    pub rank: Rank,
+    pub limits: bool,
+    pub steps_down: bool,
+    setting: Setting,
+    /// The value by rule 4c, by what counts in the set of all that are here.
     value: Right,
 }
 
-/// How strong a settings entry is against another one.
+/// How strong a settings entry is against another one: the right of the author as of the parents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     /// The right of the author as of the parents.
@@ -36,52 +68,158 @@ pub(crate) enum Rank {
     AboveAll,
 }
 
+/// Rights by those settings entries that count.
+pub(crate) struct Standing<'a> {
+    rights: &'a Rights,
+    /// Entries that do not count.
+    void: Numbers,
+    /// Entries of lower rank do not count.
+    least: Rank,
+    /// Values that differ from those that are kept, where something else counts.
+    values: RefCell<HashMap<Subject, Rc<[Right]>>>,
+}
+
 impl Rights {
-    /// Adds the operation of an entry on one subject. `below` is the set below the entry.
-    pub(crate) fn add(&mut self, number: u64, below: &Seen, rank: Rank, subject: Subject, setting: Setting) {
-        let before = self.own(subject, below);
-        let (limits, value) = match setting {
-            Setting::Grant(right) => (false, right.max(before)),
-            Setting::Limit(right) => (true, limited(right, before)),
-        };
-        let effect = Effect { number, seen: below.with(number), rank, limits, value };
-        let effects = self.by_subject.entry(subject).or_default();
-        debug_assert!(effects.last().is_none_or(|last| last.number < number), "effects come in the order of arrival");
-        effects.push(effect);
+    /// By what counts in the set of all that are here.
+    pub fn standing(&self) -> Standing<'_> {
+        self.standing_without(self.void.clone())
+    }
+
+    /// By all settings entries but these.
+    pub fn standing_without(&self, void: Numbers) -> Standing<'_> {
+        self.standing_from(void, Rank::Of(Right::REMOVED))
+    }
+
+    /// By all settings entries of this rank and above but these.
+    pub(super) fn standing_from(&self, void: Numbers, least: Rank) -> Standing<'_> {
+        Standing { rights: self, void, least, values: RefCell::default() }
+    }
+
+    pub(super) fn effects(&self, subject: Subject) -> &[Effect] {
+        self.by_subject.get(&subject).map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes in the operations of an entry that arrived after all others, and says what is void from then on.
+    pub(super) fn insert(&mut self, entry: SettingsEntry, void: Numbers) {
+        let seen = entry.below.with(entry.number);
+        for (subject, setting) in &entry.rights {
+            let effect = Effect {
+                number: entry.number,
+                seen: seen.clone(),
+                rank: entry.rank,
+                limits: matches!(setting, Setting::Limit(_)),
+                steps_down: entry.steps_down,
+                setting: *setting,
+                value: Right::NONE,
+            };
+            let effects = self.by_subject.entry(*subject).or_default();
+            effects.push(effect);
+            if effects.iter().filter(|effect| effect.limits).take(CROWDED).count() == CROWDED {
+                self.crowded.insert(*subject);
+            }
+        }
+        let changed = changed(&self.void, &void);
+        let others = self.entries.iter().filter(|other| changed.contains(other.number));
+        let subjects: BTreeSet<Subject> = others.flat_map(|other| other.rights.iter().map(|(s, _)| *s)).collect();
+        self.void = void;
+        let added = entry.rights.iter().map(|(subject, _)| *subject);
+        for subject in added.filter(|subject| !subjects.contains(subject)).collect::<Vec<_>>() {
+            let last = self.effects(subject).len() - 1;
+            self.revalue(subject, last);
+        }
+        subjects.into_iter().for_each(|subject| self.revalue(subject, 0));
+        self.topmost.retain(|top| !entry.below.contains(*top));
+        self.topmost.push(entry.number);
+        self.entries.push(Arc::new(entry));
+        // It goes by numbers, and if this group is undone others get the number of this entry.
+        self.memo = Arc::default();
+    }
+
+    /// Finds out the values of a subject from an operation on.
+    fn revalue(&mut self, subject: Subject, from: usize) {
+        let Some(effects) = self.by_subject.get_mut(&subject) else { return };
+        for at in from..effects.len() {
+            let (lower, effect) = effects.split_at(at);
+            let counts = |effect: &Effect| !self.void.contains(effect.number);
+            let value = effect[0].value_by(lower, &counts, &|at| lower[at].value);
+            effects[at].value = value;
+        }
+    }
+}
+
+/// The numbers that are in one set and not in the other.
+pub(crate) fn changed(before: &Numbers, after: &Numbers) -> Numbers {
+    before.difference(after).union(&after.difference(before))
+}
+
+impl Effect {
+    /// Rule 4c. `lower` are the operations on the same subject that arrived before.
+    fn value_by(&self, lower: &[Effect], counts: &dyn Fn(&Effect) -> bool, value: &dyn Fn(usize) -> Right) -> Right {
+        let before = own_of(lower, &self.seen, counts, value);
+        match self.setting {
+            Setting::Grant(right) => right.max(before),
+            Setting::Limit(right) => limited(right, before),
+        }
+    }
+}
+
+impl Standing<'_> {
+    pub(super) fn rights(&self) -> &Rights {
+        self.rights
+    }
+
+    pub(super) fn counts(&self, effect: &Effect) -> bool {
+        effect.rank >= self.least && !self.void.contains(effect.number)
     }
 
     /// The own right of a subject in a closed set (rule 4).
-    pub(crate) fn own(&self, subject: Subject, set: &Seen) -> Right {
-        let Some(effects) = self.by_subject.get(&subject) else { return Right::NONE };
-        let effects = deciding(effects, set);
-        // The common history of a key is one grant, or a chain of settings whose last decides.
-        match effects[..] {
-            [] => Right::NONE,
-            [only] => only.value,
-            _ => decide(effects),
+    pub fn own(&self, subject: Subject, set: &Seen) -> Right {
+        let effects = self.rights.effects(subject);
+        let counts = |effect: &Effect| self.counts(effect);
+        match self.values(subject, effects) {
+            None => own_of(effects, set, &counts, &|at| effects[at].value),
+            Some(values) => own_of(effects, set, &counts, &|at| values[at]),
         }
     }
 
     /// The right of a key in a closed set (rule 5).
-    pub(crate) fn of(&self, key: PublicKey, set: &Seen) -> Right {
-        match self.own(Subject::Key(key), set) {
-            Right::REMOVED => Right::REMOVED,
-            own => own.max(self.own(Subject::Everybody, set)),
-        }
+    pub fn of(&self, key: PublicKey, set: &Seen) -> Right {
+        together(self.own(Subject::Key(key), set), self.own(Subject::Everybody, set))
     }
 
-    /// All subjects that have an operation in the set, with their own rights.
-    pub(crate) fn all(&self, set: &Seen) -> Vec<(Subject, Right)> {
-        let touched = |effects: &[Effect]| effects.iter().any(|effect| set.contains(effect.number));
-        let mut all: Vec<_> = self
-            .by_subject
-            .iter()
-            .filter(|(_, effects)| touched(effects))
-            .map(|(subject, _)| (*subject, self.own(*subject, set)))
-            .collect();
+    /// All subjects that have an operation in the set that counts, with their own rights.
+    pub fn all(&self, set: &Seen) -> Vec<(Subject, Right)> {
+        let touched = |effect: &Effect| set.contains(effect.number) && self.counts(effect);
+        let subjects = self.rights.by_subject.iter().filter(|(_, effects)| effects.iter().any(touched));
+        let mut all: Vec<_> = subjects.map(|(subject, _)| (*subject, self.own(*subject, set))).collect();
         all.sort_unstable();
         all
     }
+
+    /// The values of a subject, where they differ from those that are kept.
+    fn values(&self, subject: Subject, effects: &[Effect]) -> Option<Rc<[Right]>> {
+        let all_count = self.least == Rank::Of(Right::REMOVED);
+        let kept = |effect: &Effect| !self.rights.void.contains(effect.number);
+        if (all_count && self.void == self.rights.void) || effects.iter().all(|e| self.counts(e) == kept(e)) {
+            return None;
+        }
+        if let Some(values) = self.values.borrow().get(&subject) {
+            return Some(values.clone());
+        }
+        let mut values: Vec<Right> = Vec::with_capacity(effects.len());
+        for (at, effect) in effects.iter().enumerate() {
+            let value = effect.value_by(&effects[..at], &|effect| self.counts(effect), &|at| values[at]);
+            values.push(value);
+        }
+        let values: Rc<[Right]> = values.into();
+        self.values.borrow_mut().insert(subject, values.clone());
+        Some(values)
+    }
+}
+
+/// An own right and that of everybody, as one (rule 5).
+pub(super) fn together(own: Right, everybody: Right) -> Right {
+    if own == Right::REMOVED { own } else { own.max(everybody) }
 }
 
 /// What a limit leaves of an own right (rule 4c).
@@ -89,35 +227,45 @@ pub(super) fn limited(to: Right, before: Right) -> Right {
     if to == Right::NONE { Right::REMOVED } else { to.min(before) }
 }
 
-/// The effects in a set that can decide, latest arrival first.
+/// Rule 4 for the operations on one subject. `value` answers by their place.
+fn own_of(effects: &[Effect], set: &Seen, counts: &dyn Fn(&Effect) -> bool, value: &dyn Fn(usize) -> Right) -> Right {
+    // The common history of a key is one grant, or a chain of settings whose last decides.
+    match &deciding(effects, set, counts)[..] {
+        [] => Right::NONE,
+        [only] => value(*only),
+        several => decide(effects, several, value),
+    }
+}
+
+/// The places of the effects in a set that can decide, latest arrival first.
 ///
 /// Walks down from the latest arrival until everything that is left in the set is below everything that it has come by. What
 /// is left is then concurrent with nothing of it, so neither side leaves out anything of the other; and of what it has come
 /// by the strongest one stays, so nothing that is left is topmost. On a chain that is after one step.
-fn deciding<'a>(effects: &'a [Effect], set: &Seen) -> Vec<&'a Effect> {
-    let mut deciding: Vec<&Effect> = Vec::new();
+fn deciding(effects: &[Effect], set: &Seen, counts: &dyn Fn(&Effect) -> bool) -> Vec<usize> {
+    let mut deciding: Vec<usize> = Vec::new();
     // The lowest number in the set that is not below something in `deciding`.
     let mut lowest: Option<u64> = None;
-    for effect in effects.iter().rev() {
+    for (at, effect) in effects.iter().enumerate().rev() {
         #[cfg(test)]
         tests::count(1);
         if !deciding.is_empty() && lowest.is_none_or(|lowest| effect.number < lowest) {
             break;
         }
-        if set.contains(effect.number) {
+        if set.contains(effect.number) && counts(effect) {
             let unseen = set.difference(&effect.seen).below(effect.number);
             lowest = lowest.into_iter().chain(unseen.first()).min();
-            deciding.push(effect);
+            deciding.push(at);
         }
     }
     deciding
 }
 
 /// Rule 4a and b for effects of which none was arrived at later than the one before it.
-fn decide(effects: Vec<&Effect>) -> Right {
+fn decide(effects: &[Effect], places: &[usize], value: &dyn Fn(usize) -> Right) -> Right {
     #[cfg(test)]
-    tests::count(effects.len());
-    let mut ordered = effects.clone();
+    tests::count(places.len());
+    let mut ordered: Vec<&Effect> = places.iter().map(|at| &effects[*at]).collect();
     // Among equals the order does not matter: nothing leaves out what is of its own kind.
     ordered.sort_by_key(|effect| (std::cmp::Reverse(effect.rank), !effect.limits));
     let (mut grants, mut limits) = (Stayed::default(), Stayed::default());
@@ -130,7 +278,8 @@ fn decide(effects: Vec<&Effect>) -> Right {
     let (mut limit, mut grant) = (None, None);
     // What none of the topmost so far has seen; all that is above an effect arrived after it.
     let mut uncovered: Option<Numbers> = None;
-    for effect in effects {
+    for at in places {
+        let effect = &effects[*at];
         let stayed = if effect.limits { &limits } else { &grants };
         if !stayed.numbers.contains(&effect.number) {
             continue;
@@ -139,10 +288,11 @@ fn decide(effects: Vec<&Effect>) -> Right {
         uncovered = match uncovered {
             Some(uncovered) if !uncovered.contains(effect.number) => Some(uncovered),
             covered => {
+                let value = value(*at);
                 if effect.limits {
-                    limit = Some(limit.map_or(effect.value, |value: Right| value.min(effect.value)));
+                    limit = Some(limit.map_or(value, |least: Right| least.min(value)));
                 } else {
-                    grant = Some(grant.map_or(effect.value, |value: Right| value.max(effect.value)));
+                    grant = Some(grant.map_or(value, |most: Right| most.max(value)));
                 }
                 Some(covered.map_or_else(|| hidden.clone(), |covered| covered.intersection(hidden)))
             }
@@ -198,8 +348,8 @@ mod tests {
         let is_below =
             |lower: &Effect, upper: &Effect| lower.number != upper.number && upper.seen.contains(lower.number);
         let concurrent = |a: &Effect, b: &Effect| a.number != b.number && !is_below(a, b) && !is_below(b, a);
-        let Some(effects) = rights.by_subject.get(&subject) else { return Right::NONE };
-        let mut effects: Vec<&Effect> = effects.iter().filter(|effect| set.contains(effect.number)).collect();
+        let mut effects: Vec<&Effect> =
+            rights.effects(subject).iter().filter(|effect| set.contains(effect.number)).collect();
         effects.sort_by_key(|effect| (std::cmp::Reverse(effect.rank), !effect.limits));
         let mut stayed: Vec<&Effect> = Vec::new();
         for effect in effects {
@@ -210,6 +360,24 @@ mod tests {
         let topmost = || stayed.iter().filter(|e| !stayed.iter().any(|other| is_below(e, other)));
         let limit = topmost().filter(|effect| effect.limits).map(|effect| effect.value).min();
         limit.or_else(|| topmost().map(|effect| effect.value).max()).unwrap_or(Right::NONE)
+    }
+
+    /// An entry of which only its operation on everybody matters.
+    fn add(rights: &mut Rights, number: u64, below: &Seen, rank: Rank, setting: Setting) {
+        let entry = SettingsEntry {
+            number,
+            author: crate::SecretKey::from_seed(&[1; 32]).public(),
+            below: below.clone(),
+            rank,
+            steps_down: false,
+            rights: vec![(Subject::Everybody, setting)],
+            void_below: Numbers::default(),
+        };
+        rights.insert(entry, Numbers::default());
+    }
+
+    fn own(rights: &Rights, set: &Seen) -> Right {
+        rights.standing().own(Subject::Everybody, set)
     }
 
     /// What an entry does: its one or two parents, counted back from it, and a setting, if it has one.
@@ -232,7 +400,7 @@ mod tests {
                 let right = Right::from_number(right.into()).unwrap();
                 let setting = if limits { Setting::Limit(right) } else { Setting::Grant(right.max(Right::READ)) };
                 let rank = if rank == 3 { Rank::AboveAll } else { Rank::Of(Right::admin(rank)) };
-                rights.add(number, &below, rank, Subject::Everybody, setting);
+                add(&mut rights, number, &below, rank, setting);
             }
             seen.push(below.with(number));
         }
@@ -251,7 +419,7 @@ mod tests {
             }
             for set in sets {
                 let subject = Subject::Everybody;
-                prop_assert_eq!(rights.own(subject, &set), naive(&rights, subject, &set), "{:?}", set);
+                prop_assert_eq!(own(&rights, &set), naive(&rights, subject, &set), "{:?}", set);
             }
         }
     }
@@ -269,9 +437,9 @@ mod tests {
 
     fn judged(rights: &mut Rights, number: u64, below: &Seen, at: usize) {
         // As the door looks: the author, the subject; then what the setting comes to.
-        rights.own(Subject::Everybody, below);
-        rights.own(Subject::Everybody, below);
-        rights.add(number, below, Rank::Of(Right::admin(0)), Subject::Everybody, toggle(at));
+        own(rights, below);
+        own(rights, below);
+        add(rights, number, below, Rank::Of(Right::admin(0)), toggle(at));
     }
 
     #[test]
@@ -301,17 +469,17 @@ mod tests {
                 let number = at as u64 + 1;
                 // One after the other, then by turns.
                 let branch = &mut branches[if at < length / 2 { at / (length / 4) % 2 } else { at % 2 }];
-                rights.add(number, branch, Rank::Of(Right::admin(0)), Subject::Everybody, toggle(at / 3));
+                add(&mut rights, number, branch, Rank::Of(Right::admin(0)), toggle(at / 3));
                 *branch = branch.with(number);
             }
             let [one, other] = branches;
             let both = one.union(&other);
             LOOKED_AT.with(|looked_at| looked_at.set(0));
-            assert_eq!(rights.own(Subject::Everybody, &both), naive(&rights, Subject::Everybody, &both));
+            assert_eq!(own(&rights, &both), naive(&rights, Subject::Everybody, &both));
             assert!(LOOKED_AT.with(Cell::get) <= 3 * length);
             // What only one branch has seen is decided by its last setting.
             LOOKED_AT.with(|looked_at| looked_at.set(0));
-            rights.own(Subject::Everybody, &one);
+            own(&rights, &one);
             assert!(LOOKED_AT.with(Cell::get) <= 4);
         }
     }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::catalog::Catalog;
 use super::changes::Callbacks;
 use super::entries::entry_at;
+use super::marks::Marks;
 use super::meta::Meta;
 use crate::auth::{self, Rights};
 use crate::dag::{Graph, Seen};
@@ -48,6 +49,7 @@ pub(crate) struct State {
     pub meta: Meta,
     pub catalog: Catalog,
     pub rights: Arc<Rights>,
+    pub marks: Marks,
 }
 
 impl Core {
@@ -212,7 +214,8 @@ impl State {
     pub async fn load(rows: &dyn Snapshot, number: DatabaseNumber, graph: &Graph) -> Result<State> {
         let meta = Meta::read(rows, number).await?;
         let catalog = Catalog::load(rows, number).await?;
-        let mut state = State { meta, catalog, rights: Arc::default() };
+        let marks = Marks::load(rows, number).await?;
+        let mut state = State { meta, catalog, rights: Arc::default(), marks };
         state.load_rights(rows, number, graph, 0).await?;
         Ok(state)
     }
@@ -236,6 +239,7 @@ impl State {
         let seen_before = self.meta.next;
         if meta.catalog != self.meta.catalog {
             self.catalog = Catalog::load(rows, core.number).await?;
+            self.marks = Marks::load(rows, core.number).await?;
         }
         self.meta = meta;
         // What is being rebuilt is not read, and what was seen of the rights before stays true.
@@ -271,9 +275,9 @@ impl State {
             let body = stored.entry.settings().ok_or_else(|| damaged("a settings delta is missing"))?;
             let delta = auth::Settings::parse(body).map_err(|_| damaged("a settings delta"))?;
             let admitted = auth::admit(&self.rights, &below, header, Some(&delta));
-            let change = admitted.map_err(|_| damaged("an entry without the right for it"))?;
-            if let Some(change) = change {
-                change.apply(Arc::make_mut(&mut self.rights), number, &below);
+            let admission = admitted.map_err(|_| damaged("an entry without the right for it"))?;
+            if let Some(entry) = admission.settings_entry(number, header, &below) {
+                Arc::make_mut(&mut self.rights).add(entry);
             }
         }
         Ok(())

@@ -84,6 +84,12 @@ impl Meta {
         self.latest = self.latest.max(tip.time);
     }
 
+    /// Counts an entry that is not live.
+    pub fn count(&mut self, number: u64, time: Time) {
+        self.next = self.next.max(number + 1);
+        self.latest = self.latest.max(time);
+    }
+
     /// The head with this id.
     pub fn tip(&self, id: &Id) -> Option<&Tip> {
         self.tips.binary_search_by_key(id, |tip| tip.id).ok().map(|at| &self.tips[at])

@@ -1,8 +1,10 @@
 //! Databases: what an application holds, and the task behind it that writes.
 
 mod arrival;
+pub(crate) mod as_of;
 pub(crate) mod catalog;
 mod changes;
+mod coming;
 pub(crate) mod core;
 mod database;
 pub(crate) mod entries;
@@ -10,6 +12,7 @@ mod group;
 mod history;
 mod ingest;
 mod lease;
+pub(crate) mod marks;
 pub(crate) mod meta;
 mod missing;
 mod page;
@@ -17,11 +20,15 @@ pub(crate) mod parking;
 mod recent;
 mod reindex;
 mod sound;
+mod strike;
 mod summary;
 mod transaction;
 mod transfer;
+#[cfg(test)]
+mod upgrade_tests;
 mod used;
 mod verify;
+mod verify_live;
 mod view;
 pub(crate) mod work;
 mod writer;

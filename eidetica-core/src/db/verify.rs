@@ -1,6 +1,6 @@
 //! Checking a database against itself: every signature, every rule of the door, every row that follows from the entries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -110,10 +110,10 @@ impl Database {
     }
 }
 
-struct Check<'a> {
-    database: &'a Database,
-    rows: &'a dyn Snapshot,
-    state: &'a State,
+pub(super) struct Check<'a> {
+    pub database: &'a Database,
+    pub rows: &'a dyn Snapshot,
+    pub state: &'a State,
     report: Report,
     /// How many rows the indexes of entries must have.
     touched: u64,
@@ -122,7 +122,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn problem(&mut self, what: impl Into<String>, entry: Option<Id>, reindex_mends: bool) {
+    pub(super) fn problem(&mut self, what: impl Into<String>, entry: Option<Id>, reindex_mends: bool) {
         if self.report.problems.len() < MAX_PROBLEMS {
             self.report.problems.push(Problem { what: what.into(), entry, reindex_mends });
         }
@@ -131,7 +131,6 @@ impl Check<'_> {
     async fn entries(&mut self) -> Result<()> {
         let number = self.database.core.number;
         let mut rights = Rights::default();
-        let mut heads: BTreeSet<Id> = BTreeSet::new();
         let mut next = Some(number.entries(0, u64::MAX).bytes(1 << 20));
         while let Some(scan) = next.take() {
             let page = self.rows.scan(scan.clone()).await?;
@@ -150,20 +149,17 @@ impl Check<'_> {
                 if let Err(reason) = proven {
                     self.problem(reason, Some(entry.entry.id()), false);
                 }
-                self.entry(entry, &mut rights, &mut heads).await?;
+                self.entry(entry, &mut rights).await?;
             }
         }
-        let tips: BTreeSet<Id> = self.state.meta.tip_ids().into_iter().collect();
-        if tips != heads {
-            self.problem("the heads are not the entries that nothing is above", None, true);
-        }
+        self.live(&rights).await?;
         if self.report.entries != self.state.meta.next {
             self.problem("the number of entries is not the one that the database has counted", None, false);
         }
         Ok(())
     }
 
-    async fn entry(&mut self, stored: &StoredEntry, rights: &mut Rights, heads: &mut BTreeSet<Id>) -> Result<()> {
+    async fn entry(&mut self, stored: &StoredEntry, rights: &mut Rights) -> Result<()> {
         let core = &self.database.core;
         let (id, header) = (stored.entry.id(), stored.entry.header());
         if stored.number != self.report.entries {
@@ -171,10 +167,6 @@ impl Check<'_> {
         }
         self.report.entries += 1;
         self.touched += header.stores.len() as u64;
-        for parent in &header.parents {
-            heads.remove(parent);
-        }
-        heads.insert(id);
         if stored.entry.database() != core.id {
             self.problem("it belongs to another database", Some(id), false);
         }
@@ -183,7 +175,9 @@ impl Check<'_> {
             self.problem("its row in the index of ids is missing or wrong", Some(id), true);
         }
         let by_height = self.rows.get(HEIGHTS, &core.number.height_key(header.height, &id)).await?;
-        if by_height.as_deref() != Some(&stored.number.to_be_bytes()[..]) {
+        let bytes = stored.number.to_be_bytes();
+        let wanted = (!self.state.marks.dead.contains(stored.number)).then_some(&bytes[..]);
+        if by_height.as_deref() != wanted {
             self.problem("its row in the index of heights is missing or wrong", Some(id), true);
         }
         let parents: Vec<Place> =
@@ -227,8 +221,11 @@ impl Check<'_> {
         let header = stored.entry.header();
         let settings = stored.entry.settings().and_then(|body| auth::Settings::parse(body).ok());
         match auth::admit(rights, below, header, settings.as_ref()) {
-            Ok(Some(change)) => change.apply(rights, stored.number, below),
-            Ok(None) => {}
+            Ok(admission) => {
+                if let Some(entry) = admission.settings_entry(stored.number, header, below) {
+                    rights.add(entry);
+                }
+            }
             Err(denied) => self.problem(denied.to_string(), Some(stored.entry.id()), false),
         }
     }
@@ -288,7 +285,8 @@ impl Check<'_> {
 
     async fn counts(&mut self) -> Result<()> {
         let database = self.database.core.number.prefix();
-        let wanted = [(IDS, self.report.entries), (HEIGHTS, self.report.entries), (TOUCHED, self.touched)];
+        let live = self.report.entries.saturating_sub(self.state.marks.dead.len());
+        let wanted = [(IDS, self.report.entries), (HEIGHTS, live), (TOUCHED, self.touched)];
         for (keyspace, wanted) in wanted {
             let found = self.count(keyspace, &database).await?;
             if found != wanted {
@@ -356,16 +354,19 @@ impl Check<'_> {
             // Without all bodies a replay cannot know what they held.
             return Ok(());
         }
-        let all = Seen::all_before(info.applied_below.unwrap_or(self.state.meta.next));
+        let applied = info.applied_below.unwrap_or(self.state.meta.next);
+        let (all, effective) = (Seen::all_before(applied), self.state.marks.effective(applied));
         let cache = EntryCache::default();
         let moment = Moment {
             rows: self.rows,
             graph: &core.graph,
+            fresh: None,
             store,
             name: &info.name,
             kind: &info.kind,
             algebra,
-            set: &all,
+            all: &all,
+            set: &effective,
             entries: &cache,
             trusts_live: false,
         };

@@ -6,15 +6,17 @@ use bytes::Bytes;
 use eidetica_contract::{Keyspace, Result, Scan, Snapshot, WriteBatch};
 
 use super::catalog::StoreInfo;
+use super::coming::Coming;
 use super::core::{Core, State};
 use super::entries::{Place, StoredEntry, entry_at, places};
 use super::group::{GROUP_BYTES, GROUP_ENTRIES};
 use super::ingest::Refused;
 use super::meta::Tip;
+use super::strike::Struck;
 use super::transaction::NewDelta;
 use crate::auth;
 use crate::clock::Time;
-use crate::dag::{Fresh, Seen, blocks};
+use crate::dag::{Fresh, Numbers, Seen, blocks};
 use crate::entry::VerifiedEntry;
 use crate::error::damaged;
 use crate::id::Id;
@@ -23,6 +25,7 @@ use crate::layout::{
 };
 use crate::overlay::{Changes, Overlay, Saved};
 use crate::storage::Storage;
+use crate::store::again::Again;
 use crate::store::algebra::Delta;
 use crate::store::applier::Applier;
 use crate::store::cell::Cell;
@@ -42,6 +45,10 @@ pub(crate) struct Work<'a> {
     pub admitted: Vec<Admitted>,
     /// The heads at the beginning.
     pub previous: Vec<Id>,
+    /// What the entries of this group have struck and lifted.
+    pub strikes: Vec<Struck>,
+    /// While the rows are being rebuilt: the number behind the last entry that was taken up again.
+    pub rebuilt: Option<u64>,
     /// Ranges that go before the changes.
     gone: Vec<(Keyspace, Scan)>,
 }
@@ -61,6 +68,7 @@ pub(crate) struct Ready {
 pub(crate) struct Basis {
     pub state: State,
     pub admitted: Vec<Admitted>,
+    pub strikes: Vec<Struck>,
     pub fresh: Arc<Fresh>,
 }
 
@@ -70,6 +78,7 @@ pub(crate) struct Savepoint {
     state: State,
     fresh: Fresh,
     admitted: usize,
+    strikes: usize,
 }
 
 /// An entry that has come in.
@@ -86,6 +95,10 @@ pub(crate) struct Admitted {
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Admitted(u64),
+    /// It passes the door, and does not count. It is here for as long as something that comes with it may stand on it.
+    Void,
+    /// It passes the door, and would not count. Nothing was changed.
+    WouldBeVoid,
     Known,
     /// Bodies that were missing have come.
     Completed,
@@ -121,13 +134,13 @@ impl<'a> Work<'a> {
 
     fn on(core: &'a Core, rows: Overlay, state: State) -> Work<'a> {
         let (before, previous) = (Bytes::from(state.meta.to_bytes()), state.meta.tip_ids());
-        let (fresh, admitted, gone) = Default::default();
-        Work { core, rows, state, before, fresh, admitted, previous, gone }
+        let (fresh, admitted, strikes, gone) = Default::default();
+        Work { core, rows, state, before, fresh, admitted, previous, strikes, rebuilt: None, gone }
     }
 
     /// What is to be committed. `None` if nothing has changed. `keep`: another group may stand on the changes meanwhile.
     pub fn into_batch(self, keep: bool) -> Option<Ready> {
-        let Work { core, mut rows, state, before, admitted, fresh, previous, gone } = self;
+        let Work { core, mut rows, state, before, admitted, fresh, previous, strikes, gone, .. } = self;
         if rows.is_unchanged() {
             return None;
         }
@@ -140,7 +153,7 @@ impl<'a> Work<'a> {
         }
         batch.operations.extend(rows.into_batch().operations);
         batch.expect_value(META, key, before);
-        let after = Arc::new(Basis { state, admitted, fresh: Arc::new(fresh) });
+        let after = Arc::new(Basis { state, admitted, strikes, fresh: Arc::new(fresh) });
         Some(Ready { batch, bytes, after, changes, previous })
     }
 
@@ -151,6 +164,7 @@ impl<'a> Work<'a> {
             state: self.state.clone(),
             fresh: self.fresh.clone(),
             admitted: self.admitted.len(),
+            strikes: self.strikes.len(),
         }
     }
 
@@ -160,6 +174,7 @@ impl<'a> Work<'a> {
         self.state = savepoint.state;
         self.fresh = savepoint.fresh;
         self.admitted.truncate(savepoint.admitted);
+        self.strikes.truncate(savepoint.strikes);
     }
 
     /// Judges an entry that was committed here, whose deltas need not be read again.
@@ -170,6 +185,11 @@ impl<'a> Work<'a> {
     /// Judges an entry, and applies it if it passes. Nothing is changed if it does not.
     pub async fn admit(&mut self, entry: VerifiedEntry, local: bool) -> Result<Verdict> {
         self.judge(entry, local, &[]).await
+    }
+
+    /// The number behind the last entry that is here.
+    pub fn next(&self) -> u64 {
+        self.rebuilt.unwrap_or(self.state.meta.next)
     }
 
     /// True if the entry is here.
@@ -203,7 +223,10 @@ impl<'a> Work<'a> {
             return Ok(Verdict::Refused(Refused::ForeignDatabase));
         }
         if let Some(place) = self.place_of(&entry).await? {
-            return self.complete(place, &entry).await;
+            return match (self.complete(place, &entry).await?, self.is_dead(place.number)) {
+                (Verdict::Known, true) => Ok(Verdict::Void),
+                (verdict, _) => Ok(verdict),
+            };
         }
         if header.parents.is_empty() && self.state.meta.next > 0 {
             return Ok(Verdict::Refused(Refused::ForeignDatabase));
@@ -228,27 +251,61 @@ impl<'a> Work<'a> {
         let below = self.core.graph.seen_by_fresh(&self.rows, &self.fresh, &numbers).await?;
         // The delta parses: that was part of proving the entry.
         let settings = entry.settings().and_then(|body| auth::Settings::parse(body).ok());
-        let rights = &self.state.rights;
-        let change = match auth::admit(rights, &below, header, settings.as_ref()) {
-            Ok(change) => change,
+        let admission = match auth::admit(&self.state.rights, &below, header, settings.as_ref()) {
+            Ok(admission) => admission,
             Err(denied) => return Ok(Verdict::Refused(Refused::Denied(denied))),
         };
         let number = self.state.meta.next;
-        if let Some(change) = change {
-            change.apply(Arc::make_mut(&mut self.state.rights), number, &below);
+        let coming = Coming::new(&self.state, admission, number, header, below);
+        if coming.void && local {
+            return Ok(Verdict::WouldBeVoid);
         }
-        let lineage = self.core.graph.lineage(&self.rows, &mut self.fresh, number, &numbers, &below).await?;
-        self.store_entry(StoredEntry { number, lineage, local, entry }, &below, true, deltas).await?;
-        Ok(Verdict::Admitted(number))
+        let lineage = self.core.graph.lineage(&self.rows, &mut self.fresh, number, &numbers, &coming.below).await?;
+        let void = coming.void;
+        self.take_in(StoredEntry { number, lineage, local, entry }, coming, &numbers, (true, deltas)).await?;
+        Ok(if void { Verdict::Void } else { Verdict::Admitted(number) })
     }
 
-    /// Writes the rows of an admitted entry and applies its deltas. `new` says that its own row must be written, too.
-    pub(crate) async fn store_entry(
+    /// Takes in an entry that has passed the door, with all that follows from it. `new` says that its own row must be written,
+    /// too.
+    pub(crate) async fn take_in(
         &mut self,
         stored: StoredEntry,
+        coming: Coming,
+        parents: &[u64],
+        (new, deltas): (bool, &[NewDelta]),
+    ) -> Result<()> {
+        let Coming { settings, void, below } = coming;
+        let number = stored.number;
+        let is_settings = settings.is_some();
+        let void_before = self.state.rights.void().clone();
+        if let Some(entry) = settings {
+            Arc::make_mut(&mut self.state.rights).add(entry);
+        }
+        if void {
+            self.store_entry(&stored, &below, (new, deltas), false).await?;
+            self.mark_void(number);
+            return self.evaluate_anew(&stored, None).await;
+        }
+        let supports = self.support(&below, parents).await?;
+        self.store_entry(&stored, &below, (new, deltas), true).await?;
+        if supports {
+            self.state.meta.tips.retain(|tip| tip.number == number || !below.contains(tip.number));
+        }
+        if is_settings {
+            let changed = auth::changed(&void_before, self.state.rights.void());
+            self.strike(number, &below, &changed).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of an admitted entry and applies its deltas.
+    pub(super) async fn store_entry(
+        &mut self,
+        stored: &StoredEntry,
         below: &Seen,
-        new: bool,
-        deltas: &[NewDelta],
+        (new, deltas): (bool, &[NewDelta]),
+        live: bool,
     ) -> Result<()> {
         let database = self.core.number;
         let (number, id) = (stored.number, stored.entry.id());
@@ -258,12 +315,16 @@ impl<'a> Work<'a> {
             self.rows.put(ENTRIES, database.entry_key(number), stored.to_bytes());
         }
         self.rows.put(IDS, database.id_key(&id), place.to_bytes());
-        self.rows.put(HEIGHTS, database.height_key(header.height, &id), number.to_be_bytes().to_vec());
-        let top = self.state.meta.top();
-        self.state.meta.add(Tip { id, number, height: header.height, time: header.time }, &header.parents);
-        let after = top.map_or(header.height, |top| top.max(header.height));
-        blocks::note(&mut self.rows, database, header.height, &id, (top, after)).await?;
-        let touched = self.apply_stores(&stored, below, deltas).await?;
+        if live {
+            self.rows.put(HEIGHTS, database.height_key(header.height, &id), number.to_be_bytes().to_vec());
+            let top = self.state.meta.top();
+            self.state.meta.add(Tip { id, number, height: header.height, time: header.time }, &header.parents);
+            let after = top.map_or(header.height, |top| top.max(header.height));
+            blocks::note(&mut self.rows, database, header.height, &id, (top, after)).await?;
+        } else {
+            self.state.meta.count(number, header.time);
+        }
+        let touched = self.apply_stores(stored, below, deltas).await?;
         self.admitted.push(Admitted { number, id, local: stored.local, touched });
         Ok(())
     }
@@ -309,9 +370,18 @@ impl<'a> Work<'a> {
         let read = if new.is_none() { algebra.delta_of(&stored.entry, &info.name, &info.kind) } else { None };
         let Some(delta) = new.or(read.as_ref()) else { return Ok(()) };
         let stamp = Stamp { number: stored.number, time: stored.entry.header().time, id: stored.entry.id() };
+        let store = info.at(self.core.number);
+        // What it does itself is written down first, and evaluated after that, if it is void.
+        let void = self.state.marks.void.difference(&Numbers::of(stored.number));
+        let mut again = Vec::new();
         let mut applier =
-            Applier { rows: &mut self.rows, info, store: info.at(self.core.number), stamp, seen: below, touched };
+            Applier { rows: &mut self.rows, info, store, stamp, seen: below, void: &void, again: &mut again, touched };
         delta.apply(&mut applier, &mut IndexWriter { indexes: &info.indexes }).await?;
+        if !again.is_empty() {
+            let next = self.next();
+            let mut all = Again::new(&mut self.rows, &self.core.graph, &self.fresh, info, store, algebra);
+            all.evaluate(&again, &self.state.marks.void, next).await?;
+        }
         // Not before: what the delta itself puts below a path comes behind what it does at the path.
         let deepest = u32::try_from(delta.deepest()).unwrap_or(StoreInfo::UNKNOWN);
         if deepest > info.deepest {
@@ -383,6 +453,9 @@ impl<'a> Work<'a> {
             let below = self.below(&stored.entry).await?;
             partial |= stored.entry.deltas().any(|(d, body)| d.name == name && d.kind == kind && body.is_none());
             self.apply_delta(&info, &stored, &below, &mut Vec::new(), None).await?;
+            if self.state.marks.void.contains(stored.number) {
+                self.evaluate_anew(&stored, Some((name, kind))).await?;
+            }
             // It may be deeper now.
             info = self.state.catalog.get(name, kind).cloned().unwrap_or(info);
         }
