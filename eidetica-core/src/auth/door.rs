@@ -7,7 +7,8 @@ use std::fmt;
 use super::delta::{Setting, Settings, Subject};
 use super::judge::Need;
 use super::right::Right;
-use super::rights::{Rank, Rights, SettingsEntry, Standing, limited};
+use super::rights::{Rank, Rights, SettingsEntry};
+use super::standing::{Standing, limited};
 use crate::dag::{Numbers, Seen};
 use crate::entry::Header;
 

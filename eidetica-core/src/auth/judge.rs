@@ -15,7 +15,8 @@ use eidetica_contract::PublicKey;
 
 use super::delta::{Setting, Subject};
 use super::right::Right;
-use super::rights::{Effect, Rank, Rights, SettingsEntry, Standing, changed, together};
+use super::rights::{Effect, Rank, Rights, SettingsEntry, changed};
+use super::standing::{Standing, together};
 use crate::dag::{Numbers, Seen};
 
 /// How many sets are remembered.

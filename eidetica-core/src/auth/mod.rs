@@ -6,8 +6,12 @@
 mod delta;
 mod door;
 mod judge;
+mod own;
+#[cfg(test)]
+mod own_tests;
 mod right;
 mod rights;
+mod standing;
 
 pub(crate) use delta::Settings;
 pub use delta::{Setting, SettingsDelta, Subject};

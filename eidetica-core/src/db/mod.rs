@@ -11,6 +11,8 @@ pub(crate) mod entries;
 mod group;
 mod history;
 mod ingest;
+mod judging;
+mod late;
 mod lease;
 pub(crate) mod marks;
 pub(crate) mod meta;

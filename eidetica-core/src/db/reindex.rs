@@ -31,8 +31,7 @@ const BATCH: u64 = 512;
 /// How many rows are put into an index in one step.
 const INDEX_ROWS: usize = 4096;
 /// Where everything lies that follows from the entries.
-const DERIVED: [Keyspace; 12] =
-    [IDS, HEIGHTS, BLOCKS, CATALOG, TOUCHED, STATE, LONG, ENDS, PAST, INDEX, VOID, STRIKES];
+const DERIVED: [Keyspace; 12] = [IDS, HEIGHTS, BLOCKS, CATALOG, TOUCHED, STATE, LONG, ENDS, PAST, INDEX, VOID, STRIKES];
 
 impl Database {
     /// Rebuilds indexes, catalog and state from the entries alone. The rows that come out are those that were there, if

@@ -1,10 +1,10 @@
-//! A store of layout 2, in which nobody had asked which entries count, opens and is right.
+//! A store of a layout before 4, in which nobody had asked which entries count, opens and is right.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eidetica_contract::{Backend, BackendInfo, Result, Snapshot, WriteBatch};
+use eidetica_contract::{Backend, BackendInfo, ErrorKind, Result, Scan, Snapshot, WriteBatch};
 
 use super::database::Database;
 use super::entries::StoredEntry;
@@ -12,7 +12,7 @@ use super::work::Work;
 use crate::auth::{self, Permission};
 use crate::cbor::Writer;
 use crate::entry::VerifiedEntry;
-use crate::layout::{META, STRIKES, VOID, epoch_key};
+use crate::layout::{ENTRIES, META, STRIKES, VOID, epoch_key};
 use crate::store::{DocStore, SettingsStore};
 use crate::{Engine, Memory, Options, SecretKey};
 
@@ -70,8 +70,33 @@ async fn take_in_without_asking(database: &Database, entry: VerifiedEntry) {
     assert!(core.commit(ready.batch, ready.bytes, ready.after.state.clone()).await.unwrap());
 }
 
+/// A store says that it has an older layout.
+async fn set_layout(rows: &Memory, version: u64) {
+    let mut epoch = Writer::new();
+    epoch.list(2).uint(version).uint(1);
+    let mut batch = WriteBatch::new();
+    batch.put(META, epoch_key(), Bytes::from(epoch.finish()));
+    rows.commit(batch).await.unwrap();
+}
+
+/// Everything that follows from the entries, and the entries.
+async fn all_rows(rows: &Memory) -> Vec<(Bytes, Bytes)> {
+    let snapshot = rows.snapshot().await.unwrap();
+    let mut all = Vec::new();
+    for keyspace in eidetica_contract::Keyspace::all().filter(|keyspace| *keyspace != META) {
+        all.extend(snapshot.scan(Scan::new(keyspace)).await.unwrap().rows);
+    }
+    all
+}
+
 #[tokio::test]
 async fn what_counts_is_found_out_when_an_older_store_is_opened() {
+    for layout in [2, 3] {
+        what_counts_is_found_out(layout).await;
+    }
+}
+
+async fn what_counts_is_found_out(layout: u64) {
     let (owner, member) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
     let rows = Arc::new(Memory::new());
     let engine = open(&rows).await;
@@ -105,13 +130,9 @@ async fn what_counts_is_found_out_when_an_older_store_is_opened() {
 
     let snapshot = rows.snapshot().await.unwrap();
     for keyspace in [VOID, STRIKES] {
-        assert!(snapshot.scan(eidetica_contract::Scan::new(keyspace)).await.unwrap().rows.is_empty());
+        assert!(snapshot.scan(Scan::new(keyspace)).await.unwrap().rows.is_empty());
     }
-    let mut epoch = Writer::new();
-    epoch.list(2).uint(2).uint(1);
-    let mut batch = WriteBatch::new();
-    batch.put(META, epoch_key(), Bytes::from(epoch.finish()));
-    rows.commit(batch).await.unwrap();
+    set_layout(&rows, layout).await;
 
     let engine = open(&rows).await;
     let database = engine.open_database(&id, None).await.unwrap();
@@ -124,4 +145,49 @@ async fn what_counts_is_found_out_when_an_older_store_is_opened() {
     // Once is enough.
     engine.close().await.unwrap();
     assert!(!open(&rows).await.open_database(&id, None).await.unwrap().core.state().meta.rebuilding);
+}
+
+/// What is damaged cannot be judged. That is said, with what helps; nothing else in the store is touched by it, and once the
+/// entry is what it was the database opens.
+#[tokio::test]
+async fn an_older_store_with_a_damaged_entry_says_so_and_is_left_as_it_is() {
+    let owner = SecretKey::from_seed(&[1; 32]);
+    let rows = Arc::new(Memory::new());
+    let engine = open(&rows).await;
+    let database = engine.create_database(Default::default(), &owner).await.unwrap();
+    let sound = engine.create_database(Default::default(), &owner).await.unwrap();
+    write(&database, 1).await;
+    write(&sound, 2).await;
+    let (id, sound) = (*database.root_id(), *sound.root_id());
+    let key = database.core.number.entry_key(1);
+    engine.close().await.unwrap();
+    set_layout(&rows, 3).await;
+    let whole = rows.snapshot().await.unwrap().get(ENTRIES, &key).await.unwrap().unwrap();
+    let put = async |row: Bytes| {
+        let mut batch = WriteBatch::new();
+        batch.put(ENTRIES, key.clone(), row);
+        rows.commit(batch).await.unwrap();
+    };
+    let mut damaged = whole.to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    put(damaged.into()).await;
+    let before = all_rows(&rows).await;
+
+    // Also when it is opened again.
+    for _ in 0..2 {
+        let engine = open(&rows).await;
+        let error = engine.open_database(&id, None).await.err().unwrap();
+        assert_eq!((error.kind(), error.context("number")), (ErrorKind::Corrupted, Some("1")), "{error}");
+        assert!(error.message().contains("from a backup, an export or a peer"), "{error}");
+        assert_eq!(all_rows(&rows).await, before);
+        engine.close().await.unwrap();
+    }
+    let engine = open(&rows).await;
+    let sound = engine.open_database(&sound, None).await.unwrap();
+    assert!(sound.verify().await.unwrap().is_clean());
+    put(whole).await;
+    let database = engine.open_database(&id, None).await.unwrap();
+    let notes: DocStore = database.get_store_viewer("notes").await.unwrap();
+    assert_eq!(notes.get("x").await.unwrap().as_int(), Some(1));
+    assert!(database.verify().await.unwrap().is_clean());
 }

@@ -8,8 +8,7 @@ use eidetica_contract::{Keyspace, Result, Scan, Snapshot, WriteBatch};
 use super::catalog::StoreInfo;
 use super::coming::Coming;
 use super::core::{Core, State};
-use super::entries::{Place, StoredEntry, entry_at, places};
-use super::group::{GROUP_BYTES, GROUP_ENTRIES};
+use super::entries::{Place, StoredEntry, places};
 use super::ingest::Refused;
 use super::meta::Tip;
 use super::strike::Struck;
@@ -18,11 +17,8 @@ use crate::auth;
 use crate::clock::Time;
 use crate::dag::{Fresh, Numbers, Seen, blocks};
 use crate::entry::VerifiedEntry;
-use crate::error::damaged;
 use crate::id::Id;
-use crate::layout::{
-    CATALOG, ENDS, ENTRIES, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, StoreNumber, TOUCHED, trailing_number,
-};
+use crate::layout::{CATALOG, ENTRIES, HEIGHTS, IDS, META, StoreNumber, TOUCHED};
 use crate::overlay::{Changes, Overlay, Saved};
 use crate::storage::Storage;
 use crate::store::again::Again;
@@ -50,7 +46,7 @@ pub(crate) struct Work<'a> {
     /// While the rows are being rebuilt: the number behind the last entry that was taken up again.
     pub rebuilt: Option<u64>,
     /// Ranges that go before the changes.
-    gone: Vec<(Keyspace, Scan)>,
+    pub(super) gone: Vec<(Keyspace, Scan)>,
 }
 
 /// A group that is ready to be committed, and all that the next one needs to be built on it.
@@ -285,16 +281,20 @@ impl<'a> Work<'a> {
         if void {
             self.store_entry(&stored, &below, (new, deltas), false).await?;
             self.mark_void(number);
-            return self.evaluate_anew(&stored, None).await;
+            return Box::pin(self.evaluate_anew(&stored, None)).await;
         }
-        let supports = self.support(&below, parents).await?;
+        // What is rare is boxed, so that the future of the usual path stays small.
+        let supports = match self.state.marks.dead.is_empty() {
+            true => false,
+            false => Box::pin(self.support(&below, parents)).await?,
+        };
         self.store_entry(&stored, &below, (new, deltas), true).await?;
         if supports {
             self.state.meta.tips.retain(|tip| tip.number == number || !below.contains(tip.number));
         }
         if is_settings {
             let changed = auth::changed(&void_before, self.state.rights.void());
-            self.strike(number, &below, &changed).await?;
+            Box::pin(self.strike(number, &below, &changed)).await?;
         }
         Ok(())
     }
@@ -357,7 +357,7 @@ impl<'a> Work<'a> {
         Ok(touched)
     }
 
-    async fn apply_delta(
+    pub(super) async fn apply_delta(
         &mut self,
         info: &StoreInfo,
         stored: &StoredEntry,
@@ -380,7 +380,7 @@ impl<'a> Work<'a> {
         if !again.is_empty() {
             let next = self.next();
             let mut all = Again::new(&mut self.rows, &self.core.graph, &self.fresh, info, store, algebra);
-            all.evaluate(&again, &self.state.marks.void, next).await?;
+            Box::pin(all.evaluate(&again, &self.state.marks.void, next)).await?;
         }
         // Not before: what the delta itself puts below a path comes behind what it does at the path.
         let deepest = u32::try_from(delta.deepest()).unwrap_or(StoreInfo::UNKNOWN);
@@ -419,74 +419,11 @@ impl<'a> Work<'a> {
         Arc::new(info)
     }
 
-    /// Deletes a range before everything else. In a step of its own: what is read here still shows it.
-    pub(crate) fn delete_all(&mut self, keyspace: Keyspace, range: Scan) {
-        self.gone.push((keyspace, range));
-    }
-
-    /// Applies some of what a store has missed. True when it is up to date.
-    pub async fn catch_up(&mut self, name: &str, kind: &str) -> Result<bool> {
-        let Some(mut info) = self.state.catalog.get(name, kind).cloned() else { return Ok(true) };
-        let Some(from) = info.applied_below else { return Ok(true) };
-        if self.core.algebra(kind).is_none() {
-            return Ok(true);
-        }
-        let store = info.at(self.core.number);
-        if info.stale {
-            for keyspace in [STATE, LONG, ENDS, PAST, INDEX] {
-                self.delete_all(keyspace, Scan::prefix(keyspace, &store.prefix()));
-            }
-            self.change_store(StoreInfo { applied_below: Some(0), stale: false, partial: false, ..(*info).clone() });
-            return Ok(false);
-        }
-        let end = Some(store.touched_key(u64::MAX));
-        let page = self.rows.scan(Scan::range(TOUCHED, store.touched_key(from), end).rows(GROUP_ENTRIES)).await?;
-        let (mut partial, mut more, mut next, mut read) = (info.partial, page.more, from, 0);
-        for (key, _) in &page.rows {
-            // What is kept of an entry may share the bytes of its row, so both count.
-            if read + self.rows.bytes() >= GROUP_BYTES {
-                more = true;
-                break;
-            }
-            let stored = entry_at(&self.rows, self.core.number, trailing_number(key)).await?;
-            (read, next) = (read + stored.entry.length(), stored.number + 1);
-            let below = self.below(&stored.entry).await?;
-            partial |= stored.entry.deltas().any(|(d, body)| d.name == name && d.kind == kind && body.is_none());
-            self.apply_delta(&info, &stored, &below, &mut Vec::new(), None).await?;
-            if self.state.marks.void.contains(stored.number) {
-                self.evaluate_anew(&stored, Some((name, kind))).await?;
-            }
-            // It may be deeper now.
-            info = self.state.catalog.get(name, kind).cloned().unwrap_or(info);
-        }
-        self.change_store(StoreInfo { applied_below: more.then_some(next), partial, ..(*info).clone() });
-        Ok(!more)
-    }
-
     /// What is below an entry that is here.
     pub async fn below(&self, entry: &VerifiedEntry) -> Result<Seen> {
         let parents = super::entries::require(&self.rows, self.core.number, &entry.header().parents).await?;
         let parents: Vec<u64> = parents.iter().map(|place| place.number).collect();
         self.core.graph.seen_by_fresh(&self.rows, &self.fresh, &parents).await
-    }
-
-    /// Fills in bodies of a known entry that were missing. Their operations come late, after those of entries above them,
-    /// so the stores they belong to are marked: whoever opens one next evaluates it anew, once for all bodies that came.
-    async fn complete(&mut self, place: Place, entry: &VerifiedEntry) -> Result<Verdict> {
-        let stored = entry_at(&self.rows, self.core.number, place.number).await?;
-        let Some(whole) = stored.entry.completed_by(entry) else { return Ok(Verdict::Known) };
-        let had: Vec<bool> = stored.entry.bodies().iter().map(Option::is_some).collect();
-        let stored = StoredEntry { entry: whole, ..stored };
-        self.rows.put(ENTRIES, self.core.number.entry_key(place.number), stored.to_bytes());
-        let came = stored.entry.deltas().zip(had).filter(|((_, body), had)| !had && body.is_some());
-        for ((delta, _), _) in came {
-            let info = self.state.catalog.get(&delta.name, &delta.kind).cloned();
-            let info = info.ok_or_else(|| damaged("the catalog of stores"))?;
-            if !info.stale {
-                self.change_store(StoreInfo { applied_below: Some(0), stale: true, ..(*info).clone() });
-            }
-        }
-        Ok(Verdict::Completed)
     }
 
     /// A time for a local entry: not before the clock, and after everything that is here.
