@@ -187,7 +187,7 @@ impl Peer {
     pub async fn new(disk: Disk, model: &Model) -> Result<Peer> {
         let engine = Engine::open(disk.open().await?, Options::default()).await?;
         let database = engine.adopt_database(model.entry(&model.root()).to_raw(), None).await?;
-        Ok(Peer { disk, engine, database, given: vec![model.root()], void: Set::new(), parked: 0 })
+        Ok(Peer { disk, engine, database, given: vec![model.root()], void: Set::default(), parked: 0 })
     }
 
     /// What it was given.

@@ -57,7 +57,7 @@ impl Model {
         }
         // Ties in any order: here by id, so that it is none that the core could share.
         here.sort_by_key(|entry| (Reverse(entry.rank), !entry.steps_down() && entry.id != self.root(), entry.id));
-        let mut effective = Set::new();
+        let mut effective = Set::default();
         for entry in here {
             if self.is_effective(&entry.id, set, &effective) {
                 effective.insert(entry.id);
@@ -71,7 +71,7 @@ impl Model {
     /// All effective entries of a closed set.
     pub fn effective(&self, set: &Set) -> Set {
         let settings = self.effective_settings(set);
-        let counts = |id: &&Id| match self.settings().iter().any(|entry| entry.id == **id) {
+        let counts = |id: &&Id| match self.settings_entry(id).is_some() {
             true => settings.contains(*id),
             false => self.is_effective(id, set, &settings),
         };
@@ -90,7 +90,7 @@ impl Model {
             return true;
         }
         let entry = self.entry(id);
-        let settings = self.settings().iter().find(|settings| settings.id == *id);
+        let settings = self.settings_entry(id);
         let key = Subject::Key(entry.header().author);
         if let Some(settings) = settings {
             let junior = |(subject, _): &(Subject, Setting)| {
@@ -109,7 +109,7 @@ impl Model {
 
     /// The least own right of a subject over the sets of rule 11b.
     fn least(&self, id: &Id, subject: Subject, set: &Set, effective: &Set) -> Right {
-        let is_settings = self.settings().iter().any(|settings| settings.id == *id);
+        let is_settings = self.settings_entry(id).is_some();
         let removals = self.settings().iter().filter(|removal| {
             let own_stepping_down = removal.steps_down() && !is_settings;
             set.contains(&removal.id)

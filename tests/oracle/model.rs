@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use eidetica_contract::PublicKey;
@@ -12,7 +13,25 @@ use eidetica_core::{Id, Time};
 use super::judge::{Rank, SettingsEntry};
 
 /// A set of entries, closed if nothing else is said: it holds everything below its members.
-pub type Set = HashSet<Id>;
+pub type Set = HashSet<Id, BuildHasherDefault<FirstBytes>>;
+
+/// Ids are hashes already: their first bytes tell them apart.
+#[derive(Default)]
+pub struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        let first = bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+        self.0 = self.0.rotate_left(5) ^ first;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Where entries stand, by their ids.
+type Places = HashMap<Id, usize, BuildHasherDefault<FirstBytes>>;
 
 /// What decides among concurrent values.
 pub type Stamp = (Time, Id);
@@ -22,9 +41,11 @@ pub type Stamp = (Time, Id);
 pub struct Model {
     /// Every entry after its parents.
     entries: Vec<VerifiedEntry>,
-    below: HashMap<Id, Set>,
+    places: Places,
+    below: HashMap<Id, Set, BuildHasherDefault<FirstBytes>>,
     refused: HashMap<Id, &'static str>,
     settings: Vec<SettingsEntry>,
+    settings_places: Places,
     judged: RefCell<Judged>,
     rights: RefCell<KnownRights>,
 }
@@ -45,16 +66,21 @@ impl Model {
     /// Adds an entry, whose parents are there already, and says why the door is closed to it, if it is.
     pub fn add(&mut self, entry: VerifiedEntry) -> Result<(), &'static str> {
         let id = entry.id();
-        let mut below = Set::new();
+        let mut below = Set::default();
         for parent in &entry.header().parents {
             below.extend(&self.below[parent]);
             below.insert(*parent);
         }
         let judged = self.judge(&entry, &below);
+        self.places.insert(id, self.entries.len());
         self.entries.push(entry);
         self.below.insert(id, below);
         match judged {
-            Ok(settings) => self.settings.extend(settings),
+            Ok(Some(settings)) => {
+                self.settings_places.insert(id, self.settings.len());
+                self.settings.push(settings);
+            }
+            Ok(None) => {}
             Err(reason) => drop(self.refused.insert(id, reason)),
         }
         judged_only(&self.refused, &id)
@@ -66,7 +92,7 @@ impl Model {
     }
 
     pub fn entry(&self, id: &Id) -> &VerifiedEntry {
-        self.entries.iter().find(|entry| entry.id() == *id).expect("an entry of this history")
+        &self.entries[self.places[id]]
     }
 
     pub fn root(&self) -> Id {
@@ -119,6 +145,11 @@ impl Model {
     /// The settings entries that pass the door.
     pub fn settings(&self) -> &[SettingsEntry] {
         &self.settings
+    }
+
+    /// The settings entry with this id, if it is one that passes the door.
+    pub fn settings_entry(&self, id: &Id) -> Option<&SettingsEntry> {
+        self.settings_places.get(id).map(|place| &self.settings[*place])
     }
 
     pub fn judged(&self) -> &RefCell<Judged> {

@@ -56,7 +56,7 @@ fn holds(cases: u32, property: impl AsyncFn(&History, &mut Peer, &Stores) -> Res
         block_on(async {
             let mut peer = Peer::new(Disk::memory(), &history.model).await.map_err(fail)?;
             let (mut struck, mut lifted) = (false, false);
-            let mut before = Set::new();
+            let mut before = Set::default();
             for batch in arrival.batches(&history.model) {
                 peer.give(&history.model, &batch).await?;
                 check::tips(&peer, &history.model).await?;
