@@ -62,7 +62,7 @@ impl Arrival {
         let mut waiting: Vec<(u16, Id)> =
             model.entries().iter().skip(1).zip(&self.priorities).map(|(entry, first)| (*first, entry.id())).collect();
         waiting.sort_by_key(|(first, _)| *first);
-        let mut here = Set::from([model.root()]);
+        let mut here = Set::from_iter([model.root()]);
         let mut order = Vec::new();
         while !waiting.is_empty() {
             let ready = |(_, id): &(u16, Id)| !self.causal || model.below(id).is_subset(&here);
