@@ -29,11 +29,13 @@ struct Seen {
 }
 
 impl Seen {
-    fn note(&mut self, history: &History, peer: &Peer) {
+    fn note(&mut self, history: &History, peer: &Peer, struck: bool, lifted: bool) {
         let model = &history.model;
         let held = model.held(&peer.given());
         let (live, effective) = (model.live(&held), model.effective(&held));
         self.cases += 1;
+        self.struck += usize::from(struck);
+        self.lifted += usize::from(lifted);
         self.void += usize::from(effective.len() < held.len());
         self.void_settings += usize::from(model.settings().iter().any(|entry| !effective.contains(&entry.id)));
         self.kept += usize::from(effective.len() < live.len());
@@ -70,11 +72,7 @@ fn holds(cases: u32, property: impl AsyncFn(&History, &mut Peer, &Stores) -> Res
                         peer.reopen(&history.model).await?;
                     }
                 }
-                let mut seen = seen.borrow_mut();
-                seen.note(&history, &peer);
-                seen.struck += usize::from(struck);
-                seen.lifted += usize::from(lifted);
-                drop(seen);
+                seen.borrow_mut().note(&history, &peer, struck, lifted);
                 property(&history, &mut peer, &stores).await?;
                 peer.close().await
             })

@@ -140,9 +140,10 @@ async fn one_of_many_wins(ground: Ground) {
             for _ in 0..EACH {
                 loop {
                     let found = backend.snapshot().await.unwrap().get(ONE, b"count").await.unwrap().unwrap();
-                    match std::mem::take(&mut first) {
-                        true => drop(all_have_read.wait().await),
-                        false => tokio::task::yield_now().await,
+                    if std::mem::take(&mut first) {
+                        all_have_read.wait().await;
+                    } else {
+                        tokio::task::yield_now().await;
                     }
                     let count = u32::from_be_bytes(found[..].try_into().unwrap());
                     let mut batch = put(ONE, "count", (count + 1).to_be_bytes().to_vec());

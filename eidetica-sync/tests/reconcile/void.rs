@@ -49,7 +49,7 @@ impl Scene {
     async fn peers(&self) -> (Database, Database) {
         let granted = [self.granted.clone()];
         let one = self.forge.peer(&[&granted, &self.written]).await;
-        (one, self.forge.peer(&[&granted, &[self.removal.clone()]]).await)
+        (one, self.forge.peer(&[&granted, std::slice::from_ref(&self.removal)]).await)
     }
 }
 

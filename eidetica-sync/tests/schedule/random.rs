@@ -133,8 +133,10 @@ fn apply(world: &mut World, truth: &mut Truth, event: Event) {
     match event {
         Event::Wish(of, wish) => {
             schedule.set_wish(now, database(of), wish);
+            let before = truth.wish(of).enabled;
             truth.wishes.insert(of, wish.unwrap_or_default());
-            if !truth.wish(of).enabled {
+            // What was asked for although nobody wished for it is not taken back by still not wishing for it.
+            if before && !truth.wish(of).enabled {
                 truth.asked.retain(|asked| asked.1 != of);
             }
         }

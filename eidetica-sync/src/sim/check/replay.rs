@@ -46,7 +46,10 @@ impl Replay {
                 seen.extend(of_parent.ok_or_else(|| broken("a parent of an entry is not here, or came later"))?);
             }
             below.insert(entry.id, seen);
-            ids.push(entry.id);
+            // What is void has no effect, and stands only below what has.
+            if !entry.void {
+                ids.push(entry.id);
+            }
         }
         Ok(Replay { entries: database.get_entries(&ids).await?, below })
     }
