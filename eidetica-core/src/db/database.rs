@@ -316,24 +316,28 @@ impl Database {
         Ok(())
     }
 
-    /// The stores of the database.
+    /// The stores of the database: those that an entry touches which counts.
     ///
     /// Errors: [`ErrorKind::Locked`] while the database is being rebuilt.
     pub async fn stores(&self) -> Result<Vec<StoreSummary>> {
         self.evaluate_stale().await?;
-        let state = self.core.current().await?;
-        Ok(state
-            .catalog
-            .all()
-            .iter()
-            .map(|info| StoreSummary {
+        let rows = self.core.storage.snapshot().await?;
+        let state = self.core.at(&*rows).await?;
+        state.check_usable()?;
+        let mut stores = Vec::new();
+        for info in state.catalog.all() {
+            if !state.marks.counts_in(&*rows, info.at(self.core.number)).await? {
+                continue;
+            }
+            stores.push(StoreSummary {
                 name: info.name.clone(),
                 kind: info.kind.clone(),
                 known: info.applied_below.is_none(),
                 partial: info.partial,
                 indexes: info.indexes.iter().filter(|i| i.is_whole()).map(|index| index.field.clone()).collect(),
-            })
-            .collect())
+            });
+        }
+        Ok(stores)
     }
 
     /// Makes everything durable that was committed before this call.

@@ -6,7 +6,7 @@ use eidetica_contract::{Result, Scan, Snapshot};
 use crate::cbor::{Read, Reader, Writer};
 use crate::dag::{Numbers, Seen};
 use crate::error::damaged;
-use crate::layout::{DatabaseNumber, STRIKES, VOID, trailing_number};
+use crate::layout::{DatabaseNumber, STRIKES, StoreNumber, TOUCHED, VOID, trailing_number};
 use crate::store::applier::scan_all;
 
 /// The entries that are void, by their arrival numbers. Most databases have none.
@@ -35,6 +35,23 @@ impl Marks {
         }
         let dead = marks.iter().filter(|(_, dead)| *dead).map(|(number, _)| *number);
         Ok(Marks { dead: Numbers::of_all(dead), void: Numbers::of_all(marks.iter().map(|(number, _)| *number)) })
+    }
+
+    /// Whether a store has an entry that counts. Peers differ in the void ones that they have seen, and so in what their catalogs
+    /// have.
+    pub async fn counts_in(&self, rows: &dyn Snapshot, store: StoreNumber) -> Result<bool> {
+        if self.void == Numbers::default() {
+            return Ok(true);
+        }
+        let mut next = Some(Scan::prefix(TOUCHED, &store.prefix()));
+        while let Some(scan) = next.take() {
+            let page = rows.scan(scan.clone()).await?;
+            if page.rows.iter().any(|(key, _)| !self.void.contains(trailing_number(key))) {
+                return Ok(true);
+            }
+            next = page.rows.last().filter(|_| page.more).map(|(last, _)| scan.after(last));
+        }
+        Ok(false)
     }
 
     /// The row of a void entry.
