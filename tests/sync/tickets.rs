@@ -109,12 +109,13 @@ async fn an_invitation_ends_when_it_is_revoked_or_over_and_gives_no_more_than_it
     let name = revoked.invitation.as_ref().unwrap().id();
     anna.user.revoke_invitation(&name).await.unwrap();
     assert_eq!(anna.user.revoke_invitation(&name).await.unwrap_err().kind(), ErrorKind::NotFound);
-    let over = anna.user.invite(id, Terms { valid: Duration::from_millis(1), ..Terms::default() }).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(20)).await;
     let mut greedy = anna.user.invite(id, Terms { permission: Permission::Read, ..Terms::default() }).await.unwrap();
     greedy.ask = Some(Permission::Admin);
     let mut forged = anna.user.share(id).await.unwrap();
     forged.invitation = Some(Invitation::of(eidetica::SecretKey::from_seed(&[1; 32])));
+    // The last that is made, since making one takes away those that are over.
+    let over = anna.user.invite(id, Terms { valid: Duration::from_millis(1), ..Terms::default() }).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
     let waits = tokio::join!(
         pending(revoked, "revoked"),
         pending(over, "over"),
