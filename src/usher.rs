@@ -2,12 +2,16 @@
 //! has logged in, and lets each user who is logged in honour invitations of theirs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use eidetica_sync::access::Book;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::user::{User, WeakUser};
+
+/// How long it is waited after something has failed, such as for a full disk, before requests are looked at again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// The sessions of an instance, and the task. It ends when this is dropped.
 pub(crate) struct Usher {
@@ -49,12 +53,18 @@ impl Usher {
 async fn run(sessions: Arc<Mutex<Vec<WeakUser>>>, book: Book, mut bell: watch::Receiver<u64>) {
     let mut requests = book.changes();
     loop {
+        let mut failed = false;
         let here: Vec<User> = lock(&sessions).iter().filter_map(WeakUser::upgrade).collect();
         for user in here {
             // Who has logged out meanwhile is told so, and that is well.
             if let Err(error) = user.honour_invitations(&book).await {
-                tracing::debug!(%error, user = user.name(), "invitations were not looked at");
+                tracing::debug!(%error, user = user.name(), "invitations were not all honoured");
+                failed = true;
             }
+        }
+        if failed {
+            // An approval that fails has changed the request and changed it back: looking at once would go on for ever.
+            tokio::time::sleep(AGAIN).await;
         }
         let more = tokio::select! {
             more = requests.changed() => more,

@@ -149,10 +149,18 @@ impl User {
         }
     }
 
-    /// Approves the requests of a book that show a good invitation of this user.
+    /// Approves the requests of a book that show a good invitation of this user. Goes on after one that fails, and then tells the
+    /// first error.
     pub(crate) async fn honour_invitations(&self, book: &Book) -> Result<()> {
+        let made: Vec<PublicKey> = self.invitations().await?.iter().map(|info| info.id).collect();
+        if made.is_empty() {
+            return Ok(());
+        }
+        let mut failed = Ok(());
         for (id, request) in book.requests().await? {
-            let undecided = request.state == RequestState::Pending;
+            // Strangers may name whatever they like; a signature is looked at for what was made here alone.
+            let named = Invitation::named_by(&request).is_some_and(|named| made.contains(&named));
+            let undecided = named && request.state == RequestState::Pending;
             let shown = undecided.then(|| Invitation::shown_by(&request, &self.instance.device_id())).flatten();
             let Some(invitation) = shown else { continue };
             let Some(info) = self.use_invitation(&invitation, &request, -1).await? else { continue };
@@ -160,9 +168,10 @@ impl User {
                 tracing::info!(%error, %invitation, "an invitation could not be honoured");
                 // It was not used. If this fails, too, it counts as used: never is more given than was meant.
                 self.use_invitation(&invitation, &request, 1).await?;
+                failed = failed.and(Err(error));
             }
         }
-        Ok(())
+        failed
     }
 
     /// Takes a use of an invitation for a request, or gives it back. `None` if the invitation is not good for that.
@@ -194,15 +203,10 @@ impl User {
     /// The strongest key of the user, if it may grant this.
     async fn inviting_key(&self, id: &Id, permission: Permission) -> Result<KeyId> {
         let give = right_of(permission);
-        let mut strongest = (Right::NONE, None);
-        if let Some(here) = self.database_here(id).await? {
-            for key in self.list_keys().await? {
-                let right = here.now().right_of(key.id).await?;
-                if right > strongest.0 {
-                    strongest = (right, Some(key.id));
-                }
-            }
-        }
+        let strongest = match self.database_here(id).await? {
+            Some(here) => self.strongest(&here).await?,
+            None => (Right::NONE, None),
+        };
         match strongest {
             (right, Some(key)) if right >= Right::admin(0) && right > give => Ok(key),
             (right, _) => {

@@ -177,8 +177,12 @@ impl User {
         self.instance.engine().find_database(id).await
     }
 
-    /// The key of the user that may do most, of equal ones the oldest.
     async fn strongest_key(&self, database: &Database) -> Result<KeyId> {
+        self.strongest(database).await?.1.ok_or_else(|| refused::no_right(database.root_id()))
+    }
+
+    /// The key of the user that may do most, of equal ones the oldest, and what it may; `None` if none may do anything.
+    pub(super) async fn strongest(&self, database: &Database) -> Result<(Right, Option<KeyId>)> {
         let mut strongest = (Right::NONE, None);
         for key in self.list_keys().await? {
             let right = database.now().right_of(key.id).await?;
@@ -186,7 +190,7 @@ impl User {
                 strongest = (right, Some(key.id));
             }
         }
-        strongest.1.ok_or_else(|| refused::no_right(database.root_id()))
+        Ok(strongest)
     }
 }
 

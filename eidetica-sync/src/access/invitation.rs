@@ -63,11 +63,17 @@ impl Invitation {
         (PAIR.to_owned(), format!("{} {}", self.id(), hex(&signature)))
     }
 
+    /// The id of the invitation that a request names. Nothing of it is proven, and nothing is computed: this is for leaving out what
+    /// names no invitation that was made here.
+    pub fn named_by(request: &BootstrapRequest) -> Option<PublicKey> {
+        request.metadata.get(PAIR)?.split_once(' ')?.0.parse().ok()
+    }
+
     /// The id of the invitation that a request shows to this device. `None` if it shows none, or one whose secret it does not
     /// hold.
     pub fn shown_by(request: &BootstrapRequest, device: &PublicKey) -> Option<PublicKey> {
-        let (id, signature) = request.metadata.get(PAIR)?.split_once(' ')?;
-        let id: PublicKey = id.parse().ok()?;
+        let id = Invitation::named_by(request)?;
+        let (_, signature) = request.metadata.get(PAIR)?.split_once(' ')?;
         let mut signed = [0; 64];
         read_hex(signature, &mut signed)?;
         attested(&id, PURPOSE, &statement(&request.database, device, &request.key), &signed).then_some(id)
