@@ -20,6 +20,8 @@
 //! | 9 long | database, store, cell, part | the further parts of a live record that is too long for one row |
 //! | 10 blocks | database, level, block | the [`Fingerprint`](crate::dag::Fingerprint) of a closed block of heights |
 //! | 11 ends | database, store, the beginning of the keys of a list's elements | the greatest position that any of them ever had |
+//! | 12 void | database, arrival number | whether the entry, which is void, is kept in the live set |
+//! | 13 strikes | database, arrival number | which entries ceased to count when that one came, and which began to |
 //! | 15 local | a name | what belongs to this node alone: keys, names, users |
 
 use bytes::Bytes;
@@ -40,11 +42,13 @@ pub(crate) const INDEX: Keyspace = Keyspace::new(8);
 pub(crate) const LONG: Keyspace = Keyspace::new(9);
 pub(crate) const BLOCKS: Keyspace = Keyspace::new(10);
 pub(crate) const ENDS: Keyspace = Keyspace::new(11);
+pub(crate) const VOID: Keyspace = Keyspace::new(12);
+pub(crate) const STRIKES: Keyspace = Keyspace::new(13);
 pub(crate) const LOCAL: Keyspace = Keyspace::new(15);
 
 /// The version of this layout; a store with a greater one is not touched. Since 2 the catalog says how deep a store is, since 3
-/// there are the ends of lists.
-pub(crate) const VERSION: u64 = 3;
+/// there are the ends of lists, since 4 it is written down which entries are void.
+pub(crate) const VERSION: u64 = 4;
 
 /// The local number of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -13,9 +13,11 @@ use ulid::Ulid;
 
 use crate::cbor::{Reader, Writer};
 use crate::clock::Environment;
+use crate::db::meta::Meta;
 use crate::db::parking::Room;
 use crate::engine::Options;
 use crate::layout::{META, VERSION, epoch_key};
+use crate::store::applier::scan_all;
 
 /// Unflushed commits become durable after this long at most.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
@@ -137,7 +139,11 @@ async fn begin_epoch(backend: &dyn Backend) -> Result<u64> {
         let epoch = match &row {
             Some(row) => {
                 batch.expect_value(META, epoch_key(), row.clone());
-                parse_epoch(row)?.checked_add(1).ok_or_else(unreadable)?
+                let (version, epoch) = parse_epoch(row)?;
+                if version < JUDGED_SINCE {
+                    rebuild_all(backend, &mut batch).await?;
+                }
+                epoch.checked_add(1).ok_or_else(unreadable)?
             }
             None => {
                 refuse_remains(backend).await?;
@@ -159,6 +165,22 @@ async fn begin_epoch(backend: &dyn Backend) -> Result<u64> {
     }
 }
 
+/// Before this version of the layout nobody asked which entries count.
+const JUDGED_SINCE: u64 = 4;
+
+/// Has every database rebuilt when it is opened next.
+async fn rebuild_all(backend: &dyn Backend, batch: &mut WriteBatch) -> Result<()> {
+    let rows = backend.snapshot().await?;
+    for (key, row) in scan_all(&*rows, Scan::prefix(META, b"d")).await? {
+        // One that cannot be read is found when its database is opened.
+        let Ok(meta) = Meta::parse(&row) else { continue };
+        let meta = Meta { rebuilding: true, ..meta };
+        batch.expect_value(META, key.clone(), row);
+        batch.put(META, key, meta.to_bytes());
+    }
+    Ok(())
+}
+
 /// A store begins with its first row. Others without it are what is left of a copy that was cut off.
 async fn refuse_remains(backend: &dyn Backend) -> Result<()> {
     let rows = backend.snapshot().await?;
@@ -176,10 +198,11 @@ async fn refuse_remains(backend: &dyn Backend) -> Result<()> {
 
 /// The epoch of the last opening, by this process or another one.
 pub(crate) async fn epoch_now(rows: &dyn Snapshot) -> Result<u64> {
-    parse_epoch(&rows.get(META, &epoch_key()).await?.ok_or_else(unreadable)?)
+    Ok(parse_epoch(&rows.get(META, &epoch_key()).await?.ok_or_else(unreadable)?)?.1)
 }
 
-fn parse_epoch(row: &Bytes) -> Result<u64> {
+/// The version of the layout, and the epoch.
+fn parse_epoch(row: &Bytes) -> Result<(u64, u64)> {
     let mut input = Reader::new(row);
     let mut read = || input.list(usize::MAX).and_then(|_| input.uint());
     let version = read().map_err(|_| unreadable())?;
@@ -188,7 +211,7 @@ fn parse_epoch(row: &Bytes) -> Result<u64> {
             "the store was written by a newer version of this program; it was left as it is; update the program";
         return Err(Error::new(ErrorKind::NewerFormat, message).with("layout", version).with("known", VERSION));
     }
-    input.uint().map_err(|_| unreadable())
+    Ok((version, input.uint().map_err(|_| unreadable())?))
 }
 
 /// Which version has written the store does not follow from anything else in it.

@@ -22,6 +22,7 @@ mod memory;
 mod odd;
 mod rebuild;
 mod redb_disk;
+mod rights;
 mod scans;
 mod shapes;
 mod share;

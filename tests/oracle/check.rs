@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::deliver::{Peer, fail};
 use super::document::Document;
 use super::history::{CELL_KIND, CELL_STORE, DOCS, TABLE};
-use super::model::{Model, Set};
+use super::model::{Model, Set, Shown};
 use super::plan::{self, FIELDS};
 use super::rows;
 
@@ -46,9 +46,10 @@ impl Stores {
     }
 
     /// True if the oracle sees a conflict among the values that these entries leave.
-    pub fn has_conflict(&self, model: &Model, set: &Set) -> bool {
+    pub fn has_conflict(&self, model: &Model, shown: &Shown) -> bool {
+        let set = &shown.effective;
         let in_doc = |document: &Document| {
-            let view = document.within(set);
+            let view = document.within(shown);
             document.paths().iter().any(|keys| !view.conflicts(keys).is_empty())
         };
         self.docs.iter().any(|(_, document)| in_doc(document))
@@ -60,27 +61,29 @@ impl Stores {
 /// Compares what a peer shows now: heads, rights, stores.
 pub async fn now(peer: &Peer, model: &Model, stores: &Stores, keys: &[PublicKey]) -> Result<(), TestCaseError> {
     let held = model.held(&peer.given());
+    let live = model.live(&held);
     tips(peer, model).await?;
-    prop_assert_eq!(peer.database.entry_count().await.map_err(fail)?, held.len() as u64, "the number of entries");
-    view(&peer.database.now(), model, stores, &held, &held, keys).await
+    prop_assert_eq!(peer.database.entry_count().await.map_err(fail)?, live.len() as u64, "the number of entries");
+    view(&peer.database.now(), model, stores, &live, &model.shown(held), keys).await
 }
 
 /// Compares the heads.
 pub async fn tips(peer: &Peer, model: &Model) -> Result<(), TestCaseError> {
     let tips = peer.database.get_tips().await.map_err(fail)?;
-    prop_assert_eq!(tips, model.tips(&model.held(&peer.given())), "the heads");
+    prop_assert_eq!(tips, model.tips(&model.live(&model.held(&peer.given()))), "the heads");
     Ok(())
 }
 
-/// Compares a view, of a database that holds the entries `held`, with the oracle on `set`.
+/// Compares a view, of a database in which the entries `live` are, with the oracle on `shown`.
 pub async fn view(
     view: &View,
     model: &Model,
     stores: &Stores,
-    held: &Set,
-    set: &Set,
+    live: &Set,
+    shown: &Shown,
     keys: &[PublicKey],
 ) -> Result<(), TestCaseError> {
+    let (held, set) = (live, &shown.closed);
     for key in keys {
         prop_assert_eq!(view.right_of(*key).await.map_err(fail)?, model.right(*key, set), "the right of {}", key);
     }
@@ -93,21 +96,21 @@ pub async fn view(
     }
     for (name, document) in &stores.docs {
         let Some(store) = open::<DocStore>(view, model, held, name).await? else { continue };
-        compare_document(name, &store, document, set).await?;
+        compare_document(name, &store, document, shown).await?;
     }
     let settings: SettingsStore = view.get_store_viewer(auth::STORE).await.map_err(fail)?;
-    prop_assert_eq!(settings.get_all().await.map_err(fail)?, stores.settings.within(set).all(), "the settings");
+    prop_assert_eq!(settings.get_all().await.map_err(fail)?, stores.settings.within(shown).all(), "the settings");
     if let Some(table) = open::<Table<Doc>>(view, model, held, TABLE).await? {
-        compare_rows(&table, model, &stores.rows, set).await?;
+        compare_rows(&table, model, &stores.rows, &shown.effective).await?;
     }
     if let Some(cells) = open::<OracleCells>(view, model, held, CELL_STORE).await? {
         for key in stores.cells.keys() {
             let values = cells.0.get(&key).await.map_err(fail)?;
             let values: Vec<_> = values.into_iter().filter_map(|live| Some((live.entry?, live.value))).collect();
-            prop_assert_eq!(values, stores.cells.get(set, &key), "cell {:?}", key);
+            prop_assert_eq!(values, stores.cells.get(&shown.effective, &key), "cell {:?}", key);
         }
         let all = cells.0.scan_prefix(b"").await.map_err(fail)?.into_iter().map(|(key, _)| key);
-        let there = stores.cells.keys().into_iter().filter(|key| !stores.cells.get(set, key).is_empty());
+        let there = stores.cells.keys().into_iter().filter(|key| !stores.cells.get(&shown.effective, key).is_empty());
         prop_assert_eq!(all.collect::<Vec<_>>(), there.collect::<Vec<_>>(), "the keys of the cells");
     }
     Ok(())
@@ -124,7 +127,7 @@ async fn open<S: StoreType>(view: &View, model: &Model, held: &Set, name: &str) 
     }
 }
 
-async fn compare_document(name: &str, store: &DocStore, document: &Document, set: &Set) -> Result<(), TestCaseError> {
+async fn compare_document(name: &str, store: &DocStore, document: &Document, set: &Shown) -> Result<(), TestCaseError> {
     let oracle = document.within(set);
     prop_assert_eq!(store.get_all().await.map_err(fail)?, oracle.all(), "the document {}", name);
     for keys in document.paths() {

@@ -62,7 +62,7 @@ impl Arrival {
         let mut waiting: Vec<(u16, Id)> =
             model.entries().iter().skip(1).zip(&self.priorities).map(|(entry, first)| (*first, entry.id())).collect();
         waiting.sort_by_key(|(first, _)| *first);
-        let mut here = Set::from([model.root()]);
+        let mut here = Set::from_iter([model.root()]);
         let mut order = Vec::new();
         while !waiting.is_empty() {
             let ready = |(_, id): &(u16, Id)| !self.causal || model.below(id).is_subset(&here);
@@ -176,6 +176,8 @@ pub struct Peer {
     pub database: Database,
     /// What was given to it, in this order.
     given: Vec<Id>,
+    /// What it has answered to be void, and will be offered again.
+    void: Set,
     /// How many outcomes said that an entry waits.
     pub parked: usize,
 }
@@ -185,12 +187,17 @@ impl Peer {
     pub async fn new(disk: Disk, model: &Model) -> Result<Peer> {
         let engine = Engine::open(disk.open().await?, Options::default()).await?;
         let database = engine.adopt_database(model.entry(&model.root()).to_raw(), None).await?;
-        Ok(Peer { disk, engine, database, given: vec![model.root()], parked: 0 })
+        Ok(Peer { disk, engine, database, given: vec![model.root()], void: Set::default(), parked: 0 })
     }
 
     /// What it was given.
     pub fn given(&self) -> Set {
         self.given.iter().copied().collect()
+    }
+
+    /// What it has once answered to be void.
+    pub fn void(&self) -> &Set {
+        &self.void
     }
 
     /// Gives it a batch, and looks whether it answers what it should.
@@ -208,6 +215,11 @@ impl Peer {
             let here = model.below(id).is_subset(&self.given());
             let parked = matches!(outcome, Outcome::Parked(_));
             self.parked += usize::from(parked);
+            if matches!(outcome, Outcome::Void) {
+                self.void.insert(*id);
+            }
+            // What is void is looked at closely when it is offered again.
+            let kept = kept || matches!(outcome, Outcome::Void);
             let fits = match (model.refused(id), here) {
                 // An answer is as old as the entry's turn: what it waited for may have come later in the same batch.
                 (None, true) => kept || (parked && !batch.causal),
@@ -217,6 +229,34 @@ impl Peer {
                 (Some(_), true) => !kept && (!parked || !batch.causal),
             };
             prop_assert!(fits, "{:?} of an entry {:?} below which all is here: {}", outcome, model.refused(id), here);
+        }
+        // What was void and counts by what has come now is in without being offered again: it has waited.
+        let tips = self.database.get_tips().await.map_err(fail)?;
+        prop_assert_eq!(tips, model.tips(&model.live(&model.held(&self.given()))), "the heads at once");
+        self.offer_void(model).await
+    }
+
+    /// Offers again what is not live, or was not once: also what was void when it had waited, and what a restart has forgotten.
+    async fn offer_void(&mut self, model: &Model) -> Result<(), TestCaseError> {
+        let held = model.held(&self.given());
+        self.void.extend(held.difference(&model.live(&held)));
+        self.offer_again(model, self.void.clone()).await
+    }
+
+    /// Offers entries again at once, as peers do when heads have changed. What is live must be in, all else is void.
+    pub async fn offer_again(&mut self, model: &Model, entries: Set) -> Result<(), TestCaseError> {
+        let held = model.held(&self.given());
+        let live = model.live(&held);
+        let offered: Vec<Id> = entries.into_iter().filter(|id| held.contains(id)).collect();
+        let raw = offered.iter().map(|id| model.entry(id).to_raw()).collect();
+        let outcomes = self.database.ingest(raw, "ann").await.map_err(fail)?;
+        for (id, outcome) in offered.iter().zip(outcomes) {
+            let fits = match outcome {
+                Outcome::Accepted | Outcome::Known => live.contains(id),
+                Outcome::Void => !live.contains(id),
+                _ => false,
+            };
+            prop_assert!(fits, "{:?} of an entry that is live: {}", outcome, live.contains(id));
         }
         Ok(())
     }
@@ -241,7 +281,7 @@ impl Peer {
         let lost: Vec<Id> = self.given.iter().filter(|id| !held.contains(id)).copied().collect();
         let again = lost.iter().map(|id| model.entry(id).to_raw()).collect();
         self.database.ingest(again, "ann").await.map_err(fail)?;
-        Ok(())
+        self.offer_void(model).await
     }
 
     pub async fn close(self) -> Result<(), TestCaseError> {

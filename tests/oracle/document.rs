@@ -6,7 +6,7 @@ use eidetica_core::Id;
 use eidetica_core::crdt::{Doc, Value};
 use eidetica_core::store::doc::{Action, DocDelta, Plain, Step};
 
-use super::model::{Model, Set, Stamp, settings_of};
+use super::model::{Model, Shown, Stamp, settings_of};
 
 /// The keys that lead to a value.
 pub type Keys = Vec<String>;
@@ -59,7 +59,7 @@ struct Element {
 /// A document as a set of entries shows it.
 pub struct DocumentView<'a> {
     document: &'a Document,
-    set: &'a Set,
+    set: &'a Shown,
 }
 
 /// A value that lives at a path by itself; the counters there together are one.
@@ -102,7 +102,7 @@ impl Document {
         Document { operations, values, elements }
     }
 
-    pub fn within<'a>(&'a self, set: &'a Set) -> DocumentView<'a> {
+    pub fn within<'a>(&'a self, set: &'a Shown) -> DocumentView<'a> {
         DocumentView { document: self, set }
     }
 
@@ -203,12 +203,24 @@ impl Element {
 }
 
 impl DocumentView<'_> {
+    fn counts(&self, entry: &Id) -> bool {
+        self.set.effective.contains(entry)
+    }
+
     fn lives(&self, made: &Id, ended_by: &[Id]) -> bool {
-        self.set.contains(made) && !ended_by.iter().any(|entry| self.set.contains(entry))
+        self.counts(made) && !ended_by.iter().any(|entry| self.counts(entry))
     }
 
     fn values(&self) -> impl Iterator<Item = &Held> {
-        self.document.values.iter().filter(|held| self.lives(&held.by.1, &held.ended_by))
+        self.document.values.iter().filter(|held| self.lives(&held.by.1, &held.ended_by) || self.lives_void(held))
+    }
+
+    /// A counter that a void entry started lives on if others have counted with it (rule 26).
+    fn lives_void(&self, held: &Held) -> bool {
+        let What::Counter { increments, .. } = &held.what else { return false };
+        let void = self.set.closed.contains(&held.by.1) && !self.counts(&held.by.1);
+        void && !held.ended_by.iter().any(|entry| self.counts(entry))
+            && increments.iter().any(|(entry, _)| self.counts(entry))
     }
 
     fn elements(&self) -> impl Iterator<Item = &Element> {
@@ -241,7 +253,7 @@ impl DocumentView<'_> {
     }
 
     fn latest<T: Clone>(&self, writes: &[(Stamp, T)]) -> T {
-        let seen = writes.iter().filter(|(by, _)| self.set.contains(&by.1));
+        let seen = writes.iter().filter(|(by, _)| self.counts(&by.1));
         seen.max_by_key(|(by, _)| *by).expect("an element that lives was written").1.clone()
     }
 
@@ -295,8 +307,8 @@ impl DocumentView<'_> {
         let mut total = 0i128;
         for held in counters {
             let What::Counter { base: own, increments } = &held.what else { continue };
-            base = base.max(own.map(|own| (held.by, own)));
-            let seen = increments.iter().filter(|(entry, _)| self.set.contains(entry));
+            base = base.max(own.filter(|_| self.counts(&held.by.1)).map(|own| (held.by, own)));
+            let seen = increments.iter().filter(|(entry, _)| self.counts(entry));
             total += seen.map(|(_, by)| i128::from(*by)).sum::<i128>();
         }
         total += i128::from(base.map_or(0, |(_, base)| base));

@@ -63,7 +63,7 @@ impl History {
         let subjects = keys.iter().map(|key| Subject::Key(key.public()));
         let others = plan.rights.iter().map(|number| right(*number));
         let root = root(&keys[0], &subjects.zip([Right::admin(9)].into_iter().chain(others)).collect());
-        let known = vec![Set::from([root.id()]); plan.authors];
+        let known = vec![Set::from_iter([root.id()]); plan.authors];
         let mut model = Model::default();
         model.add(root).expect("the root passes always");
         let mut history = History { model, keys, known, names: Names::default() };

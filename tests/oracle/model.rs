@@ -1,14 +1,37 @@
-//! Sets of entries, the door, and rights: rules 1 to 7, with every admitted settings entry counted as effective.
+//! Sets of entries, and the door: rules 1 to 8 and 17. What counts of what passes it is for [`judge`](super::judge) to say.
 
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
 
 use eidetica_contract::PublicKey;
 use eidetica_core::auth::{Right, Setting, SettingsDelta, Subject};
 use eidetica_core::entry::{Origin, VerifiedEntry};
 use eidetica_core::{Id, Time};
 
+use super::judge::{Rank, SettingsEntry};
+
 /// A set of entries, closed if nothing else is said: it holds everything below its members.
-pub type Set = HashSet<Id>;
+pub type Set = HashSet<Id, BuildHasherDefault<FirstBytes>>;
+
+/// Ids are hashes already: their first bytes tell them apart.
+#[derive(Default)]
+pub struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        let first = bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+        self.0 = self.0.rotate_left(5) ^ first;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Where entries stand, by their ids.
+type Places = HashMap<Id, usize, BuildHasherDefault<FirstBytes>>;
 
 /// What decides among concurrent values.
 pub type Stamp = (Time, Id);
@@ -18,41 +41,46 @@ pub type Stamp = (Time, Id);
 pub struct Model {
     /// Every entry after its parents.
     entries: Vec<VerifiedEntry>,
-    below: HashMap<Id, Set>,
+    places: Places,
+    below: HashMap<Id, Set, BuildHasherDefault<FirstBytes>>,
     refused: HashMap<Id, &'static str>,
-    settings: Vec<SettingOperation>,
+    settings: Vec<SettingsEntry>,
+    settings_places: Places,
+    judged: RefCell<Judged>,
+    rights: RefCell<KnownRights>,
 }
 
-struct SettingOperation {
-    entry: Id,
-    subject: Subject,
-    setting: Setting,
-    rank: Rank,
-    /// By rule 4c.
-    value: Right,
-}
+/// The effective settings entries of sets that were asked for, by the settings entries in them.
+pub type Judged = HashMap<BTreeSet<Id>, Rc<Set>>;
 
-/// Rule 3.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Of(Right),
-    AboveAll,
+/// Own rights that were asked for, by the subject and the settings entries that count for it.
+pub type KnownRights = HashMap<(Subject, BTreeSet<Id>), Right>;
+
+/// What a closed set of entries shows: the values of its effective entries.
+pub struct Shown {
+    pub closed: Set,
+    pub effective: Set,
 }
 
 impl Model {
     /// Adds an entry, whose parents are there already, and says why the door is closed to it, if it is.
     pub fn add(&mut self, entry: VerifiedEntry) -> Result<(), &'static str> {
         let id = entry.id();
-        let mut below = Set::new();
+        let mut below = Set::default();
         for parent in &entry.header().parents {
             below.extend(&self.below[parent]);
             below.insert(*parent);
         }
         let judged = self.judge(&entry, &below);
+        self.places.insert(id, self.entries.len());
         self.entries.push(entry);
         self.below.insert(id, below);
         match judged {
-            Ok(operations) => self.settings.extend(operations),
+            Ok(Some(settings)) => {
+                self.settings_places.insert(id, self.settings.len());
+                self.settings.push(settings);
+            }
+            Ok(None) => {}
             Err(reason) => drop(self.refused.insert(id, reason)),
         }
         judged_only(&self.refused, &id)
@@ -64,7 +92,7 @@ impl Model {
     }
 
     pub fn entry(&self, id: &Id) -> &VerifiedEntry {
-        self.entries.iter().find(|entry| entry.id() == *id).expect("an entry of this history")
+        &self.entries[self.places[id]]
     }
 
     pub fn root(&self) -> Id {
@@ -114,53 +142,52 @@ impl Model {
         tips
     }
 
+    /// The settings entries that pass the door.
+    pub fn settings(&self) -> &[SettingsEntry] {
+        &self.settings
+    }
+
+    /// The settings entry with this id, if it is one that passes the door.
+    pub fn settings_entry(&self, id: &Id) -> Option<&SettingsEntry> {
+        self.settings_places.get(id).map(|place| &self.settings[*place])
+    }
+
+    pub fn judged(&self) -> &RefCell<Judged> {
+        &self.judged
+    }
+
+    pub fn known_rights(&self) -> &RefCell<KnownRights> {
+        &self.rights
+    }
+
+    /// What these entries show.
+    pub fn shown(&self, closed: Set) -> Shown {
+        Shown { effective: self.effective(&closed), closed }
+    }
+
     /// Rule 5.
     pub fn right(&self, key: PublicKey, set: &Set) -> Right {
         let own = self.own(Subject::Key(key), set);
         if own == Right::REMOVED { own } else { own.max(self.own(Subject::Everybody, set)) }
     }
 
-    /// Rule 4.
+    /// Rule 4, by the effective settings entries of the set itself.
     pub fn own(&self, subject: Subject, set: &Set) -> Right {
-        let limits = |operation: &SettingOperation| matches!(operation.setting, Setting::Limit(_));
-        let mut operations: Vec<&SettingOperation> =
-            self.settings.iter().filter(|o| o.subject == subject && set.contains(&o.entry)).collect();
-        operations.sort_by_key(|operation| (std::cmp::Reverse(operation.rank), !limits(operation)));
-        let mut stayed: Vec<&SettingOperation> = Vec::new();
-        for operation in operations {
-            let beaten = |other: &&SettingOperation| {
-                limits(other) != limits(operation) && self.concurrent(&other.entry, &operation.entry)
-            };
-            if !stayed.iter().any(beaten) {
-                stayed.push(operation);
-            }
-        }
-        let topmost: Vec<&SettingOperation> =
-            stayed.iter().filter(|low| !stayed.iter().any(|high| self.saw(&high.entry, &low.entry))).copied().collect();
-        let values = topmost.iter().map(|operation| operation.value);
-        let decided = if topmost.iter().any(|operation| limits(operation)) { values.min() } else { values.max() };
-        decided.unwrap_or(Right::NONE)
+        self.own_by(subject, set, &self.effective_settings(set))
     }
 
-    /// Rule 6, and what an entry needs to stand where it says: the operations on rights that it makes, if it passes.
-    fn judge(&self, entry: &VerifiedEntry, below: &Set) -> Result<Vec<SettingOperation>, &'static str> {
+    /// Rule 6, and what an entry needs to stand where it says: what it is as a settings entry, if it is one and passes.
+    fn judge(&self, entry: &VerifiedEntry, below: &Set) -> Result<Option<SettingsEntry>, &'static str> {
         let header = entry.header();
         let delta = settings_of(entry);
         let rights = delta.as_ref().map(|delta| delta.rights.clone()).unwrap_or_default();
-        let operations = |rank: Rank| -> Vec<SettingOperation> {
-            let operation = |(subject, setting): &(Subject, Setting)| {
-                let before = self.own(*subject, below);
-                let value = match *setting {
-                    Setting::Grant(right) => right.max(before),
-                    Setting::Limit(Right::NONE) => Right::REMOVED,
-                    Setting::Limit(right) => right.min(before),
-                };
-                SettingOperation { entry: entry.id(), subject: *subject, setting: *setting, rank, value }
-            };
-            rights.iter().map(operation).collect()
+        let settings = |rank: Rank| {
+            let operations = rights.clone();
+            let entry = SettingsEntry { id: entry.id(), author: header.author, operations, rank };
+            (!rights.is_empty()).then_some(entry)
         };
         if self.entries.is_empty() {
-            return Ok(operations(Rank::AboveAll));
+            return Ok(settings(Rank::AboveAll));
         }
         if header.origin != Origin::Database(self.root()) {
             return Err("of another database");
@@ -182,10 +209,10 @@ impl Model {
             // "Only that the right becomes less", and to limit to none removes, which is less than none.
             let before = self.own(own, below);
             let lowers = if *to == Right::NONE { before != Right::REMOVED } else { *to < before };
-            return if alone && lowers { Ok(operations(Rank::AboveAll)) } else { Err("no proper stepping down") };
+            return if alone && lowers { Ok(settings(Rank::AboveAll)) } else { Err("no proper stepping down") };
         }
         if delta.is_none() {
-            return if has >= Right::WRITE { Ok(Vec::new()) } else { Err("without the right to write") };
+            return if has >= Right::WRITE { Ok(None) } else { Err("without the right to write") };
         }
         if has < Right::admin(0) {
             return Err("without the right of an admin");
@@ -201,7 +228,7 @@ impl Model {
                 return Err("a setting beyond the right of its author");
             }
         }
-        Ok(operations(Rank::Of(has)))
+        Ok(settings(Rank::Of(has)))
     }
 }
 

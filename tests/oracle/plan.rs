@@ -236,6 +236,49 @@ fn step() -> impl Strategy<Value = StepPlan> {
     )
 }
 
+/// A step of people who take rights from each other, and write beside it.
+fn quarrelling_step() -> impl Strategy<Value = StepPlan> {
+    let parents = prop_oneof![
+        6 => Just(ParentsPlan::Tips),
+        3 => (0..QUARREL).prop_map(ParentsPlan::Old),
+        2 => vec(0..QUARREL, 1..4).prop_map(ParentsPlan::Some),
+        1 => vec(0..QUARREL, 2..4).prop_map(ParentsPlan::Redundant),
+    ];
+    let right = || {
+        let limit = proptest::bool::weighted(0.6);
+        let to = prop_oneof![3 => Just(5u8), 4 => 0..8u8];
+        (0..6usize, limit, to).prop_map(|(subject, limit, right)| Change::Right { subject, limit, right })
+    };
+    let changes = prop_oneof![
+        8 => vec(right(), 1..3),
+        8 => vec(change(), 0..3),
+        2 => (right(), change()).prop_map(|(right, other)| vec![right, other]),
+        1 => (0..3u8).prop_map(|right| vec![Change::StepDown(right)]),
+    ];
+    let learns = prop_oneof![2 => Just(Vec::new()), 1 => vec(small(10), 1..3)];
+    (0..5usize, learns, parents, small(6), changes).prop_map(|(author, learns, parents, ahead, changes)| StepPlan {
+        author,
+        learns,
+        parents,
+        ahead,
+        changes,
+        fault: Fault::None,
+    })
+}
+
+/// The most entries above the root of a quarrel.
+const QUARREL: usize = 40;
+
+/// A plan in which most authors are admins, and rights are what it is about.
+pub fn quarrel() -> impl Strategy<Value = Plan> {
+    let right = prop_oneof![3 => Just(2u8), 2 => Just(7u8), 2 => Just(3u8), 1 => Just(6u8), 3 => 0..8u8];
+    (2..=5usize, vec(right, 4), vec(quarrelling_step(), 5..=QUARREL)).prop_map(|(authors, rights, steps)| Plan {
+        authors,
+        rights,
+        steps,
+    })
+}
+
 /// Any plan of a history.
 pub fn plan() -> impl Strategy<Value = Plan> {
     let right = prop_oneof![5 => 0..3u8, 1 => 0..8u8];

@@ -1,26 +1,41 @@
 //! Whether an entry's author could have written it: a function of what is below the entry, and of nothing else (rule 6).
+//!
+//! Which settings entries below it count is itself a question of the set below it alone; see [`judge`](super::judge).
 
 use std::fmt;
 
 use super::delta::{Setting, Settings, Subject};
+use super::judge::Need;
 use super::right::Right;
-use super::rights::{Rank, Rights, limited};
-use crate::dag::Seen;
+use super::rights::{Rank, Rights, SettingsEntry};
+use super::standing::{Standing, limited};
+use crate::dag::{Numbers, Seen};
 use crate::entry::Header;
 
-/// What an admitted entry does to rights.
+/// What the door has found of an entry that passes.
 #[derive(Debug)]
-pub(crate) struct SettingsChange {
+pub(crate) struct Admission {
     rank: Rank,
+    steps_down: bool,
     rights: Vec<(Subject, Setting)>,
+    /// What it needs for as long as it is to count.
+    pub need: Need,
+    void_below: Numbers,
 }
 
-impl SettingsChange {
-    /// Makes it count for everything above the entry.
-    pub(crate) fn apply(self, rights: &mut Rights, number: u64, below: &Seen) {
-        for (subject, setting) in self.rights {
-            rights.add(number, below, self.rank, subject, setting);
-        }
+impl Admission {
+    /// The entry as a settings entry, if it is one.
+    pub fn settings_entry(self, number: u64, header: &Header, below: &Seen) -> Option<SettingsEntry> {
+        let Admission { rank, steps_down, rights, void_below, .. } = self;
+        (!rights.is_empty()).then(|| SettingsEntry {
+            number,
+            author: header.author,
+            below: below.clone(),
+            rank,
+            steps_down,
+            rights,
+            void_below,
+        })
     }
 }
 
@@ -91,13 +106,16 @@ pub(crate) fn admit(
     below: &Seen,
     header: &Header,
     settings: Option<&Settings>,
-) -> Result<Option<SettingsChange>, Denied> {
+) -> Result<Admission, Denied> {
+    let void_below = rights.void_in(below);
+    let standing = rights.standing_without(void_below.clone());
     let operations = settings.map(|settings| settings.rights.clone()).unwrap_or_default();
+    let admission = |rank, steps_down, need, rights| Admission { rank, steps_down, rights, need, void_below };
     let author = header.author;
     if header.parents.is_empty() {
-        return Ok(Some(SettingsChange { rank: Rank::AboveAll, rights: operations }));
+        return Ok(admission(Rank::AboveAll, false, Need::Nothing, operations));
     }
-    let has = rights.of(author, below);
+    let has = standing.of(author, below);
     let own = Subject::Key(author);
     if let Some((_, setting)) = operations.iter().find(|(subject, _)| *subject == own)
         && let Setting::Limit(to) = setting
@@ -105,31 +123,40 @@ pub(crate) fn admit(
         let alone = operations.len() == 1
             && header.stores.len() == 1
             && settings.is_some_and(|settings| settings.values.len() == 0);
-        let before = rights.own(own, below);
+        let before = standing.own(own, below);
         // It must take something of the own right. A limit to none takes from a key that never had a setting, too: what
         // everybody has.
         let lowers = limited(*to, before) < before;
-        return if alone && lowers {
-            Ok(Some(SettingsChange { rank: Rank::AboveAll, rights: operations }))
-        } else {
-            Err(Denied::BadStepDown)
+        return match alone && lowers {
+            true => Ok(admission(Rank::AboveAll, true, Need::Nothing, operations)),
+            false => Err(Denied::BadStepDown),
         };
     }
-    if settings.is_some() {
-        if has < Right::admin(0) {
-            return Err(Denied::NeedsAdmin { has });
-        }
-        for (subject, setting) in &operations {
-            judge(rights, below, has, *subject, *setting)?;
-        }
-    } else if has < Right::WRITE {
-        return Err(Denied::NeedsWrite { has });
+    if settings.is_none() {
+        return match has < Right::WRITE {
+            true => Err(Denied::NeedsWrite { has }),
+            false => Ok(admission(Rank::Of(has), false, Need::Right(Right::WRITE), operations)),
+        };
     }
-    Ok((!operations.is_empty()).then_some(SettingsChange { rank: Rank::Of(has), rights: operations }))
+    if has < Right::admin(0) {
+        return Err(Denied::NeedsAdmin { has });
+    }
+    for (subject, setting) in &operations {
+        judge(&standing, below, has, *subject, *setting)?;
+    }
+    // Values such as the name take an admin, however strong.
+    let need = if operations.is_empty() { Right::admin(0) } else { has };
+    Ok(admission(Rank::Of(has), false, Need::Right(need), operations))
 }
 
-fn judge(rights: &Rights, below: &Seen, author: Right, subject: Subject, setting: Setting) -> Result<(), Denied> {
-    let before = rights.own(subject, below);
+fn judge(
+    standing: &Standing<'_>,
+    below: &Seen,
+    author: Right,
+    subject: Subject,
+    setting: Setting,
+) -> Result<(), Denied> {
+    let before = standing.own(subject, below);
     if before >= author {
         return Err(Denied::NotJunior { subject });
     }

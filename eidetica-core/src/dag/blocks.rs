@@ -115,6 +115,36 @@ pub(crate) async fn note(
     Ok(())
 }
 
+/// Keeps the blocks right when entries leave, each with its height. `top` is the greatest height before they left, and after it.
+pub(crate) async fn leave(
+    rows: &mut Overlay,
+    database: DatabaseNumber,
+    entries: &[(u64, Id)],
+    top: (u64, u64),
+) -> Result<()> {
+    let (before, after) = top;
+    for level in 1..=LEVELS {
+        // From the last block that stays closed on, those that are not closed any longer.
+        let mut block = Block::around(after.saturating_sub(u64::from(level)), level);
+        while block.is_closed_by(before) {
+            if !block.is_closed_by(after) {
+                rows.delete(BLOCKS, database.block_key(block.level, block.number));
+            }
+            block.number += 1;
+        }
+    }
+    for (height, id) in entries {
+        for block in Block::closed_around(*height, after) {
+            let key = database.block_key(block.level, block.number);
+            let Some(row) = rows.get(BLOCKS, &key).await? else { continue };
+            let Some(mut print) = Fingerprint::from_bytes(&row) else { continue };
+            print.subtract(id);
+            rows.put(BLOCKS, key, print.to_bytes().to_vec());
+        }
+    }
+    Ok(())
+}
+
 fn combined(all: &[Fingerprint]) -> Fingerprint {
     all.iter().fold(Fingerprint::EMPTY, |all, print| all.combined(print))
 }

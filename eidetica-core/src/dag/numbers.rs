@@ -23,6 +23,25 @@ impl Numbers {
         if start < end { Numbers(Arc::from([(start, end)])) } else { Numbers::default() }
     }
 
+    /// This number alone.
+    pub fn of(number: u64) -> Numbers {
+        Numbers::range(number, number + 1)
+    }
+
+    /// All of these numbers.
+    pub(crate) fn of_all(numbers: impl IntoIterator<Item = u64>) -> Numbers {
+        let mut numbers: Vec<u64> = numbers.into_iter().collect();
+        numbers.sort_unstable();
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for number in numbers {
+            match ranges.last_mut() {
+                Some((_, end)) if number <= *end => *end = (*end).max(number + 1),
+                _ => ranges.push((number, number + 1)),
+            }
+        }
+        Numbers(ranges.into())
+    }
+
     /// The ranges, ascending.
     pub fn ranges(&self) -> &[(u64, u64)] {
         &self.0

@@ -40,14 +40,14 @@ impl Seen {
         &self.hidden
     }
 
-    /// True if the set is every entry with a number below `next`.
-    pub fn is_all_before(&self, next: u64) -> bool {
-        self.next >= next && self.hidden.is_empty()
-    }
-
     /// The set with one more entry, which arrived with this number directly above it.
     pub fn with(&self, number: u64) -> Seen {
         Seen { next: number + 1, hidden: self.hidden.union(&Numbers::range(self.next, number)) }
+    }
+
+    /// The set without some of its entries. What is left need not be closed.
+    pub(crate) fn without(&self, numbers: &Numbers) -> Seen {
+        Seen { next: self.next, hidden: self.hidden.union(&numbers.below(self.next)) }
     }
 
     /// What is in either set.
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(other.hidden(), &Numbers::range(1, 3));
         assert!(!one.contains(3) && !other.contains(2) && other.contains(0));
         let both = one.union(&other);
-        assert!(both.is_all_before(5));
+        assert_eq!(both, Seen::all_before(5));
         assert_eq!(both.with(5).difference(&one), Numbers::range(3, 6));
         assert_eq!(one.difference(&other), Numbers::range(1, 3));
     }

@@ -7,17 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use eidetica_contract::{Error, ErrorKind, Result};
+use eidetica_contract::{Error, ErrorKind, Result, Snapshot};
 use tokio::sync::watch;
 
 use super::database::Database;
 use super::entries::StoredEntry;
 use super::epochs;
 use super::history::LogEntry;
+use super::marks::Strike;
+use crate::dag::Numbers;
 use crate::entry::VerifiedEntry;
 use crate::error::closed;
 use crate::id::Id;
 use crate::layout::trailing_number;
+use crate::store::applier::scan_all;
 
 /// A place in the order of arrival, to go on from. It can be kept as text, and outlives restarts.
 ///
@@ -63,6 +66,11 @@ pub struct Change {
     pub log: LogEntry,
     /// The entry itself.
     pub entry: VerifiedEntry,
+    /// Earlier entries that it has struck: they count no longer, since a right of their authors was taken away, and what they did
+    /// in the stores they touch is undone.
+    pub struck: Vec<Id>,
+    /// Earlier entries that had been struck, and count again since it came.
+    pub lifted: Vec<Id>,
     /// Where to go on after it.
     pub cursor: Cursor,
 }
@@ -88,7 +96,8 @@ impl Database {
         Ok(Cursor { epoch: meta.epoch, next: meta.next })
     }
 
-    /// What has come in since a cursor, in the order of arrival, at most `most`, and where to go on.
+    /// What has come in since a cursor, in the order of arrival, at most `most`, and where to go on. What was struck meanwhile, and
+    /// supports nothing that counts, is left out.
     ///
     /// Errors: [`ErrorKind::CursorLost`] if a crash has lost entries that the cursor had seen; the context pair `resume`
     /// holds the cursor to go on with, behind what both still share.
@@ -107,12 +116,40 @@ impl Database {
         let page = rows.scan(self.core.number.entries(cursor.next, meta.next).rows(most.clamp(1, PAGE))).await?;
         let mut at = Cursor { epoch: meta.epoch, next: cursor.next };
         let mut changes = Vec::with_capacity(page.rows.len());
+        let marks = &state.marks;
+        let end = page.rows.last().map_or(cursor.next, |(key, _)| trailing_number(key) + 1);
+        // Without a settings entry beside the root nothing was ever struck.
+        let strikes = match state.rights.may_strike() {
+            true => Strike::between(&*rows, self.core.number, cursor.next, end).await?,
+            false => Vec::new(),
+        };
         for (key, row) in &page.rows {
             let stored = StoredEntry::parse(trailing_number(key), row)?;
             at.next = stored.number + 1;
-            changes.push(Change { log: LogEntry::of(&stored), entry: stored.entry, cursor: at });
+            if marks.dead.contains(stored.number) {
+                continue;
+            }
+            let strike = strikes.iter().find(|(by, _)| *by == stored.number).map(|(_, strike)| strike.clone());
+            let strike = strike.unwrap_or_default();
+            let struck = self.ids_of(&*rows, &strike.struck).await?;
+            let lifted = self.ids_of(&*rows, &strike.lifted).await?;
+            let log = LogEntry::of(&stored, marks);
+            changes.push(Change { log, entry: stored.entry, struck, lifted, cursor: at });
+        }
+        if changes.is_empty() && at.next < meta.next && !page.rows.is_empty() {
+            return Box::pin(self.changes_since(at, most)).await;
         }
         Ok((changes, at))
+    }
+
+    async fn ids_of(&self, rows: &dyn Snapshot, numbers: &Numbers) -> Result<Vec<Id>> {
+        let mut ids = Vec::new();
+        for (start, end) in numbers.ranges() {
+            for (key, row) in scan_all(rows, self.core.number.entries(*start, *end)).await? {
+                ids.push(StoredEntry::parse(trailing_number(&key), &row)?.entry.id());
+            }
+        }
+        Ok(ids)
     }
 
     /// Streams what comes in from now on, local and remote.
@@ -199,6 +236,10 @@ pub struct WriteEvent {
     pub previous: Vec<Id>,
     /// The heads after.
     pub tips: Vec<Id>,
+    /// Earlier entries that count no longer, since a right of their authors was taken away: what they did is undone.
+    pub struck: Vec<Id>,
+    /// Earlier entries that had been struck and count again.
+    pub lifted: Vec<Id>,
 }
 
 type Callback = Box<dyn Fn(&WriteEvent) + Send + Sync>;

@@ -13,10 +13,12 @@ use super::catalog::{Catalog, StoreInfo};
 use super::core::{Core, State};
 use super::entries::{Place, StoredEntry, places};
 use super::epochs;
-use super::meta::{Meta, Tip};
+use super::marks::Marks;
+use super::meta::Meta;
 use super::sound::prove;
 use super::verify::{MAX_PROBLEMS, MissingBodies, Problem, Report};
 use crate::auth::{self, Rights};
+use crate::clock::Time;
 use crate::dag::blocks::Closing;
 use crate::dag::{Graph, Seen};
 use crate::id::Id;
@@ -32,19 +34,22 @@ use crate::store::live;
 use crate::store::table::{self, RowAction, index_rows};
 
 pub(super) struct Check<'a> {
-    core: &'a Core,
-    rows: &'a dyn Snapshot,
+    pub core: &'a Core,
+    pub rows: &'a dyn Snapshot,
     /// The row of the database, if it can be read.
-    meta: Option<Meta>,
+    pub meta: Option<Meta>,
+    /// What is written down of void entries, as far as it can be read.
+    pub marks: Marks,
     /// What can be read of the catalog.
     pub catalog: Catalog,
     /// What entries have seen, as the rows say it now.
-    graph: Graph,
+    pub graph: Graph,
     pub report: Report,
     /// The number that the next entry must have.
-    next: u64,
-    heads: BTreeMap<Id, Tip>,
-    /// The greatest height of an entry.
+    pub next: u64,
+    /// The greatest time of an entry.
+    latest: Time,
+    /// The greatest height of an entry that is live.
     top: Option<u64>,
     /// Where entries are whose row in the index of ids says something else.
     misplaced: HashMap<Id, Place>,
@@ -68,10 +73,25 @@ impl<'a> Check<'a> {
             State::of(meta.clone()).check_usable()?;
         }
         let (catalog, unreadable) = Catalog::survey(rows, core.number).await?;
-        let (report, next, heads, top, misplaced, touched, reached, lacking) = Default::default();
+        let marks = Marks::load(rows, core.number).await?;
+        let (report, next, latest, top, misplaced, touched, reached, lacking) = Default::default();
         let graph = Graph::new(core.number);
-        let mut check =
-            Check { core, rows, meta, catalog, graph, report, next, heads, top, misplaced, touched, reached, lacking };
+        let mut check = Check {
+            core,
+            rows,
+            meta,
+            marks,
+            catalog,
+            graph,
+            report,
+            next,
+            latest,
+            top,
+            misplaced,
+            touched,
+            reached,
+            lacking,
+        };
         if check.meta.is_none() {
             check.problem("the row of the database is missing or damaged", None, true);
         }
@@ -86,14 +106,19 @@ impl<'a> Check<'a> {
         Ok(check)
     }
 
-    fn problem(&mut self, what: impl Into<String>, entry: Option<Id>, reindex_mends: bool) {
+    pub(super) fn problem(&mut self, what: impl Into<String>, entry: Option<Id>, reindex_mends: bool) {
         if self.report.problems.len() < MAX_PROBLEMS {
             self.report.problems.push(Problem { what: what.into(), entry, reindex_mends });
         }
     }
 
     /// What was read of rows that follow from the entries; `None`, and a problem, if they cannot be read.
-    fn noted<T>(&mut self, read: Result<T>, what: impl Into<String>, entry: Option<Id>) -> Result<Option<T>> {
+    pub(super) fn noted<T>(
+        &mut self,
+        read: Result<T>,
+        what: impl Into<String>,
+        entry: Option<Id>,
+    ) -> Result<Option<T>> {
         match read {
             Ok(read) => Ok(Some(read)),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupted | ErrorKind::NotFound) => {
@@ -128,7 +153,7 @@ impl<'a> Check<'a> {
                 self.entry(entry, &mut rights).await?;
             }
         }
-        Ok(())
+        self.live(&rights).await
     }
 
     async fn entry(&mut self, stored: &StoredEntry, rights: &mut Rights) -> Result<()> {
@@ -139,12 +164,10 @@ impl<'a> Check<'a> {
         self.next = stored.number.saturating_add(1);
         self.report.entries += 1;
         self.touched += header.stores.len() as u64;
-        for parent in &header.parents {
-            self.heads.remove(parent);
-        }
         let place = Place { number: stored.number, height: header.height, time: header.time };
-        self.heads.insert(id, Tip { id, number: place.number, height: place.height, time: place.time });
-        self.top = self.top.max(Some(header.height));
+        let live = !self.marks.dead.contains(stored.number);
+        self.latest = self.latest.max(header.time);
+        self.top = self.top.max(live.then_some(header.height));
         if stored.entry.database() != self.core.id {
             self.problem("it belongs to another database", Some(id), false);
         }
@@ -153,7 +176,8 @@ impl<'a> Check<'a> {
             self.misplaced.insert(id, place);
         }
         let by_height = self.rows.get(HEIGHTS, &database.height_key(header.height, &id)).await?;
-        if by_height.as_deref() != Some(&stored.number.to_be_bytes()[..]) {
+        // Sync speaks of the live entries alone.
+        if by_height.as_deref() != live.then_some(&stored.number.to_be_bytes()[..]) {
             self.problem("its row in the index of heights is missing or wrong", Some(id), true);
         }
         let mut parents = Vec::with_capacity(header.parents.len());
@@ -219,8 +243,11 @@ impl<'a> Check<'a> {
         let header = stored.entry.header();
         let settings = stored.entry.settings().and_then(|body| auth::Settings::parse(body).ok());
         match auth::admit(rights, below, header, settings.as_ref()) {
-            Ok(Some(change)) => change.apply(rights, stored.number, below),
-            Ok(None) => {}
+            Ok(admission) => {
+                if let Some(entry) = admission.settings_entry(stored.number, header, below) {
+                    rights.add(entry);
+                }
+            }
             Err(denied) => self.problem(denied.to_string(), Some(stored.entry.id()), false),
         }
     }
@@ -267,12 +294,12 @@ impl<'a> Check<'a> {
         Ok(true)
     }
 
-    /// The row of the database is that of its entries.
-    pub fn heads(&mut self) {
+    /// What the row of the database counts is what is there.
+    pub fn counters(&mut self) {
         let Some(meta) = &self.meta else { return };
-        let (heads, counted) = (meta.tips.iter().eq(self.heads.values()), meta.next == self.report.entries);
-        if !heads {
-            self.problem("the heads are not the entries that nothing is above", None, true);
+        let (late, counted) = (meta.latest != self.latest, meta.next == self.report.entries);
+        if late {
+            self.problem("the latest time is not that of an entry", None, true);
         }
         if !counted {
             self.problem("the number of entries is not the one that the database has counted", None, false);
@@ -305,7 +332,8 @@ impl<'a> Check<'a> {
 
     pub async fn counts(&mut self) -> Result<()> {
         let database = self.core.number.prefix();
-        let wanted = [(IDS, self.report.entries), (HEIGHTS, self.report.entries), (TOUCHED, self.touched)];
+        let live = self.report.entries.saturating_sub(self.marks.dead.len());
+        let wanted = [(IDS, self.report.entries), (HEIGHTS, live), (TOUCHED, self.touched)];
         for (keyspace, wanted) in wanted {
             let found = self.count(keyspace, &database).await?;
             if found != wanted {
@@ -404,18 +432,21 @@ impl<'a> Check<'a> {
         if info.keeps_ends && self.count(ENDS, &store.prefix()).await? != reached {
             self.problem(format!("a list of the store {} ends before where it is said to", info.name), None, true);
         }
-        let all = Seen::all_before(info.applied_below.unwrap_or(self.next));
+        let applied = info.applied_below.unwrap_or(self.next);
+        let (all, effective) = (Seen::all_before(applied), self.marks.effective(applied));
         let cache = EntryCache::default();
         // Not the one of the check, so that the check can note what it finds.
         let graph = Graph::new(self.core.number);
         let moment = Moment {
             rows: self.rows,
             graph: &graph,
+            fresh: None,
             store,
             name: &info.name,
             kind: &info.kind,
             algebra,
-            set: &all,
+            all: &all,
+            set: &effective,
             entries: &cache,
             trusts_live: false,
         };

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::catalog::Catalog;
 use super::changes::Callbacks;
 use super::entries::entry_at;
+use super::marks::Marks;
 use super::meta::Meta;
 use crate::auth::{self, Rights};
 use crate::dag::{Graph, Seen};
@@ -48,6 +49,7 @@ pub(crate) struct State {
     pub meta: Meta,
     pub catalog: Catalog,
     pub rights: Arc<Rights>,
+    pub marks: Marks,
     /// Why nothing is known, if rows that tell of the database cannot be read. Only checking and rebuilding it works then.
     pub damage: Option<Arc<Error>>,
 }
@@ -253,6 +255,7 @@ impl State {
         // What is being rebuilt is not read: it is of a part of the entries.
         if !state.meta.rebuilding {
             state.catalog = Catalog::load(rows, number).await?;
+            state.marks = Marks::load(rows, number).await?;
             state.load_rights(rows, number, graph, 0).await.map_err(missing_is_damage)?;
         }
         Ok(state)
@@ -283,6 +286,7 @@ impl State {
             // It may have been rebuilt, and what was remembered of damaged rows is not what they say now.
             core.graph.forget();
             self.catalog = Catalog::load(rows, core.number).await?;
+            self.marks = Marks::load(rows, core.number).await?;
         }
         self.meta = meta;
         // What is being rebuilt is not read, and what was seen of the rights before stays true.
@@ -319,9 +323,9 @@ impl State {
             let body = stored.entry.settings().ok_or_else(|| damaged("a settings delta is missing"))?;
             let delta = auth::Settings::parse(body).map_err(|_| damaged("a settings delta"))?;
             let admitted = auth::admit(&self.rights, &below, header, Some(&delta));
-            let change = admitted.map_err(|_| damaged("an entry without the right for it"))?;
-            if let Some(change) = change {
-                change.apply(Arc::make_mut(&mut self.rights), number, &below);
+            let admission = admitted.map_err(|_| damaged("an entry without the right for it"))?;
+            if let Some(entry) = admission.settings_entry(number, header, &below) {
+                Arc::make_mut(&mut self.rights).add(entry);
             }
         }
         Ok(())

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use eidetica_contract::ErrorKind;
 use eidetica_contract::{PublicKey, Result};
 
+use super::as_of::AsOf;
 use super::changes::{CallbackGuard, WriteEvent};
 use super::core::Core;
 use super::entries::{Place, StoredEntry, entry_at, number_of, require, unknown_entry};
 use super::meta::Tip;
-use super::transaction::Transaction;
+use super::transaction::{Committed, Durability, Transaction};
 use super::view::{Snapshot, View};
 use super::writer::WriterHandle;
-use crate::auth::Right;
-use crate::dag::Seen;
+use crate::auth::{Right, Subject};
 use crate::entry::VerifiedEntry;
 use crate::error::{damaged, invalid};
 use crate::id::Id;
@@ -96,12 +96,13 @@ impl Database {
     /// Errors and cancellation: as for all methods; nothing is held or written before the commit.
     pub async fn new_transaction(&self) -> Result<Transaction> {
         let state = self.core.current().await?;
-        self.begin(state.meta.tips.clone(), Seen::all_before(state.meta.next), false)
+        self.begin(state.meta.tips.clone(), state.as_of_now(), false)
     }
 
     /// Begins a transaction on given entries, which become the parents of its entry whatever has come since.
     ///
-    /// Errors: [`ErrorKind::InvalidInput`] without entries; [`ErrorKind::NotFound`] for one that is not of this database.
+    /// Errors: [`ErrorKind::InvalidInput`] without entries, or for one that is void; [`ErrorKind::NotFound`] for one that is not of
+    /// this database.
     pub async fn new_transaction_with_tips(&self, tips: &[Id]) -> Result<Transaction> {
         if tips.is_empty() {
             return Err(invalid("a transaction stands on at least one entry"));
@@ -112,14 +113,21 @@ impl Database {
         let rows = self.core.storage.snapshot().await?;
         let places = require(&*rows, self.core.number, &tips).await?;
         let numbers: Vec<u64> = places.iter().map(|place| place.number).collect();
+        let state = self.core.covering(&*rows).await?;
+        if let Some(at) = numbers.iter().position(|number| state.marks.void.contains(*number)) {
+            let message =
+                "the entry does not count, since a right of its author was taken away; nothing new can stand on it";
+            return Err(invalid(message).with("entry", tips[at]));
+        }
         let seen = self.core.graph.seen_by_all(&*rows, &numbers).await?;
+        let as_of = state.as_of(&*rows, &self.core, seen).await?;
         let tip =
             |(id, place): (&Id, &Place)| Tip { id: *id, number: place.number, height: place.height, time: place.time };
-        self.begin(tips.iter().zip(&places).map(tip).collect(), seen, true)
+        self.begin(tips.iter().zip(&places).map(tip).collect(), as_of, true)
     }
 
-    fn begin(&self, heads: Vec<Tip>, seen: Seen, fixed: bool) -> Result<Transaction> {
-        Ok(Transaction::new(self.core.clone(), self.writer.clone(), heads, seen, fixed, self.key.clone()))
+    fn begin(&self, heads: Vec<Tip>, as_of: AsOf, fixed: bool) -> Result<Transaction> {
+        Ok(Transaction::new(self.core.clone(), self.writer.clone(), heads, as_of, fixed, self.key.clone()))
     }
 
     /// Does some work in a transaction and commits it, durably; returns what the work returns. After an error of the work
@@ -200,7 +208,8 @@ impl Database {
         let places = require(&*rows, self.core.number, heads).await?;
         let numbers: Vec<u64> = places.iter().map(|place| place.number).collect();
         let seen = self.core.graph.seen_by_all(&*rows, &numbers).await?;
-        Ok(View::new(self.clone(), Some(Arc::new(seen))))
+        let as_of = self.core.covering(&*rows).await?.as_of(&*rows, &self.core, seen).await?;
+        Ok(View::new(self.clone(), Some(Arc::new(as_of))))
     }
 
     /// The entries that nothing is above, in ascending order.
@@ -213,9 +222,10 @@ impl Database {
         Ok(self.core.current().await?.meta.digest())
     }
 
-    /// How many entries are here.
+    /// How many entries are here, without those that count no longer and on which nothing stands.
     pub async fn entry_count(&self) -> Result<u64> {
-        Ok(self.core.current().await?.meta.next)
+        let state = self.core.current().await?;
+        Ok(state.meta.next - state.marks.dead.len())
     }
 
     /// An entry. Errors: [`ErrorKind::NotFound`] if this database has none with this id.
@@ -279,6 +289,25 @@ impl Database {
         self.now().right_of(key).await
     }
 
+    /// The rights as they were at a snapshot: every key of which something was granted or limited, and everybody, with their own
+    /// rights, by what counts in the entries of the snapshot alone.
+    ///
+    /// Errors: [`ErrorKind::NotFound`] if the snapshot names entries that are not here.
+    pub async fn permissions_at(&self, snapshot: &Snapshot) -> Result<Vec<(Subject, Right)>> {
+        self.at(snapshot).await?.rights().await
+    }
+
+    /// Removes a key as of an older snapshot: everything that it has written since is struck, seen or not. What others wrote
+    /// stays, also on top of that. Durable on return.
+    ///
+    /// Errors: [`ErrorKind::PermissionDenied`] if the key was not below the own one in rank at the snapshot;
+    /// [`ErrorKind::InvalidInput`] if an entry of the snapshot is void; [`ErrorKind::NotFound`]. Cancellation: as for a commit.
+    pub async fn remove_as_of(&self, key: &PublicKey, snapshot: &Snapshot) -> Result<Committed> {
+        let transaction = self.new_transaction_with_tips(&snapshot.0).await?;
+        transaction.get_store::<SettingsStore>(crate::auth::STORE).await?.remove(key).await?;
+        transaction.commit_with(Durability::Flushed).await
+    }
+
     /// Evaluates the stores whose bodies have come late, as opening one of them would.
     pub(crate) async fn evaluate_stale(&self) -> Result<()> {
         for info in self.core.current().await?.catalog.all().iter().filter(|info| info.stale) {
@@ -287,24 +316,28 @@ impl Database {
         Ok(())
     }
 
-    /// The stores of the database.
+    /// The stores of the database: those that an entry touches which counts.
     ///
     /// Errors: [`ErrorKind::Locked`] while the database is being rebuilt.
     pub async fn stores(&self) -> Result<Vec<StoreSummary>> {
         self.evaluate_stale().await?;
-        let state = self.core.current().await?;
-        Ok(state
-            .catalog
-            .all()
-            .iter()
-            .map(|info| StoreSummary {
+        let rows = self.core.storage.snapshot().await?;
+        let state = self.core.at(&*rows).await?;
+        state.check_usable()?;
+        let mut stores = Vec::new();
+        for info in state.catalog.all() {
+            if !state.marks.counts_in(&*rows, info.at(self.core.number)).await? {
+                continue;
+            }
+            stores.push(StoreSummary {
                 name: info.name.clone(),
                 kind: info.kind.clone(),
                 known: info.applied_below.is_none(),
                 partial: info.partial,
                 indexes: info.indexes.iter().filter(|i| i.is_whole()).map(|index| index.field.clone()).collect(),
-            })
-            .collect())
+            });
+        }
+        Ok(stores)
     }
 
     /// Makes everything durable that was committed before this call.

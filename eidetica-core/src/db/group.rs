@@ -6,18 +6,16 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use eidetica_contract::{Error, ErrorKind, Result};
 use tokio::task::JoinHandle;
 
 use super::changes::WriteEvent;
-use super::ingest::{Outcome, Parked, Refused};
+use super::ingest::Outcome;
 use super::page::Judged;
 use super::transaction::{Commitment, Committed, Intent};
-use super::work::{Admitted, Basis, Ready, Verdict, Work};
+use super::work::{Admitted, Basis, Ready, Work};
 use super::writer::{CommitReply, Writer};
-use crate::entry::VerifiedEntry;
 use crate::id::Id;
 use crate::overlay::Changes;
 
@@ -27,10 +25,6 @@ pub(crate) const GROUP_ENTRIES: usize = 256;
 pub(crate) const GROUP_BYTES: usize = 8 << 20;
 /// How often a group is tried again when another process was faster.
 pub(crate) const ATTEMPTS: usize = 64;
-/// How many heads a database may have here before further branches wait.
-const MAX_HEADS: usize = 16_384;
-/// How soon what could not be stored is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// What a group is made of.
 pub(super) enum Unit {
@@ -172,7 +166,12 @@ impl Writer {
             let entries: Vec<Id> = of_kind.map(|entry| entry.id).collect();
             if !entries.is_empty() {
                 let (previous, tips) = (previous.clone(), after.state.meta.tip_ids());
-                self.core.callbacks.call(&WriteEvent { local, entries, previous, tips });
+                let numbers: HashSet<u64> =
+                    after.admitted.iter().filter(|e| e.local == local).map(|e| e.number).collect();
+                let strikes = || after.strikes.iter().filter(|strike| numbers.contains(&strike.by));
+                let struck = strikes().flat_map(|strike| strike.struck.iter().copied()).collect();
+                let lifted = strikes().flat_map(|strike| strike.lifted.iter().copied()).collect();
+                self.core.callbacks.call(&WriteEvent { local, entries, previous, tips, struck, lifted });
             }
         }
     }
@@ -191,7 +190,7 @@ impl Writer {
                     }
                 }
                 if page.todo.is_empty() && page.open == 0 {
-                    self.end_page(number, Ok);
+                    self.end_page_judged(number);
                 }
             }
         }
@@ -233,6 +232,15 @@ impl Writer {
                     self.end_page(number, |_| Err(crate::storage::again(error)));
                 }
             }
+        }
+    }
+
+    /// Answers a page, once what has waited for a removal to fall is judged by the settings that came with the page.
+    fn end_page_judged(&mut self, number: u64) {
+        let again = self.take_judged_otherwise();
+        match self.pages.iter_mut().find(|page| page.number == number).filter(|_| !again.is_empty()) {
+            Some(page) => page.todo = again.into_iter().map(|(entry, source)| (None, entry, source)).rev().collect(),
+            None => self.end_page(number, Ok),
         }
     }
 
@@ -291,82 +299,6 @@ impl Writer {
             });
         }
         Ok((results, work.into_batch(keep)))
-    }
-
-    /// Judges the next few entries of a page. What was judged before an error is in `judged`, too.
-    async fn judge_some(
-        &mut self,
-        work: Result<Work<'_>>,
-        number: u64,
-        judged: &mut Vec<Judged>,
-        keep: bool,
-    ) -> Result<Option<Ready>> {
-        let Some(at) = self.pages.iter().position(|page| page.number == number) else { return Ok(None) };
-        self.pages[at].open += 1;
-        let mut work = work?;
-        while judged.len() < GROUP_ENTRIES && work.rows.bytes() < GROUP_BYTES {
-            let Some((place, entry, source)) = self.pages[at].todo.pop() else { break };
-            let outcome = match self.judge(&mut work, &entry, &source).await {
-                Ok(outcome) => outcome,
-                Err(error) => {
-                    self.pages[at].todo.push((place, entry, source));
-                    return Err(error);
-                }
-            };
-            if !matches!(outcome, Outcome::Parked(_) | Outcome::Deferred) {
-                // What waited for it can be judged now, and goes first: a branch is best taken up in one go.
-                let children = self.parking.take_children(&entry.id());
-                self.pages[at].todo.extend(children.into_iter().map(|(entry, source)| (None, entry, source)));
-            }
-            judged.push((place, entry, source, outcome));
-        }
-        Ok(work.into_batch(keep))
-    }
-
-    /// After an error: what had been waiting goes on waiting, for its parent if that is not in yet, else for a while.
-    fn park_again(&mut self, todo: Vec<(Option<usize>, VerifiedEntry, Arc<str>)>) {
-        let now = self.core.storage.environment().now();
-        let again = self.allowed_time().plus(RETRY);
-        let outside: HashSet<Id> = todo.iter().map(|(_, entry, _)| entry.id()).collect();
-        for (_, entry, source) in todo.into_iter().filter(|(place, ..)| place.is_none()) {
-            match entry.header().parents.iter().find(|parent| outside.contains(parent)).copied() {
-                Some(parent) => self.parking.keep_for(entry, &source, parent, now),
-                None => self.parking.keep_until(entry, &source, again, now),
-            };
-        }
-    }
-
-    async fn judge(&mut self, work: &mut Work<'_>, entry: &VerifiedEntry, source: &Arc<str>) -> Result<Outcome> {
-        let now = self.core.storage.environment().now();
-        if let Some(refused) = entry.header().parents.iter().find(|parent| self.parking.is_refused(parent)) {
-            self.parking.refuse(entry.id());
-            return Ok(Outcome::Refused(Refused::AboveRefused(*refused)));
-        }
-        let future = entry.header().time > self.allowed_time();
-        if future && !work.knows(entry).await? {
-            return Ok(match self.parking.keep_until(entry.clone(), source, entry.header().time, now) {
-                true => Outcome::Parked(Parked::Future),
-                false => Outcome::Deferred,
-            });
-        }
-        let adds_a_head = entry.header().parents.iter().all(|id| work.state.meta.tip(id).is_none());
-        if work.state.meta.tips.len() >= MAX_HEADS && adds_a_head && !work.knows(entry).await? {
-            return Ok(Outcome::Parked(Parked::Heads));
-        }
-        Ok(match work.admit(entry.clone(), false).await? {
-            Verdict::Admitted(_) => Outcome::Accepted,
-            Verdict::Known => Outcome::Known,
-            Verdict::Completed => Outcome::Completed,
-            Verdict::MissingParents(missing) => match self.parking.keep_for(entry.clone(), source, missing[0], now) {
-                true => Outcome::Parked(Parked::Parents(missing)),
-                false => Outcome::Deferred,
-            },
-            Verdict::MissingSettings => Outcome::Parked(Parked::Settings),
-            Verdict::Refused(reason) => {
-                self.parking.refuse(entry.id());
-                Outcome::Refused(reason)
-            }
-        })
     }
 }
 

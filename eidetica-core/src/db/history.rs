@@ -4,6 +4,7 @@ use eidetica_contract::{PublicKey, Result};
 
 use super::database::Database;
 use super::entries::StoredEntry;
+use super::marks::Marks;
 use crate::clock::Time;
 use crate::id::Id;
 use crate::layout::trailing_number;
@@ -26,12 +27,15 @@ pub struct LogEntry {
     pub author: PublicKey,
     /// True if it was committed here.
     pub local: bool,
+    /// True if it does not count, since a right of its author was taken away; it is here because something that counts stands
+    /// on it.
+    pub void: bool,
     /// The stores it touches: name and kind.
     pub stores: Vec<(String, String)>,
 }
 
 impl LogEntry {
-    pub(super) fn of(stored: &StoredEntry) -> LogEntry {
+    pub(super) fn of(stored: &StoredEntry, marks: &Marks) -> LogEntry {
         let header = stored.entry.header();
         LogEntry {
             number: stored.number,
@@ -41,6 +45,7 @@ impl LogEntry {
             time: header.time,
             author: header.author,
             local: stored.local,
+            void: marks.void.contains(stored.number),
             stores: header.stores.iter().map(|store| (store.name.clone(), store.kind.clone())).collect(),
         }
     }
@@ -51,6 +56,7 @@ impl Database {
     /// An entry comes before everything below it. To read on, pass the number of the last one.
     pub async fn log(&self, before: Option<u64>, most: usize) -> Result<Vec<LogEntry>> {
         let rows = self.core.storage.snapshot().await?;
+        let marks = self.core.at(&*rows).await?.marks.clone();
         let mut entries = Vec::new();
         let mut end = before.unwrap_or(u64::MAX);
         while entries.len() < most && end > 0 {
@@ -58,7 +64,9 @@ impl Database {
             let page = rows.scan(scan).await?;
             for (key, row) in &page.rows {
                 end = trailing_number(key);
-                entries.push(LogEntry::of(&StoredEntry::parse(end, row)?));
+                if !marks.dead.contains(end) {
+                    entries.push(LogEntry::of(&StoredEntry::parse(end, row)?, &marks));
+                }
             }
             if !page.more {
                 break;

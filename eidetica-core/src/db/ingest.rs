@@ -20,6 +20,10 @@ pub enum Outcome {
     Parked(Parked),
     /// It waits no longer: the area for waiting entries is full. It may be offered again at any time.
     Deferred,
+    /// Its author could have written it, and yet it does not count: a removal or a lowering of its author, or of who gave its
+    /// author the right, has overtaken it, and nothing that counts stands on it. It is not in, and may be offered again at
+    /// any time: what has overtaken it may fall.
+    Void,
     /// It will never be in, here or anywhere.
     Refused(Refused),
 }

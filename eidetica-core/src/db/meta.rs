@@ -76,13 +76,14 @@ impl Meta {
         read().map_err(|_| damaged("the row of a database"))
     }
 
-    /// True if the counters are those of the heads: the entry that came last and the latest one are heads, since what is above
-    /// another entry comes after it and is later. What is being rebuilt has not got all of its heads yet.
+    /// True if the counters fit the heads: none of them has come after all that is counted, or is later. Entries that are not
+    /// live are counted and no heads, so there may be more. What is being rebuilt has not got all of its heads yet.
     fn is_consistent(&self) -> bool {
         let next = self.tips.iter().map(|tip| tip.number.saturating_add(1)).max();
         let latest = self.tips.iter().map(|tip| tip.time).max();
         let ordered = self.tips.is_sorted_by(|a, b| a.id < b.id);
-        self.rebuilding || (ordered && next == Some(self.next) && latest == Some(self.latest))
+        let counted = next.is_some_and(|next| next <= self.next) && latest.is_some_and(|latest| latest <= self.latest);
+        self.rebuilding || (ordered && counted)
     }
 
     /// Adds an entry above its parents.
@@ -92,6 +93,12 @@ impl Meta {
         self.tips.insert(at, tip);
         self.next = self.next.max(tip.number + 1);
         self.latest = self.latest.max(tip.time);
+    }
+
+    /// Counts an entry that is not live.
+    pub fn count(&mut self, number: u64, time: Time) {
+        self.next = self.next.max(number + 1);
+        self.latest = self.latest.max(time);
     }
 
     /// The head with this id.

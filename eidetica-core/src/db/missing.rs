@@ -26,7 +26,7 @@ const SEARCHED: usize = 8 << 20;
 pub struct Stand {
     /// The entries that nothing is above, in ascending order.
     pub heads: Vec<Id>,
-    /// How many entries are here: the arrival number that the next one gets.
+    /// The arrival number that the next entry gets: how many are here, those included that are not live.
     pub entries: u64,
     /// The greatest height of an entry.
     pub top: u64,
@@ -72,10 +72,12 @@ impl Database {
         Ok(Stand { heads: state.meta.tip_ids(), entries: state.meta.next, top: state.meta.top().unwrap_or(0) })
     }
 
-    /// Which of these entries are here, in their order.
+    /// Which of these entries are here, in their order. One that does not count and carries nothing that does is not.
     pub async fn known(&self, ids: &[Id]) -> Result<Vec<bool>> {
         let rows = self.core.storage.snapshot().await?;
-        Ok(places(&*rows, self.core.number, ids).await?.iter().map(Option::is_some).collect())
+        let state = self.core.at(&*rows).await?;
+        let live = |place: &Option<Place>| place.is_some_and(|place| !state.marks.dead.contains(place.number));
+        Ok(places(&*rows, self.core.number, ids).await?.iter().map(live).collect())
     }
 
     /// The entries whose ids begin with each of these bytes, at most `most` for each.
@@ -89,6 +91,11 @@ impl Database {
             let page = rows.scan(Scan::prefix(IDS, &prefix).rows(most)).await?;
             let id = |key: &Bytes| key.get(4..).and_then(Id::from_slice).ok_or_else(|| damaged("the row of an id"));
             all.push(page.rows.iter().map(|(key, _)| id(key)).collect::<Result<Vec<Id>>>()?);
+        }
+        if !self.core.at(&*rows).await?.marks.dead.is_empty() {
+            let ids: Vec<Id> = all.iter().flatten().copied().collect();
+            let mut live = self.known(&ids).await?.into_iter();
+            all.iter_mut().for_each(|ids| ids.retain(|_| live.next().unwrap_or(false)));
         }
         Ok(all)
     }
@@ -224,7 +231,7 @@ impl Database {
         let ids: Vec<Id> = entries.iter().map(|entry| Id::of(&entry.header)).collect();
         let outside: HashSet<Id> = headers.iter().flatten().flat_map(|header| header.parents.iter().copied()).collect();
         let outside: Vec<Id> = outside.into_iter().collect();
-        let here = self.known(&outside).await?;
+        let here = self.here_or_held(&outside).await?;
         let here: HashSet<Id> = outside.into_iter().zip(here).filter(|(_, here)| *here).map(|(id, _)| id).collect();
         let mut good: HashSet<Id> = HashSet::with_capacity(ids.len());
         let (mut standing, mut left_out) = (Vec::with_capacity(entries.len()), 0);
@@ -240,6 +247,17 @@ impl Database {
         Ok((standing, left_out))
     }
 
+    /// Which of some entries are here, live or not, or are void and held back.
+    async fn here_or_held(&self, ids: &[Id]) -> Result<Vec<bool>> {
+        let rows = self.core.storage.snapshot().await?;
+        let mut here: Vec<bool> = places(&*rows, self.core.number, ids).await?.iter().map(Option::is_some).collect();
+        if here.contains(&false) {
+            let held = self.writer.holds(ids).await?;
+            here.iter_mut().zip(held).for_each(|(here, held)| *here |= held);
+        }
+        Ok(here)
+    }
+
     async fn numbers_beyond(&self, rows: &dyn Snapshot, beyond: &Beyond<'_>) -> Result<Numbers> {
         let state = self.core.at(rows).await?;
         state.check_usable()?;
@@ -247,7 +265,8 @@ impl Database {
         let known: Vec<u64> = known.iter().map(|place| place.number).collect();
         let seen = self.core.graph.seen_by_all(rows, &known).await?;
         let until = beyond.until.min(state.meta.next);
-        Ok(seen.missing_before(until).difference(&Numbers::range(0, beyond.from)))
+        let beyond_them = seen.missing_before(until).difference(&Numbers::range(0, beyond.from));
+        Ok(beyond_them.difference(&state.marks.dead))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Databases: what an application holds, and the task behind it that writes.
 
 mod arrival;
+pub(crate) mod as_of;
 pub(crate) mod catalog;
 mod changes;
 mod check;
+mod coming;
 pub(crate) mod core;
 mod database;
 pub(crate) mod entries;
@@ -11,7 +13,10 @@ mod epochs;
 mod group;
 mod history;
 mod ingest;
+mod judging;
+mod late;
 mod lease;
+pub(crate) mod marks;
 pub(crate) mod meta;
 mod missing;
 mod page;
@@ -19,11 +24,15 @@ pub(crate) mod parking;
 mod recent;
 pub(crate) mod reindex;
 mod sound;
+mod strike;
 mod summary;
 mod transaction;
 mod transfer;
+#[cfg(test)]
+mod upgrade_tests;
 mod used;
 mod verify;
+mod verify_live;
 mod view;
 pub(crate) mod work;
 mod writer;

@@ -18,6 +18,8 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 const MAX_REFUSED: usize = 4096;
 /// What an entry takes beside its bytes.
 const OVERHEAD: usize = 512;
+/// Of how many stored entries below a void one it is remembered that it stands on them.
+const MAX_GROUND: usize = 64;
 
 /// The room for entries that wait, which all databases of a store share.
 pub(crate) struct Room {
@@ -104,12 +106,26 @@ struct Waiting {
     source: Arc<str>,
     /// For a parent, or for the clock.
     awaits: Awaits,
+    /// For one that waits for support, what it stands on, unless that is too much.
+    ground: Option<Ground>,
+}
+
+/// The entries below some that are not themselves held back, on which the lowest of these stand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ground {
+    pub ids: BTreeSet<Id>,
+    /// True if one of those between has operations on settings.
+    pub settings: bool,
+    /// The greatest height and the greatest time of those directly below that are held back.
+    pub top: (u64, Time),
 }
 
 #[derive(Clone, Copy)]
 enum Awaits {
     Parent(Id),
     Time(Time),
+    /// Something that counts and stands on it: it is void.
+    Support,
 }
 
 fn size(entry: &VerifiedEntry) -> usize {
@@ -132,6 +148,64 @@ impl Parking {
         self.keep(entry, source, Awaits::Time(due), now)
     }
 
+    /// Keeps an entry that is void until something comes that counts and stands on it. False if there is no room.
+    pub fn keep_unsupported(&mut self, entry: VerifiedEntry, source: &Arc<str>, now: Time) -> bool {
+        self.keep(entry, source, Awaits::Support, now)
+    }
+
+    /// Takes out those of some entries that are void and wait for support, with all such below them, parents first.
+    pub fn take_unsupported(&mut self, ids: &[Id]) -> Vec<(VerifiedEntry, Arc<str>)> {
+        let mut taken = Vec::new();
+        let mut wanted = ids.to_vec();
+        while let Some(id) = wanted.pop() {
+            let waits = self.entries.get(&id).is_some_and(|waiting| matches!(waiting.awaits, Awaits::Support));
+            if let Some((entry, source)) = waits.then(|| self.take(&id)).flatten() {
+                wanted.extend(&entry.header().parents);
+                taken.push((entry, source));
+            }
+        }
+        taken.sort_by_key(|(entry, _)| entry.header().height);
+        taken
+    }
+
+    /// If a parent is void and waits for support: what this entry stands on, or `None` if it stands on too much. The outer
+    /// `None`: no parent waits.
+    pub fn ground_of(&self, parents: &[Id]) -> Option<Option<Ground>> {
+        self.holds(parents).contains(&true).then(|| self.ground(parents))
+    }
+
+    fn ground(&self, parents: &[Id]) -> Option<Ground> {
+        let mut ground = Ground::default();
+        for parent in parents {
+            match self.entries.get(parent).filter(|waiting| matches!(waiting.awaits, Awaits::Support)) {
+                Some(waiting) => {
+                    let below = waiting.ground.as_ref()?;
+                    let header = waiting.entry.header();
+                    ground.top = (ground.top.0.max(header.height), ground.top.1.max(header.time));
+                    ground.ids.extend(&below.ids);
+                    ground.settings |= below.settings || waiting.entry.touches_settings();
+                }
+                None => drop(ground.ids.insert(*parent)),
+            }
+        }
+        (ground.ids.len() <= MAX_GROUND).then_some(ground)
+    }
+
+    /// Takes out all that are void and wait for support, parents first.
+    pub fn take_all_unsupported(&mut self) -> Vec<(VerifiedEntry, Arc<str>)> {
+        let waits = |(id, waiting): (&Id, &Waiting)| matches!(waiting.awaits, Awaits::Support).then_some(*id);
+        let ids: Vec<Id> = self.entries.iter().filter_map(waits).collect();
+        let mut taken: Vec<_> = ids.iter().filter_map(|id| self.take(id)).collect();
+        taken.sort_by_key(|(entry, _)| (entry.header().height, entry.id()));
+        taken
+    }
+
+    /// Which of some entries are void and wait for support.
+    pub fn holds(&self, ids: &[Id]) -> Vec<bool> {
+        let unsupported = |id: &Id| self.entries.get(id).is_some_and(|w| matches!(w.awaits, Awaits::Support));
+        ids.iter().map(unsupported).collect()
+    }
+
     fn keep(&mut self, mut entry: VerifiedEntry, source: &Arc<str>, awaits: Awaits, now: Time) -> bool {
         self.forget_old(now);
         let id = entry.id();
@@ -152,9 +226,11 @@ impl Parking {
         match awaits {
             Awaits::Parent(parent) => drop(self.by_parent.entry(parent).or_default().insert(id)),
             Awaits::Time(due) => drop(self.by_time.insert((due, id))),
+            Awaits::Support => {}
         }
+        let ground = matches!(awaits, Awaits::Support).then(|| self.ground(&entry.header().parents)).flatten();
         self.arrived.push_back((now, id));
-        self.entries.insert(id, Waiting { entry, source: source.clone(), awaits });
+        self.entries.insert(id, Waiting { entry, source: source.clone(), awaits, ground });
         true
     }
 
@@ -218,6 +294,7 @@ impl Parking {
         self.bytes -= size(&waiting.entry);
         match waiting.awaits {
             Awaits::Time(due) => drop(self.by_time.remove(&(due, *id))),
+            Awaits::Support => {}
             Awaits::Parent(parent) => {
                 if let Some(siblings) = self.by_parent.get_mut(&parent) {
                     siblings.remove(id);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use eidetica_contract::{Error, ErrorKind, Keyspace, Result, Scan, Snapshot, WriteBatch};
 
 use super::catalog::{Catalog, StoreInfo};
+use super::coming::Coming;
 use super::core::{Core, State};
 use super::database::Database;
 use super::entries::StoredEntry;
@@ -20,7 +21,8 @@ use crate::auth;
 use crate::clock::Time;
 use crate::error::{damaged, invalid};
 use crate::layout::{
-    BLOCKS, CATALOG, ENDS, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, TOUCHED, trailing_number, within_store,
+    BLOCKS, CATALOG, ENDS, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, STRIKES, TOUCHED, VOID, trailing_number,
+    within_store,
 };
 use crate::storage::epoch_now;
 use crate::store::cell::Cell;
@@ -35,7 +37,8 @@ const INDEX_ROWS: usize = 4096;
 const CLEARED: usize = 4096;
 const CLEARED_BYTES: usize = 1 << 20;
 /// Where everything lies that follows from the entries. The catalog goes last, which is first here: it tells of indexes.
-pub(crate) const DERIVED: [Keyspace; 10] = [CATALOG, IDS, HEIGHTS, BLOCKS, TOUCHED, STATE, LONG, ENDS, PAST, INDEX];
+pub(crate) const DERIVED: [Keyspace; 12] =
+    [CATALOG, IDS, HEIGHTS, BLOCKS, TOUCHED, STATE, LONG, ENDS, PAST, INDEX, VOID, STRIKES];
 
 impl Database {
     /// Rebuilds indexes, catalog and state from the entries alone. The rows that come out are those that were there, if
@@ -260,10 +263,9 @@ impl Work<'_> {
         let parents = super::entries::require(&self.rows, self.core.number, &header.parents).await?;
         let parents: Vec<u64> = parents.iter().map(|place| place.number).collect();
         let settings = stored.entry.settings().and_then(|body| auth::Settings::parse(body).ok());
-        let change = auth::admit(&self.state.rights, &below, header, settings.as_ref());
-        if let Some(change) = change.map_err(|_| damaged("an entry without the right for it"))? {
-            change.apply(Arc::make_mut(&mut self.state.rights), stored.number, &below);
-        }
+        let admission = auth::admit(&self.state.rights, &below, header, settings.as_ref());
+        let admission = admission.map_err(|_| damaged("an entry without the right for it"))?;
+        let coming = Coming::new(&self.state, admission, stored.number, header, below.clone());
         let lineage = self.core.graph.lineage(&self.rows, &mut self.fresh, stored.number, &parents, &below).await?;
         for (delta, _) in stored.entry.deltas() {
             // In this order, so that each store gets the number that it had.
@@ -278,7 +280,8 @@ impl Work<'_> {
             }
         }
         let known = lineage == stored.lineage;
-        self.store_entry(StoredEntry { lineage, ..stored }, &below, !known, &[]).await
+        self.rebuilt = Some(stored.number + 1);
+        self.take_in(StoredEntry { lineage, ..stored }, coming, &parents, (!known, &[])).await
     }
 
     /// Puts some of the rows of a table into an index that it is to have; true when the index is whole.

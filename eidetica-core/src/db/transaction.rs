@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use eidetica_contract::{Error, ErrorKind, Result};
+use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
 
+use super::as_of::AsOf;
 use super::core::Core;
 use super::ingest::Refused;
 use super::meta::Tip;
@@ -87,7 +88,7 @@ pub(crate) struct TransactionState {
     pub core: Arc<Core>,
     pub writer: WriterHandle,
     /// What it sees.
-    pub seen: Arc<Seen>,
+    pub as_of: Arc<AsOf>,
     heads: Vec<Tip>,
     /// True if the entry must stand directly above the heads.
     fixed: bool,
@@ -107,12 +108,12 @@ impl Transaction {
         core: Arc<Core>,
         writer: WriterHandle,
         heads: Vec<Tip>,
-        seen: Seen,
+        as_of: AsOf,
         fixed: bool,
         key: Option<SecretKey>,
     ) -> Transaction {
-        let seen = Arc::new(seen);
-        let state = TransactionState { core, writer, seen, heads, fixed, key, stage: Mutex::default() };
+        let as_of = Arc::new(as_of);
+        let state = TransactionState { core, writer, as_of, heads, fixed, key, stage: Mutex::default() };
         Transaction { state: Arc::new(state) }
     }
 
@@ -128,8 +129,9 @@ impl Transaction {
     /// Makes the changes visible and durable. Returns the id of the new entry, or, if nothing was changed, that of the
     /// head of the snapshot with the greatest time and id.
     ///
-    /// Errors, after each of which nothing was written: [`ErrorKind::PermissionDenied`], saying which right is missing;
-    /// [`ErrorKind::Conflict`] if it was committed before; [`ErrorKind::TooLarge`]; and those of the backend. An error
+    /// Errors, after each of which nothing was written: [`ErrorKind::PermissionDenied`], saying which right is missing, also if
+    /// it was taken away where the transaction did not see it; [`ErrorKind::Conflict`] if it was committed before, or, to be tried
+    /// again, if what it stands on counts no longer; [`ErrorKind::TooLarge`]; and those of the backend. An error
     /// of the flush alone leaves the entry visible and its durability unknown.
     ///
     /// Cancellation: when the future is dropped, the commit takes place whole or not at all.
@@ -177,7 +179,7 @@ impl Transaction {
         let state = &self.state;
         let fixed = state.fixed || limits;
         let used = Used::new(used);
-        let intent = Intent { deltas, heads: state.heads.clone(), seen: (*state.seen).clone(), fixed, used, key };
+        let intent = Intent { deltas, heads: state.heads.clone(), seen: state.as_of.all.clone(), fixed, used, key };
         let committed = state.writer.commit(intent).await?;
         if durability == Durability::Flushed {
             state.core.storage.flush().await?;
@@ -197,6 +199,11 @@ impl TransactionState {
         let mut stage = self.stage();
         let staged = stage.stores.entry((name.to_owned(), kind.to_owned())).or_insert_with(|| Staged::new(kind));
         act(staged)
+    }
+
+    /// The public part of the key that it will be signed with. Errors: `PermissionDenied` without one.
+    pub fn author(&self) -> Result<PublicKey> {
+        self.key.as_ref().map(SecretKey::public).ok_or_else(no_key)
     }
 
     /// True once it has been committed; nothing can be staged then.
@@ -242,6 +249,11 @@ impl Intent {
     /// Becomes an entry. `untouched` says that nothing it has used was touched since its snapshot.
     pub async fn happen(&self, work: &mut Work<'_>, untouched: bool) -> Result<Commitment> {
         let parents = if self.fixed || !untouched { self.heads.clone() } else { work.state.meta.tips.clone() };
+        if let Some(void) = parents.iter().find(|parent| work.state.marks.void.contains(parent.number)) {
+            let message = "an entry that the transaction stands on counts no longer, since a right of its author was taken away; \
+                           do it again on what is there now";
+            return Ok(Commitment::Refused(Error::new(ErrorKind::Conflict, message).with("entry", void.id)));
+        }
         if parents.len() <= MAX_PARENTS {
             return Ok(match self.write(work, &parents, &self.deltas).await? {
                 Ok(tip) => Commitment::Done(done(work, &tip)),
@@ -298,6 +310,11 @@ impl Intent {
                 let error =
                     Error::new(ErrorKind::PermissionDenied, "the commit was not made: the right for it is missing");
                 Err(error.with("reason", denied).with("key", self.key.public()))
+            }
+            Verdict::WouldBeVoid => {
+                let message =
+                    "the commit was not made: the right for it has been taken away since the transaction began";
+                Err(Error::new(ErrorKind::PermissionDenied, message).with("key", self.key.public()))
             }
             other => {
                 Err(Error::new(ErrorKind::Internal, "a local entry was not admitted")

@@ -42,7 +42,7 @@ pub struct Exported {
 }
 
 impl Database {
-    /// Writes the whole history, as of now, to a stream. Bodies that are missing here are missing there.
+    /// Writes the whole history, as of now, to a stream: the live set, so without what was struck and carries nothing. Bodies that are missing here are missing there.
     ///
     /// Errors: [`ErrorKind::Io`] and [`ErrorKind::Full`] if the stream refuses bytes; [`ErrorKind::Corrupted`] for an entry
     /// that cannot be read; those of the backend. Cancellation and errors: the stream then holds a part that
@@ -50,13 +50,19 @@ impl Database {
     pub async fn export(&self, out: &mut (impl Write + Send)) -> Result<Exported> {
         let mut out = Hashing { inner: out, hasher: blake3::Hasher::new(), bytes: 0 };
         out.write(MAGIC)?;
-        let end = self.core.current().await?.meta.next;
+        let state = self.core.current().await?;
+        let (end, dead) = (state.meta.next, &state.marks.dead);
+        let count = end - dead.len();
         let (mut at, mut missing_bodies) = (0, 0);
         while at < end {
             let rows = self.core.storage.snapshot().await?;
             let page = rows.scan(self.core.number.entries(at, end).bytes(1 << 20)).await?;
             for (key, row) in &page.rows {
-                let stored = StoredEntry::parse(trailing_number(key), row)?;
+                at = trailing_number(key) + 1;
+                if dead.contains(at - 1) {
+                    continue;
+                }
+                let stored = StoredEntry::parse(at - 1, row)?;
                 if !stored.entry.deltas().all(|(delta, body)| body.as_ref().is_none_or(|body| delta.fits(body))) {
                     let error = crate::error::damaged("a body is not the one that its entry commits to");
                     return Err(error.with("entry", stored.entry.id()));
@@ -65,18 +71,17 @@ impl Database {
                 let entry = encode(&stored.entry.to_raw());
                 out.write(&(entry.len() as u32).to_be_bytes())?;
                 out.write(&entry)?;
-                at = stored.number + 1;
             }
             if page.rows.is_empty() {
                 return Err(crate::error::damaged("an entry is missing"));
             }
         }
         out.write(&0u32.to_be_bytes())?;
-        out.write(&end.to_be_bytes())?;
+        out.write(&count.to_be_bytes())?;
         let hash = *out.hasher.finalize().as_bytes();
         out.write(&hash)?;
         out.inner.flush().map_err(not_written)?;
-        Ok(Exported { entries: end, bytes: out.bytes, missing_bodies })
+        Ok(Exported { entries: count, bytes: out.bytes, missing_bodies })
     }
 }
 
@@ -164,6 +169,8 @@ async fn hand_in(database: &Database, page: Vec<RawEntry>) -> Result<()> {
     for (outcome, header) in database.ingest(page, "import").await?.into_iter().zip(headers) {
         match outcome {
             Outcome::Accepted | Outcome::Known | Outcome::Completed => {}
+            // What it carries comes later, and brings it in.
+            Outcome::Void => {}
             Outcome::Parked(Parked::Future) => return Err(ahead(database, &header)),
             Outcome::Refused(reason) => {
                 return Err(invalid("the export holds an entry that is refused").with("reason", reason));

@@ -77,7 +77,7 @@ impl Database {
         let rows = self.core.storage.snapshot().await?;
         let mut check = Check::begin(&self.core, &*rows).await?;
         check.entries().await?;
-        check.heads();
+        check.counters();
         check.epochs().await?;
         check.counts().await?;
         check.blocks().await?;

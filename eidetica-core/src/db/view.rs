@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use eidetica_contract::{PublicKey, Result};
 
+use super::as_of::AsOf;
 use super::database::Database;
 use crate::auth::{Right, Subject};
-use crate::dag::Seen;
 use crate::id::Id;
 use crate::store::{StoreHandle, StoreType};
 
@@ -19,11 +19,11 @@ pub struct Snapshot(pub Vec<Id>);
 #[derive(Clone)]
 pub struct View {
     database: Database,
-    set: Option<Arc<Seen>>,
+    set: Option<Arc<AsOf>>,
 }
 
 impl View {
-    pub(crate) fn new(database: Database, set: Option<Arc<Seen>>) -> View {
+    pub(crate) fn new(database: Database, set: Option<Arc<AsOf>>) -> View {
         View { database, set }
     }
 
@@ -42,21 +42,18 @@ impl View {
     /// The right of a key: its own or everybody's, whichever is greater, or removed.
     pub async fn right_of(&self, key: PublicKey) -> Result<Right> {
         let state = self.database.core.current().await?;
-        let now = Seen::all_before(state.meta.next);
-        Ok(state.rights.of(key, self.set.as_deref().unwrap_or(&now)))
+        Ok(state.right(key, self.set.as_deref()))
     }
 
     /// The right that a key, or everybody, has by what was granted to it alone.
     pub async fn own_right_of(&self, subject: Subject) -> Result<Right> {
         let state = self.database.core.current().await?;
-        let now = Seen::all_before(state.meta.next);
-        Ok(state.rights.own(subject, self.set.as_deref().unwrap_or(&now)))
+        Ok(state.own_right(subject, self.set.as_deref()))
     }
 
-    /// Every key that was ever granted or limited, and everybody, with their own rights.
+    /// Every key of which an entry that counts has granted or limited something, and everybody, with their own rights.
     pub async fn rights(&self) -> Result<Vec<(Subject, Right)>> {
         let state = self.database.core.current().await?;
-        let now = Seen::all_before(state.meta.next);
-        Ok(state.rights.all(self.set.as_deref().unwrap_or(&now)))
+        Ok(state.all_rights(self.set.as_deref()))
     }
 }

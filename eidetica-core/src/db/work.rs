@@ -6,23 +6,22 @@ use bytes::Bytes;
 use eidetica_contract::{Keyspace, Result, Scan, Snapshot, WriteBatch};
 
 use super::catalog::StoreInfo;
+use super::coming::Coming;
 use super::core::{Core, State};
-use super::entries::{Place, StoredEntry, entry_at, places};
-use super::group::{GROUP_BYTES, GROUP_ENTRIES};
+use super::entries::{Place, StoredEntry, places};
 use super::ingest::Refused;
 use super::meta::Tip;
+use super::strike::Struck;
 use super::transaction::NewDelta;
 use crate::auth;
 use crate::clock::Time;
-use crate::dag::{Fresh, Seen, blocks};
+use crate::dag::{Fresh, Numbers, Seen, blocks};
 use crate::entry::VerifiedEntry;
-use crate::error::damaged;
 use crate::id::Id;
-use crate::layout::{
-    CATALOG, ENDS, ENTRIES, HEIGHTS, IDS, INDEX, LONG, META, PAST, STATE, StoreNumber, TOUCHED, trailing_number,
-};
+use crate::layout::{CATALOG, ENTRIES, HEIGHTS, IDS, META, StoreNumber, TOUCHED};
 use crate::overlay::{Changes, Overlay, Saved};
 use crate::storage::Storage;
+use crate::store::again::Again;
 use crate::store::algebra::Delta;
 use crate::store::applier::Applier;
 use crate::store::cell::Cell;
@@ -42,8 +41,12 @@ pub(crate) struct Work<'a> {
     pub admitted: Vec<Admitted>,
     /// The heads at the beginning.
     pub previous: Vec<Id>,
+    /// What the entries of this group have struck and lifted.
+    pub strikes: Vec<Struck>,
+    /// While the rows are being rebuilt: the number behind the last entry that was taken up again.
+    pub rebuilt: Option<u64>,
     /// Ranges that go before the changes.
-    gone: Vec<(Keyspace, Scan)>,
+    pub(super) gone: Vec<(Keyspace, Scan)>,
 }
 
 /// A group that is ready to be committed, and all that the next one needs to be built on it.
@@ -61,6 +64,7 @@ pub(crate) struct Ready {
 pub(crate) struct Basis {
     pub state: State,
     pub admitted: Vec<Admitted>,
+    pub strikes: Vec<Struck>,
     pub fresh: Arc<Fresh>,
 }
 
@@ -70,6 +74,7 @@ pub(crate) struct Savepoint {
     state: State,
     fresh: Fresh,
     admitted: usize,
+    strikes: usize,
 }
 
 /// An entry that has come in.
@@ -86,6 +91,10 @@ pub(crate) struct Admitted {
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Admitted(u64),
+    /// It passes the door, and does not count. It is here for as long as something that comes with it may stand on it.
+    Void,
+    /// It passes the door, and would not count. Nothing was changed.
+    WouldBeVoid,
     Known,
     /// Bodies that were missing have come.
     Completed,
@@ -121,13 +130,13 @@ impl<'a> Work<'a> {
 
     fn on(core: &'a Core, rows: Overlay, state: State) -> Work<'a> {
         let (before, previous) = (Bytes::from(state.meta.to_bytes()), state.meta.tip_ids());
-        let (fresh, admitted, gone) = Default::default();
-        Work { core, rows, state, before, fresh, admitted, previous, gone }
+        let (fresh, admitted, strikes, gone) = Default::default();
+        Work { core, rows, state, before, fresh, admitted, previous, strikes, rebuilt: None, gone }
     }
 
     /// What is to be committed. `None` if nothing has changed. `keep`: another group may stand on the changes meanwhile.
     pub fn into_batch(self, keep: bool) -> Option<Ready> {
-        let Work { core, mut rows, state, before, admitted, fresh, previous, gone } = self;
+        let Work { core, mut rows, state, before, admitted, fresh, previous, strikes, gone, .. } = self;
         if rows.is_unchanged() {
             return None;
         }
@@ -140,7 +149,7 @@ impl<'a> Work<'a> {
         }
         batch.operations.extend(rows.into_batch().operations);
         batch.expect_value(META, key, before);
-        let after = Arc::new(Basis { state, admitted, fresh: Arc::new(fresh) });
+        let after = Arc::new(Basis { state, admitted, strikes, fresh: Arc::new(fresh) });
         Some(Ready { batch, bytes, after, changes, previous })
     }
 
@@ -151,6 +160,7 @@ impl<'a> Work<'a> {
             state: self.state.clone(),
             fresh: self.fresh.clone(),
             admitted: self.admitted.len(),
+            strikes: self.strikes.len(),
         }
     }
 
@@ -160,6 +170,7 @@ impl<'a> Work<'a> {
         self.state = savepoint.state;
         self.fresh = savepoint.fresh;
         self.admitted.truncate(savepoint.admitted);
+        self.strikes.truncate(savepoint.strikes);
     }
 
     /// Judges an entry that was committed here, whose deltas need not be read again.
@@ -170,6 +181,11 @@ impl<'a> Work<'a> {
     /// Judges an entry, and applies it if it passes. Nothing is changed if it does not.
     pub async fn admit(&mut self, entry: VerifiedEntry, local: bool) -> Result<Verdict> {
         self.judge(entry, local, &[]).await
+    }
+
+    /// The number behind the last entry that is here.
+    pub fn next(&self) -> u64 {
+        self.rebuilt.unwrap_or(self.state.meta.next)
     }
 
     /// True if the entry is here.
@@ -203,7 +219,10 @@ impl<'a> Work<'a> {
             return Ok(Verdict::Refused(Refused::ForeignDatabase));
         }
         if let Some(place) = self.place_of(&entry).await? {
-            return self.complete(place, &entry).await;
+            return match (self.complete(place, &entry).await?, self.is_dead(place.number)) {
+                (Verdict::Known, true) => Ok(Verdict::Void),
+                (verdict, _) => Ok(verdict),
+            };
         }
         if header.parents.is_empty() && self.state.meta.next > 0 {
             return Ok(Verdict::Refused(Refused::ForeignDatabase));
@@ -228,27 +247,65 @@ impl<'a> Work<'a> {
         let below = self.core.graph.seen_by_fresh(&self.rows, &self.fresh, &numbers).await?;
         // The delta parses: that was part of proving the entry.
         let settings = entry.settings().and_then(|body| auth::Settings::parse(body).ok());
-        let rights = &self.state.rights;
-        let change = match auth::admit(rights, &below, header, settings.as_ref()) {
-            Ok(change) => change,
+        let admission = match auth::admit(&self.state.rights, &below, header, settings.as_ref()) {
+            Ok(admission) => admission,
             Err(denied) => return Ok(Verdict::Refused(Refused::Denied(denied))),
         };
         let number = self.state.meta.next;
-        if let Some(change) = change {
-            change.apply(Arc::make_mut(&mut self.state.rights), number, &below);
+        let coming = Coming::new(&self.state, admission, number, header, below);
+        if coming.void && local {
+            return Ok(Verdict::WouldBeVoid);
         }
-        let lineage = self.core.graph.lineage(&self.rows, &mut self.fresh, number, &numbers, &below).await?;
-        self.store_entry(StoredEntry { number, lineage, local, entry }, &below, true, deltas).await?;
-        Ok(Verdict::Admitted(number))
+        let lineage = self.core.graph.lineage(&self.rows, &mut self.fresh, number, &numbers, &coming.below).await?;
+        let void = coming.void;
+        self.take_in(StoredEntry { number, lineage, local, entry }, coming, &numbers, (true, deltas)).await?;
+        Ok(if void { Verdict::Void } else { Verdict::Admitted(number) })
     }
 
-    /// Writes the rows of an admitted entry and applies its deltas. `new` says that its own row must be written, too.
-    pub(crate) async fn store_entry(
+    /// Takes in an entry that has passed the door, with all that follows from it. `new` says that its own row must be written,
+    /// too.
+    pub(crate) async fn take_in(
         &mut self,
         stored: StoredEntry,
+        coming: Coming,
+        parents: &[u64],
+        (new, deltas): (bool, &[NewDelta]),
+    ) -> Result<()> {
+        let Coming { settings, void, below } = coming;
+        let number = stored.number;
+        let is_settings = settings.is_some();
+        let void_before = self.state.rights.void().clone();
+        if let Some(entry) = settings {
+            Arc::make_mut(&mut self.state.rights).add(entry);
+        }
+        if void {
+            self.store_entry(&stored, &below, (new, deltas), false).await?;
+            self.mark_void(number);
+            return Box::pin(self.evaluate_anew(&stored, None)).await;
+        }
+        // What is rare is boxed, so that the future of the usual path stays small.
+        let supports = match self.state.marks.dead.is_empty() {
+            true => false,
+            false => Box::pin(self.support(&below, parents)).await?,
+        };
+        self.store_entry(&stored, &below, (new, deltas), true).await?;
+        if supports {
+            self.state.meta.tips.retain(|tip| tip.number == number || !below.contains(tip.number));
+        }
+        if is_settings {
+            let changed = auth::changed(&void_before, self.state.rights.void());
+            Box::pin(self.strike(number, &below, &changed)).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of an admitted entry and applies its deltas.
+    pub(super) async fn store_entry(
+        &mut self,
+        stored: &StoredEntry,
         below: &Seen,
-        new: bool,
-        deltas: &[NewDelta],
+        (new, deltas): (bool, &[NewDelta]),
+        live: bool,
     ) -> Result<()> {
         let database = self.core.number;
         let (number, id) = (stored.number, stored.entry.id());
@@ -258,12 +315,16 @@ impl<'a> Work<'a> {
             self.rows.put(ENTRIES, database.entry_key(number), stored.to_bytes());
         }
         self.rows.put(IDS, database.id_key(&id), place.to_bytes());
-        self.rows.put(HEIGHTS, database.height_key(header.height, &id), number.to_be_bytes().to_vec());
-        let top = self.state.meta.top();
-        self.state.meta.add(Tip { id, number, height: header.height, time: header.time }, &header.parents);
-        let after = top.map_or(header.height, |top| top.max(header.height));
-        blocks::note(&mut self.rows, database, header.height, &id, (top, after)).await?;
-        let touched = self.apply_stores(&stored, below, deltas).await?;
+        if live {
+            self.rows.put(HEIGHTS, database.height_key(header.height, &id), number.to_be_bytes().to_vec());
+            let top = self.state.meta.top();
+            self.state.meta.add(Tip { id, number, height: header.height, time: header.time }, &header.parents);
+            let after = top.map_or(header.height, |top| top.max(header.height));
+            blocks::note(&mut self.rows, database, header.height, &id, (top, after)).await?;
+        } else {
+            self.state.meta.count(number, header.time);
+        }
+        let touched = self.apply_stores(stored, below, deltas).await?;
         self.admitted.push(Admitted { number, id, local: stored.local, touched });
         Ok(())
     }
@@ -296,7 +357,7 @@ impl<'a> Work<'a> {
         Ok(touched)
     }
 
-    async fn apply_delta(
+    pub(super) async fn apply_delta(
         &mut self,
         info: &StoreInfo,
         stored: &StoredEntry,
@@ -309,9 +370,18 @@ impl<'a> Work<'a> {
         let read = if new.is_none() { algebra.delta_of(&stored.entry, &info.name, &info.kind) } else { None };
         let Some(delta) = new.or(read.as_ref()) else { return Ok(()) };
         let stamp = Stamp { number: stored.number, time: stored.entry.header().time, id: stored.entry.id() };
+        let store = info.at(self.core.number);
+        // What it does itself is written down first, and evaluated after that, if it is void.
+        let void = self.state.marks.void.difference(&Numbers::of(stored.number));
+        let mut again = Vec::new();
         let mut applier =
-            Applier { rows: &mut self.rows, info, store: info.at(self.core.number), stamp, seen: below, touched };
+            Applier { rows: &mut self.rows, info, store, stamp, seen: below, void: &void, again: &mut again, touched };
         delta.apply(&mut applier, &mut IndexWriter { indexes: &info.indexes }).await?;
+        if !again.is_empty() {
+            let next = self.next();
+            let mut all = Again::new(&mut self.rows, &self.core.graph, &self.fresh, info, store, algebra);
+            Box::pin(all.evaluate(&again, &self.state.marks.void, next)).await?;
+        }
         // Not before: what the delta itself puts below a path comes behind what it does at the path.
         let deepest = u32::try_from(delta.deepest()).unwrap_or(StoreInfo::UNKNOWN);
         if deepest > info.deepest {
@@ -349,79 +419,11 @@ impl<'a> Work<'a> {
         Arc::new(info)
     }
 
-    /// Deletes a range before everything else. In a step of its own: what is read here still shows it.
-    pub(crate) fn delete_all(&mut self, keyspace: Keyspace, range: Scan) {
-        self.gone.push((keyspace, range));
-    }
-
-    /// Applies some of what a store has missed. True when it is up to date.
-    pub async fn catch_up(&mut self, name: &str, kind: &str) -> Result<bool> {
-        let Some(mut info) = self.state.catalog.get(name, kind).cloned() else { return Ok(true) };
-        let Some(from) = info.applied_below else { return Ok(true) };
-        if self.core.algebra(kind).is_none() {
-            return Ok(true);
-        }
-        let store = info.at(self.core.number);
-        if info.stale {
-            for keyspace in [STATE, LONG, ENDS, PAST, INDEX] {
-                self.delete_all(keyspace, Scan::prefix(keyspace, &store.prefix()));
-            }
-            // All of it is applied anew, so that what an earlier layout has not kept is known, too.
-            self.change_store(StoreInfo {
-                applied_below: Some(0),
-                stale: false,
-                partial: false,
-                deepest: 0,
-                keeps_ends: true,
-                ..(*info).clone()
-            });
-            return Ok(false);
-        }
-        let end = Some(store.touched_key(u64::MAX));
-        let page = self.rows.scan(Scan::range(TOUCHED, store.touched_key(from), end).rows(GROUP_ENTRIES)).await?;
-        let (mut partial, mut more, mut next, mut read) = (info.partial, page.more, from, 0);
-        for (key, _) in &page.rows {
-            // What is kept of an entry may share the bytes of its row, so both count.
-            if read + self.rows.bytes() >= GROUP_BYTES {
-                more = true;
-                break;
-            }
-            let stored = entry_at(&self.rows, self.core.number, trailing_number(key)).await?;
-            (read, next) = (read + stored.entry.length(), stored.number + 1);
-            let below = self.below(&stored.entry).await?;
-            partial |= stored.entry.deltas().any(|(d, body)| d.name == name && d.kind == kind && body.is_none());
-            self.apply_delta(&info, &stored, &below, &mut Vec::new(), None).await?;
-            // It may be deeper now.
-            info = self.state.catalog.get(name, kind).cloned().unwrap_or(info);
-        }
-        self.change_store(StoreInfo { applied_below: more.then_some(next), partial, ..(*info).clone() });
-        Ok(!more)
-    }
-
     /// What is below an entry that is here.
     pub async fn below(&self, entry: &VerifiedEntry) -> Result<Seen> {
         let parents = super::entries::require(&self.rows, self.core.number, &entry.header().parents).await?;
         let parents: Vec<u64> = parents.iter().map(|place| place.number).collect();
         self.core.graph.seen_by_fresh(&self.rows, &self.fresh, &parents).await
-    }
-
-    /// Fills in bodies of a known entry that were missing. Their operations come late, after those of entries above them,
-    /// so the stores they belong to are marked: whoever opens one next evaluates it anew, once for all bodies that came.
-    async fn complete(&mut self, place: Place, entry: &VerifiedEntry) -> Result<Verdict> {
-        let stored = entry_at(&self.rows, self.core.number, place.number).await?;
-        let Some(whole) = stored.entry.completed_by(entry) else { return Ok(Verdict::Known) };
-        let had: Vec<bool> = stored.entry.bodies().iter().map(Option::is_some).collect();
-        let stored = StoredEntry { entry: whole, ..stored };
-        self.rows.put(ENTRIES, self.core.number.entry_key(place.number), stored.to_bytes());
-        let came = stored.entry.deltas().zip(had).filter(|((_, body), had)| !had && body.is_some());
-        for ((delta, _), _) in came {
-            let info = self.state.catalog.get(&delta.name, &delta.kind).cloned();
-            let info = info.ok_or_else(|| damaged("the catalog of stores"))?;
-            if !info.stale {
-                self.change_store(StoreInfo { applied_below: Some(0), stale: true, ..(*info).clone() });
-            }
-        }
-        Ok(Verdict::Completed)
     }
 
     /// A time for a local entry: not before the clock, and after everything that is here.

@@ -28,6 +28,7 @@ use super::work::{Ready, Work};
 use crate::clock::Time;
 use crate::entry::VerifiedEntry;
 use crate::error::closed;
+use crate::id::Id;
 
 /// How many orders may wait; more wait for a place.
 const QUEUE: usize = 1024;
@@ -55,6 +56,7 @@ enum Order {
     Ingest(Arrivals, oneshot::Sender<Result<Vec<Outcome>>>),
     Task(Task, oneshot::Sender<Result<bool>>),
     Waiting(oneshot::Sender<(usize, usize)>),
+    Holds(Vec<Id>, oneshot::Sender<Vec<bool>>),
     /// Something was left to do by who has served an order itself.
     GoOn,
     Close,
@@ -89,7 +91,16 @@ impl WriterHandle {
         let (orders, queue) = mpsc::channel(QUEUE);
         let span = tracing::info_span!("database", id = %core.id);
         let (parking, pages, recent) = (Parking::new(core.storage.parked.clone()), VecDeque::new(), Recent::default());
-        let writer = Writer { core: core.clone(), parking, pages, page_number: 0, recent, under_way: None, looked: 0 };
+        let writer = Writer {
+            core: core.clone(),
+            parking,
+            pages,
+            page_number: 0,
+            recent,
+            under_way: None,
+            looked: 0,
+            judged_by: 0,
+        };
         let writer = Arc::new(Mutex::new(writer));
         let task = tokio::spawn(run(queue, writer.clone()).instrument(span));
         (WriterHandle { orders, writer, core }, task)
@@ -107,7 +118,15 @@ impl WriterHandle {
         let writer = if self.core.storage.is_flushing() { None } else { self.idle_writer() };
         match writer {
             Some(mut writer) => {
-                work_here(async move { writer.advance(Unit::Commits(vec![(intent, reply)]), false).await }).await;
+                let orders = self.orders.clone();
+                let work = async move {
+                    writer.advance(Unit::Commits(vec![(intent, reply)]), false).await;
+                    if writer.has_other_settings() {
+                        // If the queue is full, the writer will not sleep.
+                        let _ = orders.try_send(Order::GoOn);
+                    }
+                };
+                work_here(work).await;
             }
             None => self.orders.send(Order::Commit(intent, reply)).await.map_err(|_| closed())?,
         }
@@ -158,6 +177,11 @@ impl WriterHandle {
         self.ask(Order::Waiting).await
     }
 
+    /// Which of some entries wait for support.
+    pub async fn holds(&self, ids: &[Id]) -> Result<Vec<bool>> {
+        self.ask(|reply| Order::Holds(ids.to_vec(), reply)).await
+    }
+
     /// Ends the writer after what was ordered before.
     pub async fn close(&self) {
         // A writer that has ended is what is wanted.
@@ -201,6 +225,8 @@ pub(super) struct Writer {
     pub under_way: Option<UnderWay>,
     /// The next arrival number when it was looked last for what entries wait for.
     looked: u64,
+    /// How many settings entries there were when what waits for support was judged last.
+    judged_by: usize,
 }
 
 /// Serves what cannot happen where it is ordered.
@@ -253,6 +279,7 @@ impl Writer {
                     let _ = reply.send(result);
                 }
                 Order::Waiting(reply) => drop(reply.send(self.parking.size())),
+                Order::Holds(ids, reply) => drop(reply.send(self.parking.holds(&ids))),
                 Order::GoOn => {}
                 Order::Close => closing = true,
             }
@@ -332,10 +359,26 @@ impl Writer {
         Err(faster())
     }
 
-    /// Takes up what need not wait any more: for the clock, or for a parent that another process has stored.
+    /// True if settings entries have come since what waits for support was judged last.
+    fn has_other_settings(&self) -> bool {
+        self.core.state().rights.count() != self.judged_by
+    }
+
+    /// Takes out what is void and waits for support, if the settings are others than when it was judged: it may count now.
+    pub(super) fn take_judged_otherwise(&mut self) -> Vec<(VerifiedEntry, Arc<str>)> {
+        let settings = self.core.state().rights.count();
+        match std::mem::replace(&mut self.judged_by, settings) == settings {
+            true => Vec::new(),
+            false => self.parking.take_all_unsupported(),
+        }
+    }
+
+    /// Takes up what need not wait any more: for the clock, for a parent that another process has stored, or for a removal to
+    /// fall.
     async fn take_up_waiting(&mut self) {
         // In this order: what is due and old at once has come to its time.
         let mut ready = self.parking.take_due(self.allowed_time());
+        ready.extend(self.take_judged_otherwise());
         self.parking.forget_old(self.core.storage.options.environment.now());
         if let Err(error) = self.take_found(&mut ready).await {
             tracing::debug!(%error, "what waits for its parents could not be looked at");

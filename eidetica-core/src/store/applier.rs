@@ -7,7 +7,7 @@ use super::cell::Cell;
 use super::live;
 use super::past::Past;
 use super::stamp::Stamp;
-use crate::dag::Seen;
+use crate::dag::{Numbers, Seen};
 use crate::db::catalog::StoreInfo;
 use crate::db::entries::number_of;
 use crate::id::Id;
@@ -22,6 +22,10 @@ pub(crate) struct Applier<'a> {
     pub stamp: Stamp,
     /// What is below the entry.
     pub seen: &'a Seen,
+    /// Entries that do not count.
+    pub void: &'a Numbers,
+    /// Cells at which the entry names what a void entry would have made: they are evaluated anew.
+    pub again: &'a mut Vec<Cell>,
     /// The cells at which the entry has an operation.
     pub touched: &'a mut Vec<(StoreNumber, Cell)>,
 }
@@ -59,7 +63,11 @@ impl Applier<'_> {
         live::put(self.rows, self.store, cell, record, before.map_or(0, Bytes::len));
     }
 
+    /// Says in the past what an operation was. Of a void entry it stands there already.
     pub fn put_past(&mut self, cell: &[u8], number: u64, past: Past) {
+        if self.void.contains(number) {
+            return;
+        }
         self.rows.put(PAST, self.store.past_key(cell, number), past.to_bytes());
     }
 

@@ -11,7 +11,7 @@ use super::cell::Cell;
 use super::live;
 use super::past::Past;
 use super::stamp::Stamp;
-use crate::dag::{Graph, Numbers, Seen};
+use crate::dag::{Fresh, Graph, Numbers, Seen};
 use crate::db::entries::{StoredEntry, entry_at};
 use crate::error::damaged;
 use crate::layout::{PAST, STATE, StoreNumber, past_parts, within_store};
@@ -20,11 +20,15 @@ use crate::layout::{PAST, STATE, StoreNumber, past_parts, within_store};
 pub(crate) struct Moment<'a> {
     pub rows: &'a dyn Snapshot,
     pub graph: &'a Graph,
+    /// What is known of entries that are not committed yet, where there may be such.
+    pub fresh: Option<&'a Fresh>,
     pub store: StoreNumber,
     pub name: &'a str,
     pub kind: &'a str,
     pub algebra: Algebra,
     /// Everything below the heads.
+    pub all: &'a Seen,
+    /// What counts of it.
     pub set: &'a Seen,
     /// Entries that have been read for their values.
     pub entries: &'a EntryCache,
@@ -106,7 +110,11 @@ impl Moment<'_> {
 
     /// What the entry with this number has not seen of what arrived before it.
     pub async fn hidden_from(&self, number: u64) -> Result<Numbers> {
-        Ok(self.graph.seen_by(self.rows, number).await?.hidden().clone())
+        let seen = match self.fresh {
+            Some(fresh) => self.graph.seen_by_fresh(self.rows, fresh, &[number]).await?,
+            None => self.graph.seen_by(self.rows, number).await?,
+        };
+        Ok(seen.hidden().clone())
     }
 
     /// The numbers of all operations strictly below a path that are in the set.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use eidetica_contract::{Direction, Error, ErrorKind, Result, Scan, Snapshot};
+use eidetica_contract::{Direction, Error, ErrorKind, PublicKey, Result, Scan, Snapshot};
 
 use super::algebra::Algebra;
 use super::cell::{self, Cell};
@@ -12,7 +12,7 @@ use super::events::{EntryCache, Moment};
 use super::live;
 use super::stage::Staged;
 use crate::auth;
-use crate::dag::Seen;
+use crate::db::as_of::AsOf;
 use crate::db::catalog::StoreInfo;
 use crate::db::core::Core;
 use crate::db::{Touch, Touched, TransactionState, WriterHandle};
@@ -78,7 +78,7 @@ pub struct StoreHandle {
 enum Scope {
     /// Whatever is true when it is read.
     Now,
-    At(Arc<Seen>),
+    At(Arc<AsOf>),
     Transaction(Arc<TransactionState>),
 }
 
@@ -92,7 +92,7 @@ impl StoreHandle {
         writer: &WriterHandle,
         name: &str,
         kind: &str,
-        set: Arc<Seen>,
+        set: Arc<AsOf>,
     ) -> Result<StoreHandle> {
         StoreHandle::checked(core, writer, name, kind, Scope::At(set)).await
     }
@@ -143,6 +143,15 @@ impl StoreHandle {
         matches!(self.scope, Scope::Transaction(_))
     }
 
+    /// The key that the transaction will sign with.
+    pub(crate) fn author(&self) -> Result<PublicKey> {
+        let Scope::Transaction(state) = &self.scope else {
+            let message = "this is a view to read; begin a transaction with `new_transaction` to write";
+            return Err(Error::new(ErrorKind::ReadOnly, message).with("store", &self.name));
+        };
+        state.author()
+    }
+
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }
@@ -174,11 +183,11 @@ impl StoreHandle {
         }
     }
 
-    fn set(&self) -> Option<&Arc<Seen>> {
+    fn set(&self) -> Option<&Arc<AsOf>> {
         match &self.scope {
             Scope::Now => None,
             Scope::At(set) => Some(set),
-            Scope::Transaction(state) => Some(&state.seen),
+            Scope::Transaction(state) => Some(&state.as_of),
         }
     }
 
@@ -186,8 +195,7 @@ impl StoreHandle {
     pub(crate) async fn own_right(&self, subject: auth::Subject) -> Result<auth::Right> {
         self.touch(|| Touched::Range(Bytes::new(), None));
         let state = self.core.current().await?;
-        let now = Seen::all_before(state.meta.next);
-        Ok(state.rights.own(subject, self.set().map_or(&now, |set| set)))
+        Ok(state.own_right(subject, self.set().map(|set| &**set)))
     }
 
     /// A snapshot to read from, held for one call.
@@ -214,7 +222,7 @@ impl StoreHandle {
                 known = self.core.covering(&*rows).await?;
                 info = known.catalog.get(&self.name, &self.kind).cloned();
                 // Where nothing has come since, the past is the present.
-                set = set.filter(|set| !set.is_all_before(known.meta.next));
+                set = set.filter(|set| !known.is_now(set));
             }
             known.check_usable()?;
             let Some(info) = info else { return Ok(None) };
@@ -350,7 +358,7 @@ pub(crate) struct Opened<'a> {
     pub rows: Box<dyn Snapshot>,
     pub store: StoreNumber,
     /// The set to look at; `None`: everything.
-    set: Option<&'a Seen>,
+    set: Option<&'a AsOf>,
     info: Arc<StoreInfo>,
     /// True if it is certain that `info` speaks of all that the snapshot shows.
     covers: bool,
@@ -377,17 +385,19 @@ impl Opened<'_> {
         self.set.is_none()
     }
 
-    fn moment<'a>(&'a self, set: &'a Seen) -> Moment<'a> {
+    fn moment<'a>(&'a self, set: &'a AsOf) -> Moment<'a> {
         Moment {
             rows: &*self.rows,
             graph: &self.handle.core.graph,
+            fresh: None,
             store: self.store,
             name: &self.handle.name,
             kind: &self.handle.kind,
             algebra: self.handle.algebra,
-            set,
+            all: &set.all,
+            set: &set.effective,
             entries: &self.handle.cache,
-            trusts_live: true,
+            trusts_live: !set.counts_more,
         }
     }
 

@@ -9,6 +9,7 @@
 //! * [`SettingsStore`]: name, values and rights of a database.
 //! * [`StoreType`]: kinds of your own, on [`Cells`]; [`Lattice`]: any join-semilattice.
 
+pub(crate) mod again;
 pub(crate) mod algebra;
 pub(crate) mod applier;
 pub(crate) mod cell;

@@ -65,15 +65,49 @@ impl SettingsStore {
     ///
     /// Whether the right may be changed is judged at the commit.
     pub async fn set_auth_key(&self, key: &PublicKey, permission: Permission, priority: u32) -> Result<()> {
-        let right = match permission {
-            Permission::Read => Right::READ,
-            Permission::Write => Right::WRITE,
-            Permission::Admin => Right::admin(priority),
-        };
-        self.change(Subject::Key(*key), right).await
+        self.change(Subject::Key(*key), right_of(permission, priority)).await
     }
 
-    /// Takes everything from a key, also what everybody may.
+    /// Grants a key at least this right, whatever it has by then elsewhere. `priority` counts for admins only.
+    ///
+    /// The commit answers `PermissionDenied` if the key has as much already, or if it is not below the author in rank.
+    pub async fn grant(&self, key: &PublicKey, permission: Permission, priority: u32) -> Result<()> {
+        self.set_right(Subject::Key(*key), Setting::Grant(right_of(permission, priority)))
+    }
+
+    /// Leaves a key at most this right, whatever it has by then elsewhere. What the key writes beside this commit, and what has not
+    /// been seen here, counts only as far as the right that is left.
+    ///
+    /// The commit answers `PermissionDenied` if the key has no more than that, or if it is not below the author in rank.
+    pub async fn limit(&self, key: &PublicKey, permission: Permission, priority: u32) -> Result<()> {
+        self.set_right(Subject::Key(*key), Setting::Limit(right_of(permission, priority)))
+    }
+
+    /// Removes a key: takes everything from it, also what everybody may, and strikes all that it has written and that this
+    /// transaction has not seen. [`Database::remove_as_of`](crate::Database::remove_as_of) strikes also what has been seen.
+    pub async fn remove(&self, key: &PublicKey) -> Result<()> {
+        self.set_right(Subject::Key(*key), Setting::Limit(Right::NONE))
+    }
+
+    /// Lowers the own key of the transaction: to a permission, or to nothing. It must be all that the transaction does. What the
+    /// key has written stays.
+    ///
+    /// Errors: `ReadOnly` outside a transaction; `PermissionDenied` without a key.
+    pub async fn step_down(&self, to: Option<Permission>) -> Result<()> {
+        let right = to.map_or(Right::NONE, |permission| right_of(permission, 0));
+        let own = self.handle.author()?;
+        self.set_right(Subject::Key(own), Setting::Limit(right))
+    }
+
+    fn set_right(&self, subject: Subject, setting: Setting) -> Result<()> {
+        self.handle.stage(|staged| {
+            if let Staged::Settings { rights, .. } = staged {
+                rights.insert(subject, setting);
+            }
+        })
+    }
+
+    /// Takes everything from a key, also what everybody may. One that has nothing is left as it is.
     pub async fn revoke_auth_key(&self, key: &PublicKey) -> Result<()> {
         self.change(Subject::Key(*key), Right::NONE).await
     }
@@ -108,5 +142,13 @@ impl SettingsStore {
             }
         })?;
         Ok(())
+    }
+}
+
+fn right_of(permission: Permission, priority: u32) -> Right {
+    match permission {
+        Permission::Read => Right::READ,
+        Permission::Write => Right::WRITE,
+        Permission::Admin => Right::admin(priority),
     }
 }

@@ -291,7 +291,11 @@ impl Driver {
         self.by_round.remove(&round);
         let end = match &result {
             None => End::Aborted,
-            Some(Ok(outcome)) => End::Done(Done { complete: outcome.complete, received: 0, sent: 0 }),
+            Some(Ok(outcome)) => {
+                // What does not count on one side is nothing that is still to be done.
+                let complete = outcome.complete || outcome.standoff.is_some();
+                End::Done(Done { complete, received: 0, sent: 0 })
+            }
             Some(Err(failed)) => End::Failed(failed.failure()),
         };
         let given_up = || {

@@ -8,6 +8,7 @@ use eidetica_contract::PublicKey;
 use eidetica_core::Id;
 use tokio::time::Instant;
 
+use crate::reconcile::Standoff;
 use crate::schedule::Lane;
 
 /// What is known of the heads of peers, so that nothing is sent back to where it came from. It may be out of date; then
@@ -18,6 +19,8 @@ pub(crate) struct Steps(Mutex<State>);
 #[derive(Default)]
 struct State {
     in_step: BTreeMap<Lane, [u8; 32]>,
+    /// Lanes on which both sides are apart by entries that do not count on one of them.
+    standoffs: BTreeMap<Lane, Standoff>,
     reached: BTreeSet<PublicKey>,
     /// Requests that are being answered, by peer and database.
     talking: BTreeMap<Lane, usize>,
@@ -66,6 +69,23 @@ impl Steps {
             state.in_step.clear();
         }
         state.in_step.insert(lane, digest);
+    }
+
+    /// Notes how the last round on a lane has left both sides.
+    pub fn note_standoff(&self, lane: Lane, standoff: Option<Standoff>) {
+        let mut state = self.state();
+        if state.standoffs.len() >= MOST {
+            state.standoffs.clear();
+        }
+        match standoff {
+            Some(standoff) => drop(state.standoffs.insert(lane, standoff)),
+            None => drop(state.standoffs.remove(&lane)),
+        }
+    }
+
+    /// How the last round on a lane has left both sides.
+    pub fn standoff(&self, lane: &Lane) -> Option<Standoff> {
+        self.state().standoffs.get(lane).copied()
     }
 
     /// Notes that a request of a peer is being answered, until the value is dropped; and whether it is one by which entries are

@@ -69,6 +69,7 @@ pub(crate) async fn sync(
     let options = Options {
         push: readable,
         remembered: shared.frontiers.remembered(lane.peer, id).await?.map(|remembered| remembered.heads),
+        standoff: shared.steps.standoff(&lane),
         source: link.peer.to_string(),
         ..Options::default()
     };
@@ -84,6 +85,7 @@ const INTRODUCTION: usize = 48 << 10;
 /// Remembers what both sides have.
 async fn note(shared: &Shared, database: &Database, lane: Lane, outcome: &Outcome) -> Result<()> {
     shared.frontiers.note(lane.peer, lane.database, &outcome.frontier);
+    shared.steps.note_standoff(lane, outcome.standoff);
     let digest = database.heads_digest().await?;
     if outcome.complete && reconcile::digest_of(&outcome.frontier) == digest {
         shared.steps.note(lane, digest);

@@ -11,7 +11,7 @@ use eidetica_core::{Beyond, Database, Id, Stand};
 
 use super::digest_of;
 use super::message::{Given, MAX_IDS, MAX_SHORTS, Reply, Request};
-use super::outcome::{Options, Outcome, Progress, broken};
+use super::outcome::{Options, Outcome, Progress, Standoff, broken};
 use super::page::Page;
 use super::short::Width;
 use super::transfer::Supply;
@@ -79,6 +79,10 @@ pub async fn exchange(
                 break;
             }
             End::Stuck => break,
+            End::Apart(standoff) => {
+                run.outcome.standoff = Some(standoff);
+                break;
+            }
             End::More if moved => instalments += 1,
             End::Again if crossed => instalments += 1,
             End::More | End::Again => rounds += 1,
@@ -132,6 +136,8 @@ pub(super) enum End {
     More,
     /// What is still apart cannot be brought over now.
     Stuck,
+    /// What is still apart does not count on one side, and was offered there before.
+    Apart(Standoff),
 }
 
 /// An exchange under way.
@@ -155,10 +161,13 @@ pub(super) struct Run<'a> {
     pub(super) crossed: bool,
     /// True if the heads were compared once more instead of carrying anything.
     renewed: bool,
+    /// Where both sides stood when entries had last turned out not to count on one of them.
+    standoff: Option<Standoff>,
 }
 
 /// What a comparison has shown.
 struct Compared {
+    digest: [u8; 32],
     heads: Option<Vec<Id>>,
     first: Option<super::message::Piece>,
     /// Of the own heads those that the other side has.
@@ -174,7 +183,7 @@ impl<'a> Run<'a> {
         progress: &'a (dyn Fn(Progress) + Send + Sync),
     ) -> Run<'a> {
         let (outcome, asked, common) = Default::default();
-        let width = Width::Short;
+        let (width, standoff) = (Width::Short, options.standoff);
         Run {
             db,
             remote,
@@ -189,6 +198,7 @@ impl<'a> Run<'a> {
             here: 0,
             crossed: false,
             renewed: false,
+            standoff,
         }
     }
 
@@ -232,6 +242,7 @@ impl<'a> Run<'a> {
         outcome.parked += u64::from(given.waiting);
         outcome.loose += u64::from(given.loose);
         outcome.refused += u64::from(given.refused);
+        outcome.void += u64::from(given.void);
         let room = super::outcome::NAMED.saturating_sub(outcome.refusals.len());
         outcome.refusals.extend(refusals.into_iter().take(room));
         self.tell();
@@ -251,6 +262,7 @@ impl<'a> Run<'a> {
         self.outcome.sent_again += u64::from(given.known);
         self.outcome.parked_there += u64::from(given.waiting) + u64::from(given.loose);
         self.outcome.refused_there += u64::from(given.refused);
+        self.outcome.void_there += u64::from(given.void);
         self.tell();
         Ok(())
     }
@@ -294,6 +306,10 @@ impl<'a> Run<'a> {
             return Ok(End::Again);
         }
         self.common = compared.known.iter().chain(&of_theirs).copied().collect();
+        let standoff = Standoff { own: digest_of(&stand.heads), theirs: compared.digest };
+        if self.standoff == Some(standoff) {
+            return Ok(End::Apart(standoff));
+        }
         if compared.knows_all {
             self.behind(&stand, compared.first).await
         } else if has_all {
@@ -343,7 +359,7 @@ impl<'a> Run<'a> {
                     return Err(broken("it sends a page that nobody has asked for"));
                 }
                 let known = stand.heads.iter().zip(known).filter(|(_, known)| *known).map(|(id, _)| *id).collect();
-                Ok(Ok(Compared { heads, first, known, knows_all }))
+                Ok(Ok(Compared { digest: theirs, heads, first, known, knows_all }))
             }
             _ => Err(broken("the answer is to something else")),
         }
@@ -356,6 +372,9 @@ impl<'a> Run<'a> {
         else {
             return Ok(None);
         };
+        if self.standoff.is_some_and(|standoff| standoff.own == digest_of(&stand.heads)) {
+            return Ok(None);
+        }
         if remembered.len() > MAX_IDS || !self.db.known(remembered).await?.iter().all(|known| *known) {
             return Ok(None);
         }
@@ -401,7 +420,19 @@ impl<'a> Run<'a> {
             return Ok(End::Done(heads));
         }
         let Outcome { parked, parked_there, refused, refused_there, .. } = self.outcome;
-        Ok(if parked + parked_there + refused + refused_there > 0 { End::Stuck } else { End::Again })
+        if parked + parked_there + refused + refused_there > 0 {
+            return Ok(End::Stuck);
+        }
+        self.note_standoff(&heads, digest);
+        Ok(End::Again)
+    }
+
+    /// If entries have turned out not to count on one side, remembers where both stand: the next comparison tells whether they
+    /// still do.
+    fn note_standoff(&mut self, heads: &[Id], theirs: Option<[u8; 32]>) {
+        if self.outcome.void + self.outcome.void_there > 0 {
+            self.standoff = theirs.map(|theirs| Standoff { own: digest_of(heads), theirs });
+        }
     }
 
     /// The end of a round in which entries were sent.
@@ -409,6 +440,10 @@ impl<'a> Run<'a> {
         let Outcome { parked_there, refused_there, .. } = self.outcome;
         if parked_there + refused_there > 0 {
             return Ok(End::Stuck);
+        }
+        if !self.options.pull && self.outcome.void_there > 0 {
+            self.note_standoff(&stand.heads, digest);
+            return Ok(End::Again);
         }
         if !self.options.pull {
             return Ok(End::Done(stand.heads.clone()));

@@ -160,28 +160,36 @@ pub struct Given {
     pub loose: u32,
     /// They are refused, everywhere and for ever.
     pub refused: u32,
+    /// They do not count there, and nothing that counts stands on them: they are not in, and need not be given again before the
+    /// heads of either side are others.
+    pub void: u32,
 }
 
 impl Given {
     /// How many they were.
     pub fn total(&self) -> u64 {
-        [self.accepted, self.known, self.waiting, self.loose, self.refused].into_iter().map(u64::from).sum()
+        self.numbers().into_iter().map(u64::from).sum()
     }
 
     /// True if all of them are in.
     pub fn all_in(&self) -> bool {
-        self.waiting == 0 && self.loose == 0 && self.refused == 0
+        self.waiting == 0 && self.loose == 0 && self.refused == 0 && self.void == 0
     }
 
     fn write(&self, out: &mut Output) {
-        for number in [self.accepted, self.known, self.waiting, self.loose, self.refused] {
+        for number in self.numbers() {
             out.u32(number);
         }
     }
 
+    fn numbers(&self) -> [u32; 6] {
+        [self.accepted, self.known, self.waiting, self.loose, self.refused, self.void]
+    }
+
     fn read(input: &mut Input) -> Option<Given> {
         let (accepted, known, waiting) = (input.u32()?, input.u32()?, input.u32()?);
-        Some(Given { accepted, known, waiting, loose: input.u32()?, refused: input.u32()? })
+        let (loose, refused, void) = (input.u32()?, input.u32()?, input.u32()?);
+        Some(Given { accepted, known, waiting, loose, refused, void })
     }
 }
 

@@ -35,7 +35,7 @@ pub use answer::answer;
 pub use course::Course;
 pub use exchange::{Ask, exchange, fetch_root, root_in};
 pub use message::{Given, MAX_IDS, MAX_SHORTS, Piece, Reply, Request};
-pub use outcome::{Limits, Options, Outcome, Progress};
+pub use outcome::{Limits, Options, Outcome, Progress, Standoff};
 pub use page::{MAX_ENTRIES, MAX_UNPACKED, MAX_UNPACKED_ONE, Page};
 pub use ranges::{Claim, Content, Finding, MAX_CLAIMS, MAX_LISTED, MAX_PARTS, Print};
 pub use short::{Short, Width};

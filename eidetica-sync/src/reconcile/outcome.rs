@@ -15,6 +15,9 @@ pub struct Options {
     pub push: bool,
     /// Heads that both sides held once. A hint: if it is wrong, something takes longer, and nothing goes wrong.
     pub remembered: Option<Vec<Id>>,
+    /// Where both sides stood when one last had entries that do not count at the other. If they stand there still, nothing is
+    /// offered again.
+    pub standoff: Option<Standoff>,
     /// For whom entries wait that come in and cannot be judged yet.
     pub source: String,
     /// How many bytes of entries go into one page before it is compressed. At most 1 MiB counts.
@@ -29,8 +32,19 @@ impl Default for Options {
     fn default() -> Options {
         let source = "peer".to_owned();
         let (page, list, instalment) = (1 << 20, 1024, 16_384);
-        Options { pull: true, push: true, remembered: None, source, page, list, instalment }
+        Options { pull: true, push: true, remembered: None, standoff: None, source, page, list, instalment }
     }
+}
+
+/// The hashes of the heads of two sides that differ by entries which do not count at one of them, as long as nothing else comes.
+///
+/// It happens where what has struck them cannot reach the other side yet: its clock is behind, or it may not be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standoff {
+    /// Those of the asking side.
+    pub own: [u8; 32],
+    /// Those of the answering side.
+    pub theirs: [u8; 32],
 }
 
 /// What the answering side does at most for one request.
@@ -90,6 +104,13 @@ pub struct Outcome {
     pub refusals: Vec<(Id, String)>,
     /// Entries that were sent and are refused there.
     pub refused_there: u64,
+    /// Entries that came and do not count here.
+    pub void: u64,
+    /// Entries that were sent and do not count there.
+    pub void_there: u64,
+    /// Where both sides stand if they are apart by entries that do not count on one side, and by nothing else: there is nothing
+    /// to do until the heads of either are others.
+    pub standoff: Option<Standoff>,
     /// Heads that both sides have, with all that is below them.
     pub frontier: Vec<Id>,
     /// Requests that were answered.
@@ -101,7 +122,8 @@ pub struct Outcome {
 impl Outcome {
     /// How many entries have come in, here or there.
     pub(super) fn moved(&self) -> u64 {
-        self.received + self.sent.saturating_sub(self.sent_again + self.parked_there + self.refused_there)
+        let in_vain = self.sent_again + self.parked_there + self.refused_there + self.void_there;
+        self.received + self.sent.saturating_sub(in_vain)
     }
 
     /// How many entries came for nothing.

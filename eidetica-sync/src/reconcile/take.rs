@@ -28,6 +28,7 @@ pub(super) async fn take_in(db: &Database, page: &Page, source: &str) -> Result<
                     refusals.push((id, said(&reason)));
                 }
             }
+            Fate::Void => given.void += 1,
             _ => given.waiting += 1,
         }
     }

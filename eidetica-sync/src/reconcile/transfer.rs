@@ -19,6 +19,8 @@ const WANTED: usize = 1024;
 const HEAD: usize = 128;
 /// How many pages in a row may bring nothing new.
 const FRUITLESS: usize = 4;
+/// How many in a row may bring nothing but what does not count: about as much as waits here for something to stand on it.
+const FRUITLESS_VOID: usize = 16;
 
 /// What is to be sent, a page at a time.
 #[derive(Default)]
@@ -121,9 +123,10 @@ impl Run<'_> {
             self.received(&given, refusals);
             // Loose entries mean that pages have been left out, as after a crash there: the heads are compared anew.
             fruitless = if given.accepted > 0 { 0 } else { fruitless + 1 };
+            let most = if given.void > 0 { FRUITLESS_VOID } else { FRUITLESS };
             let Some(asked) = asked.filter(|_| given.loose == 0) else { return Ok((held, Some(piece.digest))) };
-            if fruitless >= FRUITLESS {
-                return match given.waiting {
+            if fruitless >= most {
+                return match given.waiting + given.void {
                     0 if !self.crossed().await? => Err(broken("its pages hold nothing new")),
                     _ => Ok((held, None)),
                 };
@@ -188,7 +191,7 @@ impl Run<'_> {
             let (reply, taken, next) = tokio::join!(ask, take, supply.next(self.db, bytes, room(wanted.len())));
             if let Some((given, refusals)) = taken? {
                 self.received(&given, refusals);
-                fruitless = if given.accepted + given.waiting > 0 { 0 } else { fruitless + 1 };
+                fruitless = if given.accepted + given.waiting + given.void > 0 { 0 } else { fruitless + 1 };
             }
             if fruitless >= FRUITLESS {
                 return if self.crossed().await? { Ok(None) } else { Err(broken("its pages hold nothing new")) };

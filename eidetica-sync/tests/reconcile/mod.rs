@@ -9,3 +9,4 @@ mod ladder;
 mod overtaken;
 mod property;
 mod vectors;
+mod void;

@@ -200,7 +200,7 @@ fn damage_to_the_history_is_found() {
             batch
         };
         let error = damaged(&world, without_entry, history).await;
-        assert!(error.to_string().contains("gap"), "{error}");
+        assert!(error.to_string().contains("a parent of an entry is not here"), "{error}");
     });
 }
 

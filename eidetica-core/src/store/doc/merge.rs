@@ -184,6 +184,9 @@ async fn apply_one(
         loaded.records.insert(key.clone(), parsed);
     }
     let Some(names) = resolve(applier, &loaded, &cell, &above.path, action).await? else { return Ok(()) };
+    if names.is_some_and(|number| applier.void.contains(number)) {
+        applier.again.push(cell.clone());
+    }
     let actor = Actor { stamp: applier.stamp, seen: applier.seen };
     loaded.act(&actor, &above.path, action, names);
     for (cell, number, past) in std::mem::take(&mut loaded.past) {

@@ -15,10 +15,10 @@ mod store;
 pub(crate) use delta::{AROUND_VALUE, DocOperations};
 pub use delta::{Action, DocDelta, Plain};
 pub(crate) use merge::apply;
-pub(crate) use path::is_below;
 pub use path::{ElementName, Path, Step};
+pub(crate) use path::{is_below, prefix_of};
 pub(crate) use record::{Payload, Record, ValueCell};
-pub(crate) use replay::replay;
+pub(crate) use replay::{fields_of, replay};
 pub(crate) use store::delta_of;
 pub use store::{Conflict, DocStore};
 

@@ -14,6 +14,7 @@ use crate::store::cell::Cell;
 use crate::store::events::{Events, Moment, ReadEntry};
 use crate::store::past::Past;
 use crate::store::row_replay::{self, RowOperation};
+use crate::store::stamp::Stamp;
 
 /// Evaluates rules 24, 25 and 27a on the operations in the set.
 pub(crate) async fn replay(moment: &Moment<'_>, cell: &Cell) -> Result<Record> {
@@ -27,8 +28,9 @@ pub(crate) async fn replay(moment: &Moment<'_>, cell: &Cell) -> Result<Record> {
         let live = record.live.into_iter().filter(|live| moment.set.contains(live.stamp.number));
         return Ok(Record::Values(ValueCell { live: live.collect() }));
     }
-    let mut values = Values { range: moment.set.numbers(), scalars: moment.set.numbers(), ..Values::default() };
+    let mut values = Values { range: moment.all.numbers(), scalars: moment.all.numbers(), ..Values::default() };
     values.gather(moment, cell, &path, &record).await?;
+    values.keep_counted_epochs();
     let mut cell_then = ValueCell::default();
     let below = match values.found.iter().any(|live| live.payload.yields_to_below()) {
         true => {
@@ -81,9 +83,20 @@ struct Values {
     scalars: Numbers,
     found: Vec<Live>,
     increments: Vec<(u64, i128)>,
+    /// Counters that void entries would have started (rule 26).
+    void_epochs: Vec<Stamp>,
 }
 
 impl Values {
+    /// A counter that a void entry would have started is there, and empty, if something that counts has counted with it.
+    fn keep_counted_epochs(&mut self) {
+        for stamp in std::mem::take(&mut self.void_epochs) {
+            if self.increments.iter().any(|(epoch, _)| *epoch == stamp.number) {
+                self.found.push(Live { stamp, payload: Payload::Counter { base: None, sum: 0 } });
+            }
+        }
+    }
+
     async fn gather(&mut self, moment: &Moment<'_>, cell: &Cell, path: &Path, record: &ValueCell) -> Result<()> {
         let events = |cell: &Cell, record: &ValueCell| {
             let live = record.live.iter().map(|live| (live.stamp.number, live.payload.as_past()));
@@ -102,12 +115,18 @@ impl Values {
             let Some(number) = next else { return Ok(()) };
             // An entry that acts here and above does so at once: its own value does not yield to it.
             let here = own.pop(number);
-            if let Some(past) = here {
-                self.take(moment, path, number, past).await?;
-            }
             let covers = |past: Option<Past>| past.is_some_and(Past::covers);
             let covered = above.iter_mut().fold(covers(here), |covered, events| covers(events.pop(number)) || covered);
             self.range = self.range.below(number);
+            if !moment.set.contains(number) {
+                if here.is_some_and(Past::starts_counter) {
+                    self.void_epochs.push(moment.entry(number).await?.stamp());
+                }
+                continue;
+            }
+            if let Some(past) = here {
+                self.take(moment, path, number, past).await?;
+            }
             if covered {
                 self.range = self.range.intersection(&moment.hidden_from(number).await?);
             }
@@ -177,6 +196,14 @@ async fn covered_above(moment: &Moment<'_>, cell: &Cell, number: u64) -> Result<
         range = range.below(event);
     }
     Ok(false)
+}
+
+/// How many fields of a list element the entry writes, if it does.
+pub(crate) fn fields_of(entry: &ReadEntry, cell: &Cell) -> Option<usize> {
+    match action_at(entry, &Path::of_cell(cell)?).ok()? {
+        Action::Write { position, value } => Some(usize::from(position.is_some()) + usize::from(value.is_some())),
+        _ => None,
+    }
 }
 
 /// The action of an entry at a path.

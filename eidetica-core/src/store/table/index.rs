@@ -8,6 +8,7 @@ use eidetica_contract::Result;
 
 use crate::error::damaged;
 use crate::layout::{INDEX, StoreNumber};
+use crate::overlay::Overlay;
 use crate::store::applier::Applier;
 use crate::store::cell::{self, Cell};
 use crate::store::row::Identity;
@@ -50,17 +51,29 @@ impl IndexWriter<'_> {
         before: Option<&Identity>,
         after: Option<&Identity>,
     ) -> Result<()> {
+        self.change(applier.rows, applier.store, cell, before, after)
+    }
+
+    /// The same, where no entry is applied.
+    pub fn change(
+        &self,
+        rows: &mut Overlay,
+        store: StoreNumber,
+        cell: &Cell,
+        before: Option<&Identity>,
+        after: Option<&Identity>,
+    ) -> Result<()> {
         for index in self.indexes {
-            let old = index_key(applier.store, index, cell, before)?;
-            let new = index_key(applier.store, index, cell, after)?;
+            let old = index_key(store, index, cell, before)?;
+            let new = index_key(store, index, cell, after)?;
             if old == new {
                 continue;
             }
             if let Some(old) = old {
-                applier.rows.delete(INDEX, old);
+                rows.delete(INDEX, old);
             }
             if let Some(new) = new {
-                applier.rows.put(INDEX, new, Bytes::new());
+                rows.put(INDEX, new, Bytes::new());
             }
         }
         Ok(())

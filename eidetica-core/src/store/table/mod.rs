@@ -112,6 +112,15 @@ pub(crate) async fn replay(moment: &Moment<'_>, cell: &Cell) -> Result<RowCell> 
     row_replay::replay(moment, cell, operation).await
 }
 
+/// How many fields of a row the entry writes, if it does.
+pub(crate) fn fields_of(entry: &ReadEntry, cell: &Cell) -> Option<usize> {
+    let Some(Delta::Table(delta)) = &entry.delta else { return None };
+    match delta.find(&cell::single_part(cell)?)? {
+        RowAction::Write { fields, .. } => Some(fields.len()),
+        _ => None,
+    }
+}
+
 pub(crate) fn parse(record: Option<&Bytes>) -> Result<RowCell> {
     record.map_or(Ok(RowCell::default()), |record| RowCell::parse(record).map_err(|_| damaged("a live record")))
 }

@@ -23,8 +23,10 @@ struct Operation {
 
 /// A document as all entries together show it.
 struct Shown {
-    /// Those that have an effect.
+    /// Those that are valid.
     operations: Vec<Operation>,
+    /// Which of them are of void entries.
+    void: Vec<bool>,
     /// The places of those among them that made something which nothing has overtaken that saw it.
     alive: Vec<usize>,
 }
@@ -40,7 +42,7 @@ pub(super) async fn document(database: &Database, replay: &Replay, name: &str) -
 impl Shown {
     fn of(replay: &Replay, name: &str) -> Result<Shown> {
         let mut all = Vec::new();
-        for (by, body) in replay.bodies(name, "doc")? {
+        for (by, body) in replay.bodies_of_all(name, "doc")? {
             let delta =
                 DocDelta::parse(&body).ok_or_else(|| broken("an entry has no delta that a document can read"))?;
             all.extend(delta.0.into_iter().map(|(path, action)| {
@@ -57,11 +59,27 @@ impl Shown {
         let void: BTreeSet<usize> = (0..all.len()).filter(|at| !all[*at].names_what_it_saw(replay, &all)).collect();
         let operations: Vec<Operation> =
             all.into_iter().enumerate().filter(|(at, _)| !void.contains(at)).map(|(_, operation)| operation).collect();
-        let overtaken =
-            |made: &Operation| operations.iter().any(|other| other.overtakes(made) && replay.saw(&other.by, &made.by));
-        let made = |operation: &Operation| operation.makes() && !overtaken(operation);
+        let counts = |operation: &&Operation| !replay.is_void(&operation.by);
+        let overtaken = |made: &Operation| {
+            operations.iter().filter(counts).any(|other| other.overtakes(made) && replay.saw(&other.by, &made.by))
+        };
+        // A counter that a void entry has started lives while others that count have counted with it (rule 26).
+        let counted_with = |made: &Operation| {
+            let names = |other: &&Operation| matches!(other.action, Action::Increment { epoch, .. } if epoch == Some(made.by.1));
+            made.is_counter() && operations.iter().filter(counts).filter(names).any(|other| other.keys == made.keys)
+        };
+        let made = |operation: &Operation| {
+            let lives = if counts(&operation) { operation.makes() } else { counted_with(operation) };
+            lives && !overtaken(operation)
+        };
         let alive = (0..operations.len()).filter(|at| made(&operations[*at])).collect();
-        Ok(Shown { operations, alive })
+        let void = operations.iter().map(|operation| !counts(&operation)).collect();
+        Ok(Shown { operations, void, alive })
+    }
+
+    /// The operations that count.
+    fn effective(&self) -> impl Iterator<Item = &Operation> {
+        self.operations.iter().zip(&self.void).filter(|(_, void)| !**void).map(|(operation, _)| operation)
     }
 
     fn alive(&self) -> impl Iterator<Item = &Operation> {
@@ -104,11 +122,11 @@ impl Shown {
     fn total(&self, keys: &[String]) -> i64 {
         let counters: Vec<&Operation> = self.alive().filter(|made| made.keys == keys && made.is_counter()).collect();
         let base = counters.iter().filter_map(|made| match made.action {
-            Action::Create(base) => Some((made.by, base)),
+            Action::Create(base) if self.effective().any(|other| std::ptr::eq(other, *made)) => Some((made.by, base)),
             _ => None,
         });
         let mut total = i128::from(base.max().map_or(0, |(_, base)| base));
-        for operation in self.operations.iter().filter(|operation| operation.keys == keys) {
+        for operation in self.effective().filter(|operation| operation.keys == keys) {
             let Action::Increment { by, epoch } = operation.action else { continue };
             let epoch = epoch.unwrap_or(operation.by.1);
             if counters.iter().any(|counter| counter.by.1 == epoch) {
@@ -122,8 +140,7 @@ impl Shown {
         let mut elements = Vec::new();
         for made in self.alive().filter(|made| made.keys == keys && made.element.is_some()) {
             let (mut position, mut content) = (None, None);
-            for operation in
-                self.operations.iter().filter(|other| (&other.keys, other.element) == (&made.keys, made.element))
+            for operation in self.effective().filter(|other| (&other.keys, other.element) == (&made.keys, made.element))
             {
                 let (to, value) = match &operation.action {
                     Action::Insert { position, value } => (Some(position), Some(value)),

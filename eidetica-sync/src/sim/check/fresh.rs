@@ -62,7 +62,8 @@ async fn offer(replica: &Database, entries: Vec<VerifiedEntry>, dice: &mut Dice)
         let outcomes = replica.ingest(page.iter().map(VerifiedEntry::to_raw).collect(), "replica").await?;
         for (entry, outcome) in page.into_iter().zip(outcomes) {
             match outcome {
-                Outcome::Deferred | Outcome::Parked(Parked::Heads) => again.push(entry),
+                // What counts by what is still to come is void until then.
+                Outcome::Deferred | Outcome::Void | Outcome::Parked(Parked::Heads) => again.push(entry),
                 Outcome::Refused(reason) => {
                     let error = broken("a new replica refuses an entry that is held here");
                     return Err(error.with("entry", entry.id()).with("reason", reason));

@@ -18,8 +18,11 @@ pub async fn history(database: &Database) -> Result<BTreeSet<Id>> {
     let log = log(database).await?;
     let mut known: BTreeMap<Id, &LogEntry> = BTreeMap::new();
     let mut heads = BTreeSet::new();
-    for (number, entry) in log.iter().enumerate() {
-        ensure(entry.number == number as u64, "the numbers of arrival have a gap", (entry.number, number))?;
+    let mut last = None;
+    for entry in &log {
+        // Numbers of entries that are void, and that nothing stands on, are left out.
+        let follows = last.replace(entry.number).is_none_or(|last| last < entry.number);
+        ensure(follows, "the numbers of arrival do not rise", (entry.number, entry.id))?;
         let parents: Option<Vec<&LogEntry>> = entry.parents.iter().map(|id| known.get(id).copied()).collect();
         let Some(parents) = parents else {
             return Err(super::broken("a parent of an entry is not here, or came later").with("entry", entry.id));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use eidetica_contract::Result;
+use eidetica_contract::{ErrorKind, Result};
 use eidetica_core::{Database, Engine, Id};
 
 use super::broken;
@@ -52,18 +52,21 @@ impl Ledger {
         self.entries.is_empty()
     }
 
-    /// All that stands in it is there.
+    /// All that stands in it is there; what was struck since is kept, though the log does not show it.
     ///
     /// Errors: `Corrupted` for what is not; those of the database.
     pub async fn check(&self, database: &Database) -> Result<()> {
         let held: BTreeSet<Id> = log(database).await?.into_iter().map(|entry| entry.id).collect();
-        match self.entries.difference(&held).next() {
-            None => Ok(()),
-            Some(lost) => {
-                let error = broken("an entry is lost that was flushed").with("entry", lost);
-                Err(error.with("lost", self.entries.difference(&held).count()))
+        for id in self.entries.difference(&held) {
+            match database.get_entry(id).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Err(broken("an entry is lost that was flushed").with("entry", id).caused_by(error));
+                }
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     /// The values of the node are those that stand in it.

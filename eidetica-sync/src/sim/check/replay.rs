@@ -16,6 +16,8 @@ pub(super) type Stamp = (Time, Id);
 /// The entries of a database, and what each has seen.
 pub(super) struct Replay {
     entries: Vec<VerifiedEntry>,
+    /// Those that do not count, and stand here for what stands on them.
+    void: BTreeSet<Id>,
     below: BTreeMap<Id, BTreeSet<Id>>,
 }
 
@@ -38,7 +40,7 @@ pub async fn rows(database: &Database) -> Result<()> {
 impl Replay {
     async fn of(database: &Database) -> Result<Replay> {
         let mut below = BTreeMap::<Id, BTreeSet<Id>>::new();
-        let mut ids = Vec::new();
+        let (mut ids, mut void) = (Vec::new(), BTreeSet::new());
         for entry in log(database).await? {
             let mut seen: BTreeSet<Id> = entry.parents.iter().copied().collect();
             for parent in &entry.parents {
@@ -47,12 +49,27 @@ impl Replay {
             }
             below.insert(entry.id, seen);
             ids.push(entry.id);
+            if entry.void {
+                void.insert(entry.id);
+            }
         }
-        Ok(Replay { entries: database.get_entries(&ids).await?, below })
+        Ok(Replay { entries: database.get_entries(&ids).await?, void, below })
     }
 
-    /// What the entries do to a store of this name and kind.
+    /// What the entries that count do to a store of this name and kind.
     pub fn bodies(&self, name: &str, kind: &str) -> Result<Vec<(Stamp, Bytes)>> {
+        let mut bodies = self.bodies_of_all(name, kind)?;
+        bodies.retain(|(by, _)| !self.is_void(by));
+        Ok(bodies)
+    }
+
+    /// True if what was done by this has no effect.
+    pub fn is_void(&self, by: &Stamp) -> bool {
+        self.void.contains(&by.1)
+    }
+
+    /// What all entries would do to it, those that are void included.
+    pub fn bodies_of_all(&self, name: &str, kind: &str) -> Result<Vec<(Stamp, Bytes)>> {
         let mut bodies = Vec::new();
         for entry in &self.entries {
             let by = (entry.header().time, entry.id());

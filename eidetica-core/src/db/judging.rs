@@ -1,0 +1,206 @@
+//! The entries of a page, judged in groups: what comes in, what waits, and what is void and carries nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use eidetica_contract::Result;
+
+use super::group::{GROUP_BYTES, GROUP_ENTRIES};
+use super::ingest::{Outcome, Parked, Refused};
+use super::page::Judged;
+use super::work::{Ready, Verdict, Work};
+use super::writer::Writer;
+use crate::clock::Time;
+use crate::entry::VerifiedEntry;
+use crate::id::Id;
+
+/// How many heads a database may have here before further branches wait.
+const MAX_HEADS: usize = 16_384;
+/// How soon what could not be stored is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Writer {
+    /// Judges the next few entries of a page. What was judged before an error is in `judged`, too.
+    pub(super) async fn judge_some(
+        &mut self,
+        work: Result<Work<'_>>,
+        number: u64,
+        judged: &mut Vec<Judged>,
+        keep: bool,
+    ) -> Result<Option<Ready>> {
+        let Some(at) = self.pages.iter().position(|page| page.number == number) else { return Ok(None) };
+        self.pages[at].open += 1;
+        let mut work = work?;
+        let begin = work.save();
+        self.judge_on(&mut work, at, judged, &HashMap::new()).await?;
+        let unsupported: HashSet<Id> = work.unsupported().into_iter().collect();
+        if !unsupported.is_empty() {
+            // Once more without what does not count and carries nothing that does: that is not kept. What has changed nothing is
+            // not asked again, since it may have been judged by such.
+            let mut settled: HashMap<Id, Outcome> = HashMap::new();
+            for (_, entry, _, outcome) in judged.iter() {
+                // What came of it last: one that waited at first may have come in then.
+                match outcome {
+                    _ if unsupported.contains(&entry.id()) => settled.insert(entry.id(), Outcome::Void),
+                    // It was foreseen, and waits already.
+                    Outcome::Void if self.parking.holds(&[entry.id()]) == [true] => {
+                        settled.insert(entry.id(), Outcome::Void)
+                    }
+                    Outcome::Accepted | Outcome::Known | Outcome::Completed | Outcome::Void => {
+                        settled.remove(&entry.id())
+                    }
+                    other => settled.insert(entry.id(), other.clone()),
+                };
+            }
+            work.restore(begin);
+            self.pages[at].put_back(std::mem::take(judged));
+            self.judge_on(&mut work, at, judged, &settled).await?;
+        }
+        if !work.strikes.is_empty() {
+            // What was here may have been struck by what came after it in the group.
+            for (_, entry, _, outcome) in judged.iter_mut().filter(|(.., outcome)| *outcome == Outcome::Known) {
+                if !work.is_live(entry).await? {
+                    *outcome = Outcome::Void;
+                }
+            }
+        }
+        let now = self.now();
+        for (_, entry, source, outcome) in judged.iter_mut().filter(|(.., outcome)| *outcome == Outcome::Void) {
+            if unsupported.contains(&entry.id()) {
+                self.parking.keep_unsupported(entry.clone(), source, now);
+            } else if work.is_live(entry).await? {
+                // Something that came later in the group stands on it.
+                *outcome = Outcome::Accepted;
+            }
+        }
+        Ok(work.into_batch(keep))
+    }
+
+    /// Judges the next entries of a page. Of some it is settled what becomes of them.
+    async fn judge_on(
+        &mut self,
+        work: &mut Work<'_>,
+        at: usize,
+        judged: &mut Vec<Judged>,
+        settled: &HashMap<Id, Outcome>,
+    ) -> Result<()> {
+        // What was held back for an entry goes with it into one group, however much it is.
+        let mut until: Option<usize> = None;
+        loop {
+            until.take_if(|left| self.pages[at].todo.len() <= *left);
+            let full = judged.len() >= GROUP_ENTRIES || work.rows.bytes() >= GROUP_BYTES;
+            if full && until.is_none() {
+                return Ok(());
+            }
+            let Some((place, entry, source)) = self.pages[at].todo.pop() else { return Ok(()) };
+            if let Some(outcome) = settled.get(&entry.id()) {
+                judged.push((place, entry, source, outcome.clone()));
+                continue;
+            }
+            let ground = match entry.header().time > self.allowed_time() {
+                // It waits for the clock, whatever it stands on.
+                true => None,
+                false => self.parking.ground_of(&entry.header().parents),
+            };
+            if let Some(Some(ground)) = &ground
+                && let Some(outcome) = Box::pin(work.foresee(&entry, ground)).await?
+            {
+                match outcome {
+                    Outcome::Void => drop(self.parking.keep_unsupported(entry.clone(), &source, self.now())),
+                    _ => self.parking.refuse(entry.id()),
+                }
+                judged.push((place, entry, source, outcome));
+                continue;
+            }
+            let held = ground.map(|_| self.parking.take_unsupported(&entry.header().parents)).unwrap_or_default();
+            if !held.is_empty() {
+                let left = self.pages[at].todo.len();
+                until = Some(until.map_or(left, |until| until.min(left)));
+                let held: Vec<_> = held.into_iter().flat_map(|held| with_places(held, judged)).collect();
+                self.pages[at].todo.push((place, entry, source));
+                self.pages[at].todo.extend(held.into_iter().rev());
+                continue;
+            }
+            let outcome = match self.judge(work, &entry, &source).await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    self.pages[at].todo.push((place, entry, source));
+                    return Err(error);
+                }
+            };
+            if !matches!(outcome, Outcome::Parked(_) | Outcome::Deferred) {
+                // What waited for it can be judged now, and goes first: a branch is best taken up in one go.
+                let children = self.parking.take_children(&entry.id());
+                self.pages[at].todo.extend(children.into_iter().map(|(entry, source)| (None, entry, source)));
+            }
+            judged.push((place, entry, source, outcome));
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.core.storage.environment().now()
+    }
+
+    /// After an error: what had been waiting goes on waiting, for its parent if that is not in yet, else for a while.
+    pub(super) fn park_again(&mut self, todo: Vec<(Option<usize>, VerifiedEntry, Arc<str>)>) {
+        let now = self.now();
+        let again = self.allowed_time().plus(RETRY);
+        let outside: HashSet<Id> = todo.iter().map(|(_, entry, _)| entry.id()).collect();
+        for (_, entry, source) in todo.into_iter().filter(|(place, ..)| place.is_none()) {
+            match entry.header().parents.iter().find(|parent| outside.contains(parent)).copied() {
+                Some(parent) => self.parking.keep_for(entry, &source, parent, now),
+                None => self.parking.keep_until(entry, &source, again, now),
+            };
+        }
+    }
+
+    async fn judge(&mut self, work: &mut Work<'_>, entry: &VerifiedEntry, source: &Arc<str>) -> Result<Outcome> {
+        let now = self.now();
+        if let Some(refused) = entry.header().parents.iter().find(|parent| self.parking.is_refused(parent)) {
+            self.parking.refuse(entry.id());
+            return Ok(Outcome::Refused(Refused::AboveRefused(*refused)));
+        }
+        let future = entry.header().time > self.allowed_time();
+        if future && !work.knows(entry).await? {
+            return Ok(match self.parking.keep_until(entry.clone(), source, entry.header().time, now) {
+                true => Outcome::Parked(Parked::Future),
+                false => Outcome::Deferred,
+            });
+        }
+        let adds_a_head = entry.header().parents.iter().all(|id| work.state.meta.tip(id).is_none());
+        if work.state.meta.tips.len() >= MAX_HEADS && adds_a_head && !work.knows(entry).await? {
+            return Ok(Outcome::Parked(Parked::Heads));
+        }
+        Ok(match work.admit(entry.clone(), false).await? {
+            Verdict::Admitted(_) => Outcome::Accepted,
+            Verdict::Known => Outcome::Known,
+            Verdict::Void | Verdict::WouldBeVoid => Outcome::Void,
+            Verdict::Completed => Outcome::Completed,
+            Verdict::MissingParents(missing) => match self.parking.keep_for(entry.clone(), source, missing[0], now) {
+                true => Outcome::Parked(Parked::Parents(missing)),
+                false => Outcome::Deferred,
+            },
+            Verdict::MissingSettings => Outcome::Parked(Parked::Settings),
+            Verdict::Refused(reason) => {
+                self.parking.refuse(entry.id());
+                Outcome::Refused(reason)
+            }
+        })
+    }
+}
+
+/// An entry that had been held back and goes into this group now, in the places in which it came with the page: what was
+/// foreseen of it there is not asked again.
+fn with_places(
+    (entry, source): (VerifiedEntry, Arc<str>),
+    judged: &mut Vec<Judged>,
+) -> Vec<(Option<usize>, VerifiedEntry, Arc<str>)> {
+    let foreseen =
+        judged.extract_if(.., |(_, other, _, outcome)| *outcome == Outcome::Void && other.id() == entry.id());
+    let mut again: Vec<_> = foreseen.map(|(place, entry, source, _)| (place, entry, source)).collect();
+    if again.is_empty() {
+        again.push((None, entry, source));
+    }
+    again
+}

@@ -1,0 +1,115 @@
+//! Entries that do not count on one side: answered as void, not offered over and over, and one state in the end.
+
+use eidetica_core::auth::{Right, Setting, SettingsDelta, Subject};
+use eidetica_core::entry::{Header, Origin, VerifiedEntry};
+use eidetica_core::store::doc::DocDelta;
+use eidetica_core::{Database, SecretKey, Time};
+use eidetica_sync::reconcile::{Options, Outcome, exchange};
+
+use super::kit::*;
+
+fn member() -> SecretKey {
+    SecretKey::from_seed(&[9; 32])
+}
+
+/// An entry of the owner that sets the right of the member.
+fn setting(forge: &Forge, above: &VerifiedEntry, setting: Setting) -> VerifiedEntry {
+    let header = Header {
+        origin: Origin::Database(forge.root.id()),
+        parents: vec![above.id()],
+        height: above.header().height + 1,
+        time: Time::from_number(above.header().time.number() + 1),
+        author: forge.key.public(),
+        stores: Vec::new(),
+        signature: [0; 64],
+    };
+    let rights = vec![(Subject::Key(member().public()), setting)];
+    let settings = SettingsDelta { rights, values: DocDelta::default() }.to_bytes();
+    VerifiedEntry::sign(header, vec![("_settings".to_owned(), "settings".to_owned(), settings)], &forge.key).unwrap()
+}
+
+/// One side has what a member wrote beside its removal, the other has the removal.
+struct Scene {
+    forge: Forge,
+    granted: VerifiedEntry,
+    written: Vec<VerifiedEntry>,
+    removal: VerifiedEntry,
+}
+
+impl Scene {
+    fn new(written: usize) -> Scene {
+        let forge = Forge::new(1);
+        let granted = setting(&forge, &forge.root, Setting::Grant(Right::WRITE));
+        let removal = setting(&forge, &granted, Setting::Limit(Right::NONE));
+        let of_member = Forge { root: forge.root.clone(), key: member() };
+        let written = of_member.chain(&granted, written, "w");
+        Scene { forge, granted, written, removal }
+    }
+
+    async fn peers(&self) -> (Database, Database) {
+        let granted = [self.granted.clone()];
+        let one = self.forge.peer(&[&granted, &self.written]).await;
+        (one, self.forge.peer(&[&granted, std::slice::from_ref(&self.removal)]).await)
+    }
+}
+
+async fn round(one: &Database, other: &Database, options: &Options) -> (Outcome, Crossed) {
+    let wire = Wire::new(one, other);
+    let outcome = exchange(one, &wire, options, &|_| ()).await.unwrap();
+    (outcome, wire.crossed())
+}
+
+#[tokio::test]
+async fn a_removal_that_can_be_told_ends_what_it_strikes() {
+    // Some pages of void entries, more than any other fruitless ones are asked for.
+    for (count, list) in [(1, 1024), (40, 1024), (40, 0), (1500, 0)] {
+        let scene = Scene::new(count);
+        for turned in [false, true] {
+            let (written, removed) = scene.peers().await;
+            let (one, other) = if turned { (&removed, &written) } else { (&written, &removed) };
+            let options = Options { list, page: 16 << 10, ..Options::default() };
+            let (outcome, _) = round(one, other, &options).await;
+            assert!(outcome.complete && outcome.standoff.is_none(), "{count} {list} {turned}: {outcome:?}");
+            assert!(outcome.refused + outcome.refused_there == 0, "{outcome:?}");
+            assert_same(one, other).await;
+            assert_eq!(one.get_tips().await.unwrap(), [scene.removal.id()]);
+            assert_eq!(one.entry_count().await.unwrap(), 3);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_count_at_the_other_side_is_offered_once() {
+    let scene = Scene::new(3);
+    let (one, other) = scene.peers().await;
+    // The removal cannot be told.
+    let mut options = Options { pull: false, ..Options::default() };
+    let (outcome, crossed) = round(&one, &other, &options).await;
+    assert_eq!((outcome.void_there, outcome.refused_there, outcome.complete), (3, 0, false), "{outcome:?}");
+    assert_eq!(crossed.entries, 3);
+    let standoff = outcome.standoff.expect("both are apart by what does not count");
+    assert_eq!(
+        [standoff.own, standoff.theirs],
+        [one.heads_digest().await.unwrap(), other.heads_digest().await.unwrap()]
+    );
+
+    options.standoff = outcome.standoff;
+    options.remembered = Some(outcome.frontier);
+    let (outcome, crossed) = round(&one, &other, &options).await;
+    assert_eq!((outcome.standoff, crossed.entries, crossed.round_trips()), (options.standoff, 0, 1), "{outcome:?}");
+
+    // Other heads: it might count now.
+    let more = scene.forge.chain(&scene.removal, 1, "o");
+    hand_in(&other, &more).await;
+    let (outcome, crossed) = round(&one, &other, &options).await;
+    assert_eq!((outcome.void_there, crossed.entries), (3, 3), "{outcome:?}");
+    assert!(outcome.standoff.is_some() && outcome.standoff != options.standoff);
+
+    let (outcome, _) = round(&one, &other, &Options { standoff: outcome.standoff, ..Options::default() }).await;
+    assert_eq!(outcome.standoff.map(|standoff| standoff.own), Some(one.heads_digest().await.unwrap()));
+    // What stands in the way is gone when the heads are others.
+    hand_in(&one, &scene.forge.chain(&scene.granted, 1, "p")).await;
+    let (outcome, _) = round(&one, &other, &Options { standoff: outcome.standoff, ..Options::default() }).await;
+    assert!(outcome.complete, "{outcome:?}");
+    assert_same(&one, &other).await;
+}
