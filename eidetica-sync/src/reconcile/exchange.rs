@@ -161,8 +161,10 @@ pub(super) struct Run<'a> {
     pub(super) crossed: bool,
     /// True if the heads were compared once more instead of carrying anything.
     renewed: bool,
-    /// Where both sides stood when entries had last turned out not to count on one of them.
+    /// Where both sides stood when all that they could give each other had last changed nothing.
     standoff: Option<Standoff>,
+    /// Where both sides stood when this round began.
+    begun: Option<Standoff>,
 }
 
 /// What a comparison has shown.
@@ -182,7 +184,7 @@ impl<'a> Run<'a> {
         options: &'a Options,
         progress: &'a (dyn Fn(Progress) + Send + Sync),
     ) -> Run<'a> {
-        let (outcome, asked, common) = Default::default();
+        let (outcome, asked, common, begun) = Default::default();
         let (width, standoff) = (Width::Short, options.standoff);
         Run {
             db,
@@ -199,6 +201,7 @@ impl<'a> Run<'a> {
             crossed: false,
             renewed: false,
             standoff,
+            begun,
         }
     }
 
@@ -306,10 +309,11 @@ impl<'a> Run<'a> {
             return Ok(End::Again);
         }
         self.common = compared.known.iter().chain(&of_theirs).copied().collect();
-        let standoff = Standoff { own: digest_of(&stand.heads), theirs: compared.digest };
+        let standoff = self.standing(&stand.heads, compared.digest);
         if self.standoff == Some(standoff) {
             return Ok(End::Apart(standoff));
         }
+        self.begun = Some(standoff);
         if compared.knows_all {
             self.behind(&stand, compared.first).await
         } else if has_all {
@@ -423,16 +427,22 @@ impl<'a> Run<'a> {
         if parked + parked_there + refused + refused_there > 0 {
             return Ok(End::Stuck);
         }
-        self.note_standoff(&heads, digest);
-        Ok(End::Again)
+        Ok(self.apart_or_again(&heads, digest))
     }
 
-    /// If entries have turned out not to count on one side, remembers where both stand: the next comparison tells whether they
-    /// still do.
-    fn note_standoff(&mut self, heads: &[Id], theirs: Option<[u8; 32]>) {
-        if self.outcome.void + self.outcome.void_there > 0 {
-            self.standoff = theirs.map(|theirs| Standoff { own: digest_of(heads), theirs });
+    /// If entries have turned out not to count on one side, and both sides stand where they stood before these were carried, nothing is
+    /// to be gained by carrying them again. Where either has moved meanwhile, it may have got what this round knew nothing of.
+    fn apart_or_again(&self, heads: &[Id], theirs: Option<[u8; 32]>) -> End {
+        let end = theirs.map(|theirs| self.standing(heads, theirs));
+        match end.filter(|_| self.outcome.void + self.outcome.void_there > 0) {
+            Some(standoff) if self.begun == end => End::Apart(standoff),
+            _ => End::Again,
         }
+    }
+
+    fn standing(&self, heads: &[Id], theirs: [u8; 32]) -> Standoff {
+        let Options { pull, push, .. } = *self.options;
+        Standoff { own: digest_of(heads), theirs, pull, push }
     }
 
     /// The end of a round in which entries were sent.
@@ -442,8 +452,7 @@ impl<'a> Run<'a> {
             return Ok(End::Stuck);
         }
         if !self.options.pull && self.outcome.void_there > 0 {
-            self.note_standoff(&stand.heads, digest);
-            return Ok(End::Again);
+            return Ok(self.apart_or_again(&stand.heads, digest));
         }
         if !self.options.pull {
             return Ok(End::Done(stand.heads.clone()));

@@ -36,15 +36,20 @@ impl Default for Options {
     }
 }
 
-/// The hashes of the heads of two sides that differ by entries which do not count at one of them, as long as nothing else comes.
+/// Two sides that differ by entries which do not count at one of them, and to which a whole round has changed nothing: while both have
+/// these heads, and no more may be carried than was, another round would change nothing either.
 ///
 /// It happens where what has struck them cannot reach the other side yet: its clock is behind, or it may not be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standoff {
-    /// Those of the asking side.
+    /// The hash of the heads of the asking side.
     pub own: [u8; 32],
-    /// Those of the answering side.
+    /// That of the answering side.
     pub theirs: [u8; 32],
+    /// Whether entries were fetched.
+    pub pull: bool,
+    /// Whether entries were sent.
+    pub push: bool,
 }
 
 /// What the answering side does at most for one request.

@@ -1,10 +1,12 @@
 //! Entries that do not count on one side: answered as void, not offered over and over, and one state in the end.
 
+use async_trait::async_trait;
+use eidetica_contract::Result;
 use eidetica_core::auth::{Right, Setting, SettingsDelta, Subject};
 use eidetica_core::entry::{Header, Origin, VerifiedEntry};
 use eidetica_core::store::doc::DocDelta;
 use eidetica_core::{Database, SecretKey, Time};
-use eidetica_sync::reconcile::{Options, Outcome, exchange};
+use eidetica_sync::reconcile::{Ask, Options, Outcome, Reply, Request, exchange};
 
 use super::kit::*;
 
@@ -105,11 +107,50 @@ async fn what_does_not_count_at_the_other_side_is_offered_once() {
     assert_eq!((outcome.void_there, crossed.entries), (3, 3), "{outcome:?}");
     assert!(outcome.standoff.is_some() && outcome.standoff != options.standoff);
 
-    let (outcome, _) = round(&one, &other, &Options { standoff: outcome.standoff, ..Options::default() }).await;
-    assert_eq!(outcome.standoff.map(|standoff| standoff.own), Some(one.heads_digest().await.unwrap()));
-    // What stands in the way is gone when the heads are others.
-    hand_in(&one, &scene.forge.chain(&scene.granted, 1, "p")).await;
-    let (outcome, _) = round(&one, &other, &Options { standoff: outcome.standoff, ..Options::default() }).await;
+    // More may be carried than before: the removal can be told, after all.
+    let both_ways = Options { standoff: outcome.standoff, ..Options::default() };
+    let (outcome, _) = round(&one, &other, &both_ways).await;
     assert!(outcome.complete, "{outcome:?}");
+    assert_same(&one, &other).await;
+}
+
+/// The other side gets something just after it has said what it has, so that the round carries nothing of it.
+struct Growing<'a> {
+    wire: Wire<'a>,
+    there: &'a Database,
+    coming: std::sync::Mutex<Vec<VerifiedEntry>>,
+}
+
+#[async_trait]
+impl Ask for Growing<'_> {
+    async fn ask(&self, request: Request) -> Result<Reply> {
+        let transfers = matches!(request, Request::Trade { .. });
+        if transfers {
+            let coming = std::mem::take(&mut *self.coming.lock().unwrap());
+            hand_in(self.there, &coming).await;
+        }
+        self.wire.ask(request).await
+    }
+
+    fn max_reply(&self) -> usize {
+        self.wire.max_reply()
+    }
+
+    fn max_request(&self) -> usize {
+        self.wire.max_request()
+    }
+}
+
+/// Which may not be taken for all that it will ever have.
+#[tokio::test]
+async fn what_came_meanwhile_is_fetched_once_entries_were_void() {
+    let scene = Scene::new(3);
+    let (one, other) = scene.peers().await;
+    hand_in(&one, &scene.forge.chain(&scene.granted, 1, "here")).await;
+    let coming = scene.forge.chain(&scene.granted, 2, "there");
+    let growing = Growing { wire: Wire::new(&one, &other), there: &other, coming: coming.clone().into() };
+    let outcome = exchange(&one, &growing, &Options::default(), &|_| ()).await.unwrap();
+    assert!(growing.coming.lock().unwrap().is_empty(), "nothing came meanwhile");
+    assert!(outcome.void_there > 0 && outcome.complete, "{outcome:?}");
     assert_same(&one, &other).await;
 }

@@ -330,6 +330,16 @@ pub async fn come_in_step(nodes: &[&Node], id: &Id, within: Duration) -> Duratio
                     None => "not here".to_owned(),
                 };
                 stand += &format!("\n{}: {count}", node.name);
+                if let Some(database) = node.database(id).await {
+                    for other in nodes {
+                        let user = other.user.public();
+                        let right = database.now().right_of(user).await.unwrap();
+                        stand += &format!("\n  {} ({user}) has {right:?}", other.name);
+                    }
+                    for entry in database.log(None, 100).await.unwrap() {
+                        stand += &format!("\n  {entry:?}");
+                    }
+                }
                 for other in nodes.iter().filter(|other| other.name != node.name) {
                     let status = node.syncer().handle(&other.key(), id).status();
                     stand += &format!("\n  to {}: {status:?}", other.name);
