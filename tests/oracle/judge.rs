@@ -10,6 +10,7 @@ use eidetica_core::auth::{Right, Setting, Subject};
 use eidetica_core::entry::VerifiedEntry;
 
 use super::model::{Model, Set, settings_of};
+use super::switches::Rule;
 
 /// A settings entry that has passed the door.
 pub struct SettingsEntry {
@@ -57,6 +58,9 @@ impl Model {
         }
         // Ties in any order: here by id, so that it is none that the core could share.
         here.sort_by_key(|entry| (Reverse(entry.rank), !entry.steps_down() && entry.id != self.root(), entry.id));
+        if !self.keeps(Rule::SeniorsAreJudgedFirst) {
+            here[1..].reverse();
+        }
         let mut effective = Set::default();
         for entry in here {
             if self.is_effective(&entry.id, set, &effective) {
@@ -75,12 +79,20 @@ impl Model {
             true => settings.contains(*id),
             false => self.is_effective(id, set, &settings),
         };
-        set.iter().filter(counts).copied().collect()
+        let effective: Set = set.iter().filter(counts).copied().collect();
+        if self.keeps(Rule::AboveVoidStandsOnItsOwn) {
+            return effective;
+        }
+        let void: Set = set.difference(&effective).copied().collect();
+        effective.into_iter().filter(|id| self.below(id).is_disjoint(&void)).collect()
     }
 
     /// The live set (rule 17).
     pub fn live(&self, set: &Set) -> Set {
         let effective: Vec<Id> = self.effective(set).into_iter().collect();
+        if !self.keeps(Rule::WhatIsBelowLivesToo) {
+            return effective.into_iter().collect();
+        }
         self.closure(&effective)
     }
 
@@ -96,15 +108,18 @@ impl Model {
             let junior = |(subject, _): &(Subject, Setting)| {
                 *subject == key || Rank::Of(self.own_by(*subject, self.below(id), effective)) < settings.rank
             };
-            if !settings.operations.iter().all(junior) {
+            if !settings.operations.iter().all(junior) && self.keeps(Rule::SeniorToWhatItSets) {
                 return false;
             }
         }
         let Need::Right(need) = need(entry, settings) else { return true };
+        let need = if self.keeps(Rule::SettingsNeedTheirRank) { need } else { need.min(Right::admin(0)) };
+        if !self.keeps(Rule::NothingRevives) {
+            return self.right_by(entry.header().author, set, effective) >= need;
+        }
         let own = self.least(id, key, set, effective);
         let everybody = self.least(id, Subject::Everybody, set, effective);
-        let keeps = if own == Right::REMOVED { own } else { own.max(everybody) };
-        keeps >= need
+        self.combined(own, everybody) >= need
     }
 
     /// The least own right of a subject over the sets of rule 11b.
@@ -115,25 +130,47 @@ impl Model {
             set.contains(&removal.id)
                 && effective.contains(&removal.id)
                 && removal.limits(subject)
+                && (subject != Subject::Everybody || self.keeps(Rule::LimitsOnEverybodyRemove))
                 && self.concurrent(&removal.id, id)
-                && !own_stepping_down
+                && (!own_stepping_down || !self.keeps(Rule::SteppingDownSparesData))
         });
         let mut all = self.below(id).clone();
-        let mut sets = vec![all.clone()];
+        let mut sets = Vec::new();
+        if self.keeps(Rule::ByWhatItSaw) {
+            sets.push(all.clone());
+        }
         for removal in removals {
             let up_to = self.closure(&[removal.id]);
-            sets.push(self.below(id).union(&up_to).copied().collect());
+            if self.keeps(Rule::ByEachRemoval) {
+                sets.push(self.below(id).union(&up_to).copied().collect());
+            }
             all.extend(up_to);
         }
-        sets.push(all);
-        sets.iter().map(|set| self.own_by(subject, set, effective)).min().unwrap_or(Right::NONE)
+        if self.keeps(Rule::ByAllRemovals) && (all.len() > self.below(id).len() || self.keeps(Rule::ByWhatItSaw)) {
+            sets.push(all);
+        }
+        let least = sets.iter().map(|set| self.own_by(subject, set, effective)).min();
+        least.unwrap_or_else(|| self.own_by(subject, set, effective))
+    }
+
+    /// Rule 5, given which settings entries are effective.
+    pub fn right_by(&self, key: PublicKey, set: &Set, effective: &Set) -> Right {
+        let own = self.own_by(Subject::Key(key), set, effective);
+        let everybody = self.own_by(Subject::Everybody, set, effective);
+        self.combined(own, everybody)
+    }
+
+    fn combined(&self, own: Right, everybody: Right) -> Right {
+        let shut_out = own == Right::REMOVED && self.keeps(Rule::RemovedIsShutOut);
+        if shut_out { own } else { own.max(everybody) }
     }
 
     /// Rule 4, given which settings entries are effective.
     pub fn own_by(&self, subject: Subject, set: &Set, effective: &Set) -> Right {
         let limits = |entry: &SettingsEntry| entry.limits(subject);
         let counts = |entry: &&SettingsEntry| {
-            set.contains(&entry.id) && effective.contains(&entry.id) && entry.on(subject).is_some()
+            let counts = effective.contains(&entry.id) || !self.keeps(Rule::VoidHasNoEffect);
+            set.contains(&entry.id) && counts && entry.on(subject).is_some()
         };
         let mut ordered: Vec<&SettingsEntry> = self.settings().iter().filter(counts).collect();
         // Only these are ever looked at for it, whatever else is in the sets.
@@ -141,21 +178,26 @@ impl Model {
         if let Some(known) = self.known_rights().borrow().get(&name) {
             return *known;
         }
-        ordered.sort_by_key(|entry| (Reverse(entry.rank), !limits(entry)));
+        ordered.sort_by_key(|entry| (Reverse(entry.rank), limits(entry) != self.keeps(Rule::LimitsWinAmongEquals)));
+        if !self.keeps(Rule::TheHigherRankStays) {
+            ordered.reverse();
+        }
         let mut stayed: Vec<&SettingsEntry> = Vec::new();
         for entry in ordered {
             let beaten =
                 |other: &&SettingsEntry| limits(other) != limits(entry) && self.concurrent(&other.id, &entry.id);
-            if !stayed.iter().any(beaten) {
+            if !stayed.iter().any(beaten) || !self.keeps(Rule::OneOfGrantAndLimitStays) {
                 stayed.push(entry);
             }
         }
+        let covered = |low: &&SettingsEntry| stayed.iter().any(|high| self.saw(&high.id, &low.id));
         let topmost: Vec<&SettingsEntry> =
-            stayed.iter().filter(|low| !stayed.iter().any(|high| self.saw(&high.id, &low.id))).copied().collect();
+            stayed.iter().filter(|low| !covered(low) || !self.keeps(Rule::TheTopmostDecide)).copied().collect();
         let some_limit = topmost.iter().any(|entry| limits(entry));
         let deciding = topmost.iter().filter(|entry| limits(entry) == some_limit);
         let values = deciding.map(|entry| self.value(entry, subject, effective));
-        let decided = if some_limit { values.min() } else { values.max() };
+        let least = if some_limit { self.keeps(Rule::LeastLimit) } else { !self.keeps(Rule::GreatestGrant) };
+        let decided = if least { values.min() } else { values.max() };
         let right = decided.unwrap_or(Right::NONE);
         self.known_rights().borrow_mut().insert(name, right);
         right
@@ -166,6 +208,8 @@ impl Model {
         let before = self.own_by(subject, self.below(&entry.id), effective);
         match entry.on(subject) {
             Some(Setting::Limit(Right::NONE)) => Right::REMOVED,
+            Some(Setting::Limit(right)) if !self.keeps(Rule::LimitsNeverRaise) => right,
+            Some(Setting::Grant(right)) if !self.keeps(Rule::GrantsNeverLower) => right,
             Some(Setting::Limit(right)) => right.min(before),
             Some(Setting::Grant(right)) => right.max(before),
             None => before,

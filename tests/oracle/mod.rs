@@ -7,7 +7,7 @@
 //! * [`model`]: ancestors, the door; [`judge`]: rights, and what is effective; [`document`], [`rows`]: what the stores show.
 //! * [`plan`], [`draft`], [`history`]: random histories of a few authors. [`deliver`]: random ways for them to arrive.
 //! * [`check`]: a database against the oracle. [`witness`]: whether a history was worth it.
-//! * [`property`], [`quarrels`], [`vectors`]: the tests.
+//! * [`property`], [`quarrels`], [`vectors`], [`switches`]: the tests.
 //!
 //! `EIDETICA_CASES` sets how many histories each property sees (256), `EIDETICA_SEED` which ones. Without it most are the same
 //! at each run, and an eighth are new ones.
@@ -23,5 +23,6 @@ mod plan;
 mod property;
 mod quarrels;
 mod rows;
+mod switches;
 mod vectors;
 mod witness;

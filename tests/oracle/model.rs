@@ -11,6 +11,7 @@ use eidetica_core::entry::{Origin, VerifiedEntry};
 use eidetica_core::{Id, Time};
 
 use super::judge::{Rank, SettingsEntry};
+use super::switches::Rule;
 
 /// A set of entries, closed if nothing else is said: it holds everything below its members.
 pub type Set = HashSet<Id, BuildHasherDefault<FirstBytes>>;
@@ -48,6 +49,8 @@ pub struct Model {
     settings_places: Places,
     judged: RefCell<Judged>,
     rights: RefCell<KnownRights>,
+    /// A rule that this model does not keep, to see who notices.
+    off: Option<Rule>,
 }
 
 /// The effective settings entries of sets that were asked for, by the settings entries in them.
@@ -63,6 +66,16 @@ pub struct Shown {
 }
 
 impl Model {
+    /// A model that does not keep one of the rules.
+    pub fn without(rule: Rule) -> Model {
+        Model { off: Some(rule), ..Model::default() }
+    }
+
+    /// True if this rule is kept.
+    pub fn keeps(&self, rule: Rule) -> bool {
+        self.off != Some(rule)
+    }
+
     /// Adds an entry, whose parents are there already, and says why the door is closed to it, if it is.
     pub fn add(&mut self, entry: VerifiedEntry) -> Result<(), &'static str> {
         let id = entry.id();
@@ -165,10 +178,9 @@ impl Model {
         Shown { effective: self.effective(&closed), closed }
     }
 
-    /// Rule 5.
+    /// Rule 5, by the effective settings entries of the set itself.
     pub fn right(&self, key: PublicKey, set: &Set) -> Right {
-        let own = self.own(Subject::Key(key), set);
-        if own == Right::REMOVED { own } else { own.max(self.own(Subject::Everybody, set)) }
+        self.right_by(key, set, &self.effective_settings(set))
     }
 
     /// Rule 4, by the effective settings entries of the set itself.
@@ -192,7 +204,8 @@ impl Model {
         if header.origin != Origin::Database(self.root()) {
             return Err("of another database");
         }
-        if header.parents.iter().any(|parent| self.refused.contains_key(parent)) {
+        let on_refused = header.parents.iter().any(|parent| self.refused.contains_key(parent));
+        if on_refused && self.keeps(Rule::AboveRefused) {
             return Err("above a refused entry");
         }
         let parents = || header.parents.iter().map(|parent| self.entry(parent).header());
@@ -209,26 +222,33 @@ impl Model {
             // "Only that the right becomes less", and to limit to none removes, which is less than none.
             let before = self.own(own, below);
             let lowers = if *to == Right::NONE { before != Right::REMOVED } else { *to < before };
-            return if alone && lowers { Ok(settings(Rank::AboveAll)) } else { Err("no proper stepping down") };
+            let proper = alone && (lowers || !self.keeps(Rule::SteppingDownLowers));
+            let rank = if self.keeps(Rule::SteppingDownRanksAboveAll) { Rank::AboveAll } else { Rank::Of(has) };
+            return if proper { Ok(settings(rank)) } else { Err("no proper stepping down") };
         }
         if delta.is_none() {
-            return if has >= Right::WRITE { Ok(None) } else { Err("without the right to write") };
+            let writes = has >= Right::WRITE || !self.keeps(Rule::AuthorNeedsWrite);
+            return if writes { Ok(None) } else { Err("without the right to write") };
         }
-        if has < Right::admin(0) {
+        if has < Right::admin(0) && self.keeps(Rule::SettingsNeedAdmin) {
             return Err("without the right of an admin");
         }
         for (subject, setting) in &rights {
             let before = self.own(*subject, below);
             let most = if *subject == Subject::Everybody { Right::WRITE } else { below_admin(has) };
             let fits = match *setting {
-                Setting::Grant(right) => right > before && right <= most,
-                Setting::Limit(right) => right == Right::NONE || right < before,
+                Setting::Grant(right) => {
+                    (right > before || !self.keeps(Rule::GrantsRaise))
+                        && (right <= most || !self.keeps(Rule::GrantsStayBelowTheirAuthor))
+                }
+                Setting::Limit(right) => right == Right::NONE || right < before || !self.keeps(Rule::LimitsLower),
             };
-            if before >= has || !fits {
+            let junior = before < has || !self.keeps(Rule::EqualsAndSeniorsAreOutOfReach);
+            if !junior || !fits {
                 return Err("a setting beyond the right of its author");
             }
         }
-        Ok(settings(Rank::Of(has)))
+        Ok(settings(Rank::Of(if self.keeps(Rule::RankIsThatOfTheAuthor) { has } else { Right::admin(0) })))
     }
 }
 

@@ -286,7 +286,7 @@ impl Work<'_> {
 
     /// Puts some of the rows of a table into an index that it is to have; true when the index is whole.
     pub(crate) async fn add_index(&mut self, name: &str, field: &str) -> Result<bool> {
-        let info = self.table(name)?;
+        let info = self.table(name).await?;
         let known = info.indexes.iter().find(|index| index.field == field);
         if known.is_some_and(IndexDefinition::is_whole) {
             return Ok(true);
@@ -318,8 +318,8 @@ impl Work<'_> {
     }
 
     /// Drops an index of a table.
-    pub(crate) fn drop_index(&mut self, name: &str, field: &str) -> Result<bool> {
-        let info = self.table(name)?;
+    pub(crate) async fn drop_index(&mut self, name: &str, field: &str) -> Result<bool> {
+        let info = self.table(name).await?;
         let Some(index) = info.indexes.iter().find(|index| index.field == field) else { return Ok(true) };
         let prefix = info.at(self.core.number).index_prefix(index.number);
         self.delete_all(INDEX, Scan::prefix(INDEX, &prefix));
@@ -328,10 +328,14 @@ impl Work<'_> {
         Ok(true)
     }
 
-    fn table(&self, name: &str) -> Result<Arc<StoreInfo>> {
-        self.state.catalog.get(name, table::KIND).cloned().ok_or_else(|| {
-            let message = "there is no such table yet; it comes into being with its first row";
-            Error::new(ErrorKind::NotFound, message).with("table", name)
-        })
+    /// A table that an entry touches which counts: without one there is none, at this peer as at others.
+    async fn table(&self, name: &str) -> Result<Arc<StoreInfo>> {
+        if let Some(info) = self.state.catalog.get(name, table::KIND)
+            && self.state.marks.counts_in(&self.rows, info.at(self.core.number)).await?
+        {
+            return Ok(info.clone());
+        }
+        let message = "there is no such table yet; it comes into being with its first row";
+        Err(Error::new(ErrorKind::NotFound, message).with("table", name))
     }
 }

@@ -347,7 +347,7 @@ impl Writer {
             let done = match task {
                 Task::CatchUp { name, kind } => work.catch_up(name, kind).await?,
                 Task::Index { name, field } => work.add_index(name, field).await?,
-                Task::Unindex { name, field } => work.drop_index(name, field)?,
+                Task::Unindex { name, field } => work.drop_index(name, field).await?,
                 Task::Reindex { .. } => true,
             };
             let Some(Ready { batch, bytes, after, previous, .. }) = work.into_batch(false) else { return Ok(done) };
