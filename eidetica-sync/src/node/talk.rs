@@ -60,7 +60,7 @@ pub(crate) async fn sync(
     let begun = database.entry_count().await? > 1;
     let readable = may_read(&database, &shown).await?.is_some();
     if begun && !readable {
-        return Err(may_not_read(link, id));
+        return Err(turned_away(link, id));
     }
     if readable {
         talk.told = Some((database.clone(), shown));
@@ -176,7 +176,10 @@ pub(crate) async fn discover(shared: &Shared, link: &Link) -> Result<Vec<(Id, St
     }
 }
 
-fn may_not_read(link: &Link, database: Id) -> Error {
+/// The peer may not read a database by what it has shown. It may have something else to show by the next time, such as the key that has
+/// taken the place of another one, and is asked for it then.
+fn turned_away(link: &Link, database: Id) -> Error {
+    link.note_served(&[database], BTreeMap::new());
     let message = "the peer has not shown that it may read the database, as far as its settings are known here; it is told \
                    nothing of it";
     Error::new(ErrorKind::PermissionDenied, message).with("peer", link.peer).with("database", database)
@@ -214,7 +217,7 @@ impl Ask for Talk<'_> {
         if let Some((database, shown)) = self.told.as_ref().filter(|_| request.gives())
             && may_read(database, shown).await?.is_none()
         {
-            return Err(may_not_read(self.link, self.database));
+            return Err(turned_away(self.link, self.database));
         }
         if matches!(request, reconcile::Request::Compare { .. }) {
             self.shared.steps.note_comparing(&self.lane());

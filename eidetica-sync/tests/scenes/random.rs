@@ -9,8 +9,9 @@ use eidetica_contract::{CallOptions, ErrorKind, PublicKey};
 use eidetica_core::auth::{Permission, Right};
 use eidetica_core::crdt::Value;
 use eidetica_core::store::{DocStore, SettingsStore, Table};
-use eidetica_core::{Database, Durability, Id};
+use eidetica_core::{Database, Durability, Id, SecretKey};
 use eidetica_sync::SyncPeerInfo;
+use eidetica_sync::access::Scope;
 use eidetica_sync::schedule::Wish;
 use eidetica_sync::session::{Identity, Offer, SessionChannel, SessionLimits};
 use eidetica_sync::sim::{self, Conditions, Dice, Reach, World, check, check::Ledger};
@@ -20,6 +21,9 @@ use super::kit::*;
 /// How long it may take, after all has healed, until all are in step. A peer may be silent for a request of 30 s and a
 /// watch of 55 s until it counts as gone, and be left alone for a minute then.
 const HEALED: Duration = Duration::from_secs(150);
+
+/// By how much the clock of an entry may be ahead, in milliseconds.
+const ALLOWED_SKEW: i64 = 300_000;
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Row {
@@ -110,7 +114,7 @@ impl Story {
     /// One thing happens.
     async fn step(&mut self) {
         let number = self.pick();
-        match self.dice.below(24) {
+        match self.dice.below(26) {
             0..=8 => self.write(number).await,
             9 => self.weather(),
             10 | 11 => self.cut(),
@@ -123,6 +127,8 @@ impl Story {
             19 => self.members[number].by_hand(&self.id, &mut self.dice).await,
             20 => self.members[number].change_mind(&self.id).await,
             21 => self.change_right().await,
+            22 => self.clock(number),
+            23 => self.change_key().await,
             _ => self.sleep(4_000).await,
         }
         self.sleep(400).await;
@@ -221,6 +227,36 @@ impl Story {
         }
     }
 
+    /// The clock of one is set: mostly by so little that nobody minds, at times so far ahead that others wait with what it writes.
+    fn clock(&mut self, number: usize) {
+        let skew = match self.dice.below(4) {
+            0 => ALLOWED_SKEW + self.dice.below(30_000) as i64,
+            _ => self.dice.below(120_000) as i64 - 60_000,
+        };
+        self.members[number].node.environment.set_skew(skew);
+    }
+
+    /// The user of another changes the key: the first puts the new one in the place of the old one.
+    async fn change_key(&mut self) {
+        let number = 1 + self.dice.below(self.members.len() as u64 - 1) as usize;
+        if !self.members[0].node.runs() || !self.members[number].node.runs() {
+            return;
+        }
+        let successor = SecretKey::from_seed(blake3::hash(&self.dice.number().to_be_bytes()).as_bytes());
+        let Some(database) = self.members[0].node.database(&self.id).await else { return };
+        let old = self.members[number].node.user.public();
+        match replace(&database, &old, &successor.public()).await {
+            Ok(id) => self.members[0].ledger.note(id),
+            // The disk has crashed.
+            Err(error) if error.kind() == ErrorKind::Closed => return,
+            Err(error) => panic!("a key cannot be replaced: {error}"),
+        }
+        let member = &mut self.members[number];
+        member.node.user = successor;
+        // It fails if the disk crashes meanwhile; whoever starts anew shows it again.
+        let _ = member.show(&self.id).await;
+    }
+
     /// The first, who has made the database, takes the right of another, or gives it back.
     async fn change_right(&mut self) {
         let number = 1 + self.dice.below(self.members.len() as u64 - 1) as usize;
@@ -276,6 +312,7 @@ impl Story {
         self.world.network.heal();
         self.world.network.everywhere(Conditions::default());
         for member in &mut self.members {
+            member.node.environment.set_skew(0);
             member.node.has_fallen().await;
             if !member.node.runs() {
                 member.rise(&self.id).await;
@@ -367,10 +404,18 @@ impl Member {
         let _ = self.node.syncer().settle_wishes().await;
     }
 
+    /// Shows peers the key of its user from now on.
+    async fn show(&self, id: &Id) -> eidetica_contract::Result<()> {
+        self.node.grants().save(&self.node.user, Scope::Database(*id)).await?;
+        self.node.syncer().settle_wishes().await
+    }
+
     /// Starts anew, with all that was told to be durable.
     async fn rise(&mut self, id: &Id) {
         self.seen = None;
         self.node.begin().await;
+        // The disk may crash again.
+        let _ = self.show(id).await;
         if let Some(database) = self.node.database(id).await {
             self.ledger.check(&database).await.unwrap();
         } else {
@@ -388,6 +433,15 @@ async fn set_right(database: &Database, user: PublicKey, right: Option<Permissio
         None if may_write => settings.revoke_auth_key(&user).await?,
         _ => settings.set_auth_key(&user, right.unwrap_or(Permission::Write), 0).await?,
     }
+    transaction.commit().await
+}
+
+/// Puts one key in the place of another.
+async fn replace(database: &Database, old: &PublicKey, new: &PublicKey) -> eidetica_contract::Result<Id> {
+    let transaction = database.new_transaction().await?;
+    let settings = transaction.get_store::<SettingsStore>("_settings").await?;
+    settings.grant(new, Permission::Write, 0).await?;
+    settings.remove(old).await?;
     transaction.commit().await
 }
 
