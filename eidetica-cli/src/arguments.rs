@@ -95,7 +95,34 @@ pub enum Command {
         /// At most so many.
         #[arg(long, default_value_t = 20, value_parser = crate::typed::count, allow_negative_numbers = true)]
         limit: usize,
+        /// Only entries that do not count, since a right of their author was taken away, those that are shown nowhere else included.
+        #[arg(long)]
+        void: bool,
     },
+    /// Show who may do what in a database.
+    Keys {
+        database: String,
+        /// As it was: ids of entries as `log` prints them, with commas between, or `~N`.
+        #[arg(long, value_name = "SNAPSHOT", value_parser = crate::snapshot::form)]
+        at: Option<String>,
+    },
+    /// Give a key, or everybody, a right.
+    Grant(ChangeRight),
+    /// Leave a key, or everybody, a right and no more.
+    Limit(ChangeRight),
+    /// Take all rights from a key; what it has written and nobody has seen by then counts no longer.
+    Remove {
+        database: String,
+        /// The key, or its beginning, as `keys` shows it.
+        key: String,
+        /// As of an older state, as `at` takes it: what the key has written since counts no longer, either, seen or not.
+        #[arg(long, value_name = "SNAPSHOT", value_parser = crate::snapshot::form)]
+        as_of: Option<String>,
+        #[command(flatten)]
+        look: Careful,
+    },
+    /// Put a new key in the place of one.
+    Rotate(Rotate),
     /// Look at a database as it was.
     At {
         database: String,
@@ -203,6 +230,63 @@ pub enum Command {
     },
     /// Show in a minute that all of this works: two nodes on this machine, in a temporary directory.
     Demo(Demo),
+}
+
+/// Whether a change of rights is only looked at, asked about, or made at once.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Careful {
+    /// Only say what it would do.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short, conflicts_with = "dry_run")]
+    pub yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ChangeRight {
+    pub database: String,
+    /// The key (`ed25519:…`), or the beginning of one that `keys` shows; `*` for everybody.
+    pub key: String,
+    /// The right.
+    pub right: Level,
+    /// How strong an admin is: greater is stronger, and it must be less than that of who gives it.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub priority: u32,
+    #[command(flatten)]
+    pub look: Careful,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Rotate {
+    pub database: String,
+    /// The key that ends, or its beginning. Default: the one that this user writes the database with.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// The key that takes its place. Default: a new one of this user.
+    #[arg(long, value_name = "KEY")]
+    pub to: Option<String>,
+    /// As of an older state: what the old key has written since counts no longer. It takes a key above the old one.
+    #[arg(long, value_name = "SNAPSHOT", value_parser = crate::snapshot::form)]
+    pub as_of: Option<String>,
+    /// Sign with the recovery key in this file, as `import --recovery-key` has written it.
+    #[arg(long, value_name = "FILE")]
+    pub recovery: Option<PathBuf>,
+    #[command(flatten)]
+    pub look: Careful,
+}
+
+/// A right, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Level {
+    /// Nothing.
+    None,
+    /// To read.
+    Read,
+    /// To read and write.
+    Write,
+    /// To read and write, and to decide who else may.
+    Admin,
 }
 
 #[derive(Debug, clap::Args)]
@@ -353,6 +437,10 @@ pub struct Import {
     /// The format. Default: by the ending of the file.
     #[arg(long)]
     pub format: Option<Format>,
+    /// If the database is new: make a recovery key for it, stronger than all others, and write it to this file, which must not
+    /// exist. Keep it apart from this device; `rotate --recovery` uses it.
+    #[arg(long, value_name = "FILE")]
+    pub recovery_key: Option<PathBuf>,
     /// Keep all cells of a CSV file as text, and do not look for numbers.
     #[arg(long)]
     pub text: bool,

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::links::ANSWER;
 use super::shared::Shared;
-use super::talk::introduce;
+use super::talk::{introduce, was_removed};
 use crate::message::{Held, MAX_DATABASES, Reply, Request};
 
 /// How long a peer is asked to wait.
@@ -71,7 +71,17 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
     };
     let reply = result.inspect_err(|error| shared.note_broken(&link, error))?;
     let changed = match reply {
-        Reply::Introduce => return introduce(shared, &link, databases, Vec::new()).await.map(|()| false),
+        Reply::Introduce => {
+            let before: Vec<Id> = databases.iter().filter(|id| link.served(id).is_some()).copied().collect();
+            introduce(shared, &link, databases, Vec::new()).await?;
+            for id in before {
+                if link.served(&id).is_none() && was_removed(&link, id).await? {
+                    // A round tells it to whoever asks how the database stands. It is waited for by nobody.
+                    shared.tell(|schedule, now| drop(schedule.ask(now, peer, id)));
+                }
+            }
+            return Ok(false);
+        }
         Reply::Changed(changed) => changed,
         _ => return Err(link.misspoken()),
     };
