@@ -77,7 +77,7 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
             for id in before {
                 if link.served(&id).is_none() && was_removed(&link, id).await? {
                     // A round tells it to whoever asks how the database stands. It is waited for by nobody.
-                    shared.tell(|schedule, now| drop(schedule.ask(now, peer, id)));
+                    shared.tell(|schedule, now| schedule.ask(now, peer, id));
                 }
             }
             return Ok(false);
