@@ -135,20 +135,19 @@ async fn no_friend_helps_who_was_removed_over_iroh() {
 #[tokio::test]
 async fn a_rotated_key_is_known_to_those_who_are_called() {
     let (mut anna, mut ben) = (Device::over("anna", Ways::Http).await, Device::over("ben", Ways::Http).await);
-    let address = ben.listen().await;
-    let database = anna.user.create_database(Doc::new(), &anna.key).await.unwrap();
-    let id = *database.root_id();
-    let_in(&database, &ben.key).await;
-    follow(&mut ben, &id).await;
+    let (address, once) = (ben.listen().await, anna.listen().await);
+    let (database, there) = shared(&mut anna, &mut [&mut ben], &once).await;
+    let (id, there) = (*database.root_id(), &there[0]);
+    // From now on nobody can call anna.
+    anna.sync.stop_server().await.unwrap();
     anna.sync.sync_with_peer(&address, Some(&id)).await.unwrap();
-    let there = ben.user.open_database(&id).await.unwrap();
     let new = anna.user.add_private_key(None).await.unwrap();
     anna.user.rotate_key(&id, &anna.key, &new).await.unwrap();
     until("ben knows the new one", || async { there.now().right_of(new).await.unwrap() > Right::admin(0) }).await;
     assert_eq!(there.now().right_of(anna.key).await.unwrap(), Right::REMOVED);
     set(&anna.user.open_database(&id).await.unwrap(), "by", "the new one").await.unwrap();
-    until("it arrives", || async { get(&there, "by").await.is_some() }).await;
-    set(&there, "back", "1").await.unwrap();
+    until("it arrives", || async { get(there, "by").await.is_some() }).await;
+    set(there, "back", "1").await.unwrap();
     until("it comes back", || async { get(&database, "back").await.is_some() }).await;
     assert!(there.verify().await.unwrap().is_clean());
 }

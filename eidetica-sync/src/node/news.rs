@@ -45,6 +45,16 @@ pub(crate) async fn watch(shared: &Shared, peer: PublicKey, databases: &[Id]) ->
     }
 }
 
+/// Whether the last round with a peer has ended with the peer not giving the database to this device.
+fn is_refused(shared: &Shared, peer: PublicKey, id: &Id) -> bool {
+    let failure = shared.schedule().lane(peer, *id).and_then(|lane| lane.last_failure);
+    failure.is_some_and(|(_, failure)| refuses(failure.kind))
+}
+
+fn refuses(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Pending | ErrorKind::PermissionDenied)
+}
+
 fn heads(shared: &Shared, databases: &[Id]) -> Vec<Option<[u8; 32]>> {
     databases.iter().map(|id| shared.served.digest(id)).collect()
 }
@@ -72,12 +82,11 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
     let reply = result.inspect_err(|error| shared.note_broken(&link, error))?;
     let changed = match reply {
         Reply::Introduce => {
-            let before: Vec<Id> = databases.iter().filter(|id| link.served(id).is_some()).copied().collect();
             introduce(shared, &link, databases, Vec::new()).await?;
-            for id in before {
-                if link.served(&id).is_none() && was_removed(&link, id).await? {
+            for id in databases {
+                if link.served(id).is_none() && !is_refused(shared, peer, id) && was_removed(&link, *id).await? {
                     // A round tells it to whoever asks how the database stands. It is waited for by nobody.
-                    shared.tell(|schedule, now| schedule.ask(now, peer, id));
+                    shared.tell(|schedule, now| schedule.ask(now, peer, *id));
                 }
             }
             return Ok(false);
@@ -98,10 +107,9 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
         schedule.answered(now, peer);
         for id in &news {
             let failure = schedule.lane(peer, *id).and_then(|lane| lane.last_failure);
-            let refused = |kind| matches!(kind, ErrorKind::Pending | ErrorKind::PermissionDenied);
             match failure {
                 // It is given to this device now: there is no reason to wait any longer.
-                Some((_, failure)) if refused(failure.kind) && shared.served.is_served(id) => {
+                Some((_, failure)) if refuses(failure.kind) && shared.served.is_served(id) => {
                     // The round is waited for by nobody.
                     let _ = schedule.ask(now, peer, *id);
                 }
