@@ -44,7 +44,8 @@ impl KeyFile {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&self.0).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
-                let message = "there is a file of this name already, and a key is never written over anything; name another one";
+                let message =
+                    "there is a file of this name already, and a key is never written over anything; name another one";
                 Error::new(ErrorKind::AlreadyExists, message).with("path", self.0.display())
             }
             _ => self.failed("the key file cannot be made", error),

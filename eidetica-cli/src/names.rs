@@ -115,7 +115,8 @@ pub async fn find_or_create(
     };
     if let Some(id) = found {
         if let Some(file) = recovery {
-            let message = "the database is there already, and a recovery key is made together with one; leave --recovery-key out";
+            let message =
+                "the database is there already, and a recovery key is made together with one; leave --recovery-key out";
             let error = Error::new(ErrorKind::AlreadyExists, message).with("database", name);
             return Err(error.with("path", file.path().display()));
         }

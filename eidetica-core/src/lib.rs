@@ -35,8 +35,8 @@ pub use clock::{Environment, SystemEnvironment, Time};
 pub use dag::{Fingerprint, Point};
 pub use db::{
     Arrived, Beyond, CallbackGuard, Change, Committed, Cursor, Database, Durability, Exported, Foreseen, LogEntry,
-    MissingBodies, Outcome, Parked, Problem, Refused, Report, RightChange, Snapshot, Stand, StoreSummary, Stretch, Transaction, View, Warning,
-    Watch, WriteEvent,
+    MissingBodies, Outcome, Parked, Problem, Refused, Report, RightChange, Snapshot, Stand, StoreSummary, Stretch,
+    Transaction, View, Warning, Watch, WriteEvent,
 };
 pub use engine::{Engine, LocalChange, Options};
 pub use id::Id;

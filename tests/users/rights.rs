@@ -21,7 +21,10 @@ async fn an_admin_grants_limits_and_removes() {
     refused(bob.grant(&id, &theirs, Right::WRITE).await, ErrorKind::PermissionDenied, "no_admin");
     refused(alice.grant(&elsewhere().await, &theirs, Right::WRITE).await, ErrorKind::NotFound, "unknown_database");
     assert_eq!(alice.grant(&id, &theirs, Right::NONE).await.unwrap_err().kind(), ErrorKind::InvalidInput);
-    assert_eq!(alice.grant(&id, &theirs, Right::admin(u32::MAX)).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(
+        alice.grant(&id, &theirs, Right::admin(u32::MAX)).await.unwrap_err().kind(),
+        ErrorKind::PermissionDenied
+    );
 
     alice.grant(&id, &theirs, Right::admin(5)).await.unwrap();
     assert_eq!(right(&database, &theirs).await, Right::admin(5));
@@ -61,7 +64,10 @@ async fn the_strongest_key_hands_over_and_the_database_is_followed_with_the_new_
     assert_eq!((*prepared.by(), prepared.right()), (old, Right::admin(u32::MAX - 1)));
     assert!(prepared.hands_over() && prepared.foresee().await.unwrap().struck.is_empty());
     prepared.commit().await.unwrap();
-    assert_eq!((right(&database, &old).await, right(&database, &new).await), (Right::REMOVED, Right::admin(u32::MAX - 1)));
+    assert_eq!(
+        (right(&database, &old).await, right(&database, &new).await),
+        (Right::REMOVED, Right::admin(u32::MAX - 1))
+    );
     assert_eq!(alice.databases().await.unwrap()[0].key_id, new);
     let opened = alice.open_database(&id).await.unwrap();
     assert_eq!(opened.author(), Some(new));

@@ -146,8 +146,7 @@ impl Job<'_> {
         }
         let takes = !foreseen.struck.is_empty() || foreseen.rights.iter().any(|change| change.after < change.before);
         if takes && !self.look.yes {
-            lines.iter().for_each(|line| remark(line));
-            if !asked().await? {
+            if !asked(lines.clone()).await? {
                 let message = "nothing was changed";
                 return Err(Error::new(ErrorKind::Conflict, message).with("reason", "declined").into());
             }
@@ -198,7 +197,10 @@ impl Job<'_> {
         let lowers = foreseen.rights.iter().any(|change| change.after < change.before);
         if lowers && !hands_over {
             lines.push(match foreseen.struck.is_empty() {
-                true => "  strikes nothing that is here; what such a key has written and has not arrived yet will not count".into(),
+                true => {
+                    "  strikes nothing that is here; what such a key has written and has not arrived yet will not count"
+                        .into()
+                }
                 false => "  what such a key has written and has not arrived yet will not count, either".into(),
             });
         }
@@ -300,14 +302,16 @@ async fn spare_key(user: &mut User, database: &Database) -> Result<PublicKey, Er
     user.add_private_key(Some(&name)).await
 }
 
-/// Asks whether to go on. Errors: `InvalidInput` if there is nobody to ask.
-async fn asked() -> Result<bool, Error> {
-    let ask = || {
+/// Says what a change does, and asks whether to go on. Errors: `InvalidInput` if there is nobody to ask.
+async fn asked(lines: Vec<String>) -> Result<bool, Error> {
+    let ask = move || {
         if !std::io::stdin().is_terminal() {
-            let message = "this takes rights away, and there is no terminal to ask on; look with --dry-run, then say --yes";
+            let message =
+                "this takes rights away, and there is no terminal to ask on; look with --dry-run, then say --yes";
             return Err(Error::new(ErrorKind::InvalidInput, message).with("reason", "nobody_to_ask"));
         }
         let unreadable = |error| Error::new(ErrorKind::Io, "the terminal cannot be read").caused_by(error);
+        lines.iter().for_each(|line| remark(line));
         let mut out = std::io::stderr().lock();
         out.write_all(b"go on? [y/N] ").and_then(|()| out.flush()).map_err(unreadable)?;
         drop(out);

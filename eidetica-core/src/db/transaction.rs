@@ -310,9 +310,8 @@ impl Intent {
                            do it again on what is there now";
             return Ok(Commitment::Refused(Error::new(ErrorKind::Conflict, message).with("entry", void.id)));
         }
-        let stands_on_all = || {
-            parents.len() == now.taken.len() && parents.iter().all(|p| now.taken.iter().any(|tip| tip.id == p.id))
-        };
+        let stands_on_all =
+            || parents.len() == now.taken.len() && parents.iter().all(|p| now.taken.iter().any(|tip| tip.id == p.id));
         if self.farewell.is_some() && !stands_on_all() {
             // The farewell would strike settings of the same author that it has not seen.
             let message = "the settings have changed since the transaction began; do it again on what is there now";
