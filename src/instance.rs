@@ -4,7 +4,8 @@ use std::sync::Arc;
 #[cfg(feature = "sync")]
 use std::sync::Weak;
 
-use eidetica_contract::{Backend, BackendInfo, Maintenance, PublicKey, Registry, Result};
+use eidetica_contract::{Backend, BackendInfo, Error, ErrorKind, Maintenance, PublicKey, Registry, Result};
+use eidetica_core::auth::{Right, Setting, Subject};
 use eidetica_core::crdt::Doc;
 use eidetica_core::{Database, Engine, Exported, Id, Options, SecretKey};
 use tokio::sync::watch;
@@ -134,6 +135,25 @@ impl Instance {
     /// Errors: `InvalidInput` for settings that cannot be stored, such as NaN.
     pub async fn create_database_with_key(&self, settings: Doc, key: &SecretKey) -> Result<Database> {
         self.engine.create_database(settings, key).await
+    }
+
+    /// Creates a database of which a recovery key is the strongest admin, and this key, which writes, the strongest of all others.
+    /// The recovery key is to be kept apart: it can put another key in the place of any.
+    ///
+    /// Errors: as for [`create_database_with_key`](Instance::create_database_with_key); `InvalidInput` if both are the same key.
+    pub async fn create_database_with_recovery_key(
+        &self,
+        settings: Doc,
+        key: &SecretKey,
+        recovery: &PublicKey,
+    ) -> Result<Database> {
+        if key.public() == *recovery {
+            let message = "a recovery key must be another key than the one that is used every day";
+            return Err(Error::new(ErrorKind::InvalidInput, message).with("key", recovery));
+        }
+        let admin = |key, priority| (Subject::Key(key), Setting::Grant(Right::admin(priority)));
+        let rights = vec![admin(*recovery, u32::MAX), admin(key.public(), u32::MAX - 1)];
+        self.engine.create_database_with_rights(settings, rights, key).await
     }
 
     /// Opens a database, to write with this key; without a key, to read.

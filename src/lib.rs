@@ -41,9 +41,9 @@ mod wishes;
 pub use eidetica_contract::{Error, ErrorKind, PublicKey, Result, Retry};
 pub use eidetica_core as core;
 pub use eidetica_core::{
-    CallbackGuard, Change, Committed, Cursor, Database, Durability, Environment, Exported, Id, LogEntry, MissingBodies,
-    Options, Outcome, Parked, Problem, Refused, Report, SecretKey, Snapshot, StoreSummary, SystemEnvironment, Time,
-    Transaction, View, Warning, Watch, WriteEvent, crdt, entry, store,
+    CallbackGuard, Change, Committed, Cursor, Database, Durability, Environment, Exported, Foreseen, Id, LogEntry,
+    MissingBodies, Options, Outcome, Parked, Problem, Refused, Report, RightChange, SecretKey, Snapshot, StoreSummary,
+    SystemEnvironment, Time, Transaction, View, Warning, Watch, WriteEvent, crdt, entry, store,
 };
 pub use instance::Instance;
 pub use user::User;

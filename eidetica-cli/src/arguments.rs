@@ -1,10 +1,13 @@
 //! The command line.
 
+mod rights;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 use crate::condition::Condition;
+pub use rights::{Careful, ChangeRight, Level, Rotate};
 
 const AFTER: &str = "\
 Exit codes:
@@ -95,7 +98,34 @@ pub enum Command {
         /// At most so many.
         #[arg(long, default_value_t = 20, value_parser = crate::typed::count, allow_negative_numbers = true)]
         limit: usize,
+        /// Only entries that do not count, since a right of their author was taken away, those that are shown nowhere else included.
+        #[arg(long)]
+        void: bool,
     },
+    /// Show who may do what in a database.
+    Keys {
+        database: String,
+        /// As it was: ids of entries as `log` prints them, with commas between, or `~N`.
+        #[arg(long, value_name = "SNAPSHOT", value_parser = crate::snapshot::form)]
+        at: Option<String>,
+    },
+    /// Give a key, or everybody, a right.
+    Grant(ChangeRight),
+    /// Leave a key, or everybody, a right and no more.
+    Limit(ChangeRight),
+    /// Take all rights from a key; what it has written and nobody has seen by then counts no longer.
+    Remove {
+        database: String,
+        /// The key, or its beginning, as `keys` shows it.
+        key: String,
+        /// As of an older state, as `at` takes it: what the key has written since counts no longer, either, seen or not.
+        #[arg(long, value_name = "SNAPSHOT", value_parser = crate::snapshot::form)]
+        as_of: Option<String>,
+        #[command(flatten)]
+        look: Careful,
+    },
+    /// Put a new key in the place of one.
+    Rotate(Rotate),
     /// Look at a database as it was.
     At {
         database: String,
@@ -353,6 +383,10 @@ pub struct Import {
     /// The format. Default: by the ending of the file.
     #[arg(long)]
     pub format: Option<Format>,
+    /// If the database is new: make a recovery key for it, stronger than all others, and write it to this file, which must not
+    /// exist. Keep it apart from this device; `rotate --recovery` uses it.
+    #[arg(long, value_name = "FILE")]
+    pub recovery_key: Option<PathBuf>,
     /// Keep all cells of a CSV file as text, and do not look for numbers.
     #[arg(long)]
     pub text: bool,

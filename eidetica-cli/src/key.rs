@@ -1,8 +1,9 @@
-//! The file beside a store in which older versions of this command kept the key to write with. It is read, and never
-//! written: the key goes into the store, as a key of the default user.
+//! Files that hold a key: the recovery key of a database, kept apart from its store; and the one beside a store in which older
+//! versions of this command kept the key to write with. That one is read and never written: the key goes into the store, as a
+//! key of the default user.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -25,6 +26,32 @@ impl KeyFile {
         let mut name = store.as_os_str().to_owned();
         name.push(".key");
         KeyFile(name.into())
+    }
+
+    /// The file with this name.
+    pub fn at(path: &Path) -> KeyFile {
+        KeyFile(path.to_owned())
+    }
+
+    /// Writes a key to the file, which must not be there, so that it is on the disk when this returns. Nobody else can read it.
+    ///
+    /// Errors: `AlreadyExists`; `Io`.
+    pub fn create(&self, key: &SecretKey) -> Result<(), Error> {
+        let text = Zeroizing::new(format!("{MARK}{}\n", STANDARD.encode(*key.seed())));
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&self.0).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                let message =
+                    "there is a file of this name already, and a key is never written over anything; name another one";
+                Error::new(ErrorKind::AlreadyExists, message).with("path", self.0.display())
+            }
+            _ => self.failed("the key file cannot be made", error),
+        })?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        written.map_err(|error| self.failed("the key file cannot be written", error))
     }
 
     pub fn path(&self) -> &Path {

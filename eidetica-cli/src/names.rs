@@ -6,6 +6,7 @@
 use eidetica::crdt::Doc;
 use eidetica::{Database, Error, ErrorKind, Id};
 
+use crate::key::KeyFile;
 use crate::session::Session;
 
 const PREFIX: &str = "db-name/";
@@ -100,13 +101,25 @@ pub async fn find(session: &Session, name: &str) -> Result<Id, Error> {
 }
 
 /// The database with this name to write, created if it is new. True: it is.
-pub async fn find_or_create(session: &Session, name: &str) -> Result<(Database, bool), Error> {
+///
+/// `recovery` is where to put the recovery key of one that is created. Errors: `AlreadyExists` if there is something.
+pub async fn find_or_create(
+    session: &Session,
+    name: &str,
+    recovery: Option<&KeyFile>,
+) -> Result<(Database, bool), Error> {
     let found = match find(session, name).await {
         Ok(id) => Some(id),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
     if let Some(id) = found {
+        if let Some(file) = recovery {
+            let message =
+                "the database is there already, and a recovery key is made together with one; leave --recovery-key out";
+            let error = Error::new(ErrorKind::AlreadyExists, message).with("database", name);
+            return Err(error.with("path", file.path().display()));
+        }
         return Ok((session.write(&id).await?, false));
     }
     check(name)?;
@@ -120,7 +133,15 @@ pub async fn find_or_create(session: &Session, name: &str) -> Result<(Database, 
     }
     let settings: Doc = [("name", name)].into_iter().collect();
     let key = user.get_default_key()?;
-    let database = user.create_database(settings, &key).await?;
+    let database = match recovery {
+        None => user.create_database(settings, &key).await?,
+        Some(file) => {
+            // First it is on the disk: without it nobody is above the first admin, and that cannot be made up for.
+            let recovery = session.instance.generate_key()?;
+            file.create(&recovery)?;
+            user.create_database_with_recovery(settings, &key, &recovery.public()).await?
+        }
+    };
     give(session, name, database.root_id()).await?;
     drop(lock);
     Ok((database, true))

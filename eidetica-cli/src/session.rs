@@ -159,6 +159,19 @@ impl Session {
         }
     }
 
+    /// The key that commands write a database with, as far as it shows without a password.
+    pub async fn author_of(&self, id: &Id) -> Result<Option<PublicKey>, Error> {
+        let name = self.who.user.as_deref().unwrap_or(DEFAULT_USER);
+        let tracked = match self.instance.login_user(name, None).await {
+            Ok(user) => user.databases().await?.into_iter().find(|tracked| tracked.database_id == *id),
+            Err(_) => None,
+        };
+        match tracked {
+            Some(tracked) => Ok(Some(tracked.key_id)),
+            None => self.author().await,
+        }
+    }
+
     /// The file that the store lies in; `None` if it is gone with the process.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()

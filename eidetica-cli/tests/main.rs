@@ -17,6 +17,7 @@ mod kit;
 mod lent;
 mod network;
 mod processes;
+mod rights;
 mod rows;
 mod serving;
 mod tickets;

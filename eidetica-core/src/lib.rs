@@ -34,9 +34,9 @@ pub mod crdt {
 pub use clock::{Environment, SystemEnvironment, Time};
 pub use dag::{Fingerprint, Point};
 pub use db::{
-    Arrived, Beyond, CallbackGuard, Change, Committed, Cursor, Database, Durability, Exported, LogEntry, MissingBodies,
-    Outcome, Parked, Problem, Refused, Report, Snapshot, Stand, StoreSummary, Stretch, Transaction, View, Warning,
-    Watch, WriteEvent,
+    Arrived, Beyond, CallbackGuard, Change, Committed, Cursor, Database, Durability, Exported, Foreseen, LogEntry,
+    MissingBodies, Outcome, Parked, Problem, Refused, Report, RightChange, Snapshot, Stand, StoreSummary, Stretch,
+    Transaction, View, Warning, Watch, WriteEvent,
 };
 pub use engine::{Engine, LocalChange, Options};
 pub use id::Id;

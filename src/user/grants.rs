@@ -25,17 +25,24 @@ impl User {
         after: Option<&TrackedRow>,
     ) -> Result<Vec<LocalChange>> {
         let (grants, scope) = (self.instance.grants(), Scope::Database(*database));
-        let key = |row: &TrackedRow| PublicKey::from_bytes(row.key);
-        let needed = after.filter(|row| row.sync_enabled).map(key);
+        let needed = after.filter(|row| row.sync_enabled).map(key_of);
         let mut changes = Vec::new();
-        if let Some(old) = before.map(key).filter(|old| Some(*old) != needed) {
+        if let Some(old) = before.map(key_of).filter(|old| Some(*old) != needed) {
             let withdrawal = grants.withdrawing(&old, scope).await?;
             let mut of_no_use = Vec::new();
-            if after.map(key) != Some(old) {
+            if after.map(key_of) != Some(old) {
                 of_no_use = self.instance.asked_requests().forgetting(database, &old).await?;
             }
             if !self.others_use(database, &old).await? {
                 changes.extend(withdrawal.into_iter().chain(of_no_use));
+            }
+        }
+        if needed.is_none() {
+            // Those of keys that others have taken the place of, too.
+            for key in super::ring::list(&self.instance, self.id()).await? {
+                if Some(key.id) != before.map(key_of) && !self.others_use(database, &key.id).await? {
+                    changes.extend(grants.withdrawing(&key.id, scope).await?);
+                }
             }
         }
         if let Some(new) = needed {
@@ -120,4 +127,8 @@ impl User {
         }
         Ok(false)
     }
+}
+
+fn key_of(row: &TrackedRow) -> PublicKey {
+    PublicKey::from_bytes(row.key)
 }

@@ -28,6 +28,7 @@ mod grants;
 mod invitations;
 mod password;
 mod refused;
+mod rights;
 mod ring;
 mod rows;
 mod seal;
@@ -40,6 +41,7 @@ pub mod types;
 pub(crate) use attempts::Attempts;
 #[cfg(feature = "sync")]
 pub use invitations::{InvitationInfo, Terms};
+pub use rights::{PreparedChange, RightsChange};
 pub use ring::UserKey;
 pub(crate) use rows::{TRACKED, TrackedRow};
 pub use session::User;

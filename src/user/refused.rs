@@ -58,6 +58,19 @@ pub(super) fn no_right_of(key: &KeyId, database: &Id) -> Error {
     error.with("database", database).with("key", key)
 }
 
+pub(super) fn no_admin(database: &Id, user: &str) -> Error {
+    let message = "changing rights takes an admin of the database, and no key of this user is one; ask one who is";
+    let error = Error::new(ErrorKind::PermissionDenied, message).with("reason", "no_admin");
+    error.with("database", database).with("user", user)
+}
+
+pub(super) fn not_above(key: &KeyId, database: &Id, user: &str) -> Error {
+    let message = "no key of this user is above the one that is to be replaced; ask an admin who is, or use the recovery key \
+                   of the database, if it has one";
+    let error = Error::new(ErrorKind::PermissionDenied, message).with("reason", "no_admin");
+    error.with("key", key).with("database", database).with("user", user)
+}
+
 pub(super) fn not_tracked(database: &Id) -> Error {
     let message = "this user does not track the database; `track_database` begins to";
     Error::new(ErrorKind::NotFound, message).with("reason", "not_tracked").with("database", database)

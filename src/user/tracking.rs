@@ -4,7 +4,7 @@ use bytes::Bytes;
 use eidetica_contract::{Error, ErrorKind, PublicKey, Result, Retry};
 use eidetica_core::auth::Right;
 use eidetica_core::crdt::Doc;
-use eidetica_core::{Database, Id, LocalChange};
+use eidetica_core::{Database, Id, LocalChange, View};
 
 use super::rows::{self, TRACKED, TrackedRow};
 use super::types::{SyncSettings, TrackedDatabase};
@@ -166,6 +166,42 @@ impl User {
         }
     }
 
+    /// If the user tracks a database with one key and has another one that took its place, it is tracked with that from now on.
+    ///
+    /// What the old key has signed for this device stays: peers that have not heard of its successor yet know it by that, and
+    /// learn of the successor by what they are sent. It is of no use once they have.
+    pub(super) async fn follow_with(&self, id: &Id, old: &KeyId, new: &KeyId) -> Result<()> {
+        loop {
+            let Some((before, row)) = self.tracked_row(id).await? else { return Ok(()) };
+            if row.key != *old.as_bytes() {
+                return Ok(());
+            }
+            let secret = match self.secret_key(new).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                secret => secret?,
+            };
+            let after = TrackedRow { key: *secret.public().as_bytes(), ..row };
+            #[cfg(feature = "sync")]
+            let syncs = after.sync_enabled;
+            let (name, after) = (rows::tracked(id, self.id()), Some(rows::write(after)));
+            #[cfg_attr(not(feature = "sync"), expect(unused_mut, reason = "nothing goes along"))]
+            let mut changes = vec![LocalChange { name, before: Some(before), after }];
+            #[cfg(feature = "sync")]
+            if syncs {
+                let scope = eidetica_sync::access::Scope::Database(*id);
+                changes.push(self.instance.grants().saving(&secret, scope).await?);
+            }
+            let bell = Bell(&self.instance);
+            match self.instance.engine().change_locals(changes).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                done => {
+                    drop(bell);
+                    return done;
+                }
+            }
+        }
+    }
+
     pub(super) async fn tracked_row(&self, id: &Id) -> Result<Option<(Bytes, TrackedRow)>> {
         self.master()?;
         let row = self.instance.engine().local(&rows::tracked(id, self.id())).await?;
@@ -183,9 +219,14 @@ impl User {
 
     /// The key of the user that may do most, of equal ones the oldest, and what it may; `None` if none may do anything.
     pub(super) async fn strongest(&self, database: &Database) -> Result<(Right, Option<KeyId>)> {
+        self.strongest_in(&database.now()).await
+    }
+
+    /// The same in a database as it was.
+    pub(super) async fn strongest_in(&self, view: &View) -> Result<(Right, Option<KeyId>)> {
         let mut strongest = (Right::NONE, None);
         for key in self.list_keys().await? {
-            let right = database.now().right_of(key.id).await?;
+            let right = view.right_of(key.id).await?;
             if right > strongest.0 {
                 strongest = (right, Some(key.id));
             }

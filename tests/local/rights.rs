@@ -193,3 +193,243 @@ async fn rights_are_those_of_the_snapshot() {
     settings.limit(&self::member().public(), Permission::Write, 0).await.unwrap();
     assert_eq!(transaction.commit().await.unwrap_err().kind(), ErrorKind::PermissionDenied);
 }
+
+async fn settings(transaction: &eidetica::Transaction) -> SettingsStore {
+    transaction.get_store("_settings").await.unwrap()
+}
+
+#[tokio::test]
+async fn a_look_says_what_a_removal_strikes_and_changes_nothing() {
+    let Pair { owner, member, .. } = pair().await;
+    let (helper, invited) = (key(5), key(6));
+    let transaction = owner.new_transaction().await.unwrap();
+    settings(&transaction).await.grant(&helper.public(), Permission::Admin, 7).await.unwrap();
+    transaction.commit().await.unwrap();
+    let before = owner.snapshot().await.unwrap();
+    write(&member, "a", 1).await;
+    // What is invited by who is removed goes with that.
+    let transaction = owner.with_key(Some(helper.clone())).new_transaction().await.unwrap();
+    settings(&transaction).await.grant(&invited.public(), Permission::Write, 0).await.unwrap();
+    let grant = transaction.commit().await.unwrap();
+    for at in 0..3 {
+        write(&owner.with_key(Some(invited.clone())), "b", at).await;
+    }
+    let (heads, count) = (owner.get_tips().await.unwrap(), owner.entry_count().await.unwrap());
+
+    let transaction = owner.new_transaction_with_tips(&before.0).await.unwrap();
+    settings(&transaction).await.remove(&helper.public()).await.unwrap();
+    let foreseen = transaction.foresee().await.unwrap();
+    assert_eq!(foreseen.struck, [(helper.public(), 1), (invited.public(), 3)].into());
+    assert!(foreseen.lifted.is_empty());
+    let rights: Vec<_> = foreseen.rights.iter().map(|one| (one.subject, one.before, one.after)).collect();
+    let subject = |key: &SecretKey| eidetica::auth::Subject::Key(key.public());
+    assert_eq!(rights.len(), 2, "{rights:?}");
+    assert!(rights.contains(&(subject(&helper), Right::admin(7), Right::REMOVED)), "{rights:?}");
+    assert!(rights.contains(&(subject(&invited), Right::WRITE, Right::NONE)), "{rights:?}");
+    assert_eq!((owner.get_tips().await.unwrap(), owner.entry_count().await.unwrap()), (heads, count));
+    assert_eq!(read(&owner, "b").await, Some(2));
+
+    // It comes as it was said. What the member wrote stands above nothing of that, and counts.
+    let mut watch = owner.watch().await.unwrap();
+    transaction.commit().await.unwrap();
+    let struck = watch.next().await.unwrap().struck;
+    assert_eq!((struck.len(), struck.contains(&grant)), (4, true));
+    assert_eq!((read(&owner, "a").await, read(&owner, "b").await), (Some(1), None));
+    check(&owner).await;
+
+    // One senior to the remover brings it back, and that is said, too; and what is not allowed is said as at a commit.
+    let transaction = owner.with_key(Some(helper.clone())).new_transaction().await.unwrap();
+    settings(&transaction).await.grant(&invited.public(), Permission::Write, 0).await.unwrap();
+    assert_eq!(transaction.foresee().await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    let nothing = owner.new_transaction().await.unwrap().foresee().await.unwrap();
+    assert_eq!(nothing, Default::default());
+
+    // What was struck is in no log but that of the void.
+    let log = owner.log(None, 100).await.unwrap();
+    assert!(log.iter().all(|entry| entry.live && !struck.contains(&entry.id)));
+    let void = owner.void_log(None, 100).await.unwrap();
+    assert!(void.iter().all(|entry| entry.void && !entry.live && struck.contains(&entry.id)), "{void:?}");
+    assert_eq!(void.len(), 4);
+    let (first, rest) = (owner.void_log(None, 1).await.unwrap(), void[0].number);
+    assert_eq!((&first[..], owner.void_log(Some(rest), 100).await.unwrap()), (&void[..1], void[1..].to_vec()));
+}
+
+#[tokio::test]
+async fn a_look_says_what_is_brought_back() {
+    let Pair { owner, member, .. } = pair().await;
+    let junior = key(5);
+    let transaction = owner.new_transaction().await.unwrap();
+    settings(&transaction).await.grant(&junior.public(), Permission::Admin, 7).await.unwrap();
+    transaction.commit().await.unwrap();
+    let before = owner.snapshot().await.unwrap();
+    write(&member, "a", 1).await;
+    owner.with_key(Some(junior.clone())).remove_as_of(&self::member().public(), &before).await.unwrap();
+    assert_eq!(read(&owner, "a").await, None);
+    let transaction = owner.new_transaction_with_tips(&before.0).await.unwrap();
+    settings(&transaction).await.remove(&junior.public()).await.unwrap();
+    let foreseen = transaction.foresee().await.unwrap();
+    assert_eq!(foreseen.struck, [(junior.public(), 1)].into());
+    assert_eq!(foreseen.lifted, [(self::member().public(), 1)].into());
+    transaction.commit().await.unwrap();
+    assert_eq!(read(&owner, "a").await, Some(1));
+    check(&owner).await;
+}
+
+/// Two entries, since nobody can give as much as he has and a step down stands alone; and both, or none.
+#[tokio::test]
+async fn a_key_hands_its_right_over_in_one_batch() {
+    let Pair { owner, member, .. } = pair().await;
+    let successor = key(9);
+    let data = write(&owner, "a", 1).await;
+    let groups = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = groups.clone();
+    let guard = owner.on_local_write(move |event| heard.lock().unwrap().push(event.entries.clone()));
+    let transaction = owner.new_transaction().await.unwrap();
+    let right = settings(&transaction).await.hand_over(&successor.public()).await.unwrap();
+    assert_eq!(right, Right::admin(u32::MAX - 1));
+    let foreseen = transaction.foresee().await.unwrap();
+    assert!(foreseen.struck.is_empty(), "{foreseen:?}");
+    assert_eq!(foreseen.rights.len(), 2, "{foreseen:?}");
+    let last = transaction.commit().await.unwrap();
+    drop(guard);
+    let groups = groups.lock().unwrap().clone();
+    assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [2]);
+    assert_eq!((groups[0][1], owner.get_tips().await.unwrap()), (last, vec![last]));
+    assert_eq!(owner.get_entry(&last).await.unwrap().header().parents, [groups[0][0]]);
+    assert_eq!(owner.get_entry(&groups[0][0]).await.unwrap().header().parents, [data]);
+    let new = owner.with_key(Some(successor.clone()));
+    assert_eq!(owner.current_permission().await.unwrap(), Right::REMOVED);
+    assert_eq!(new.current_permission().await.unwrap(), right);
+    assert_eq!(read(&owner, "a").await, Some(1));
+    assert_eq!(owner.new_transaction().await.unwrap().commit_with(Durability::Buffered).await.unwrap().written, false);
+    let late = owner.new_transaction().await.unwrap();
+    late.get_store::<DocStore>("notes").await.unwrap().set("a", 2).await.unwrap();
+    assert_eq!(late.commit().await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    // The successor rules: it can remove the old key, too, which strikes what that writes beside it.
+    let transaction = new.new_transaction().await.unwrap();
+    settings(&transaction).await.remove(&key(1).public()).await.unwrap();
+    transaction.commit().await.unwrap();
+
+    // Whoever cannot give what he has is told so before anything is written.
+    let lowest = key(10);
+    let transaction = new.new_transaction().await.unwrap();
+    settings(&transaction).await.grant(&lowest.public(), Permission::Admin, 0).await.unwrap();
+    transaction.commit().await.unwrap();
+    let count = new.entry_count().await.unwrap();
+    for weak in [member, new.with_key(Some(lowest))] {
+        let transaction = weak.new_transaction().await.unwrap();
+        let error = settings(&transaction).await.hand_over(&key(11).public()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(!transaction.commit_with(Durability::Buffered).await.unwrap().written);
+    }
+    assert_eq!(new.entry_count().await.unwrap(), count);
+    check(&new).await;
+}
+
+/// The step down would strike settings of the same key that it has not seen.
+#[tokio::test]
+async fn a_key_hands_over_on_what_is_there_or_does_it_again() {
+    let Pair { owner, .. } = pair().await;
+    let transaction = owner.new_transaction().await.unwrap();
+    settings(&transaction).await.hand_over(&key(9).public()).await.unwrap();
+    // Data that came in between is below both.
+    write(&owner, "a", 1).await;
+    let meanwhile = owner.new_transaction().await.unwrap();
+    settings(&meanwhile).await.grant(&key(12).public(), Permission::Write, 0).await.unwrap();
+    meanwhile.commit().await.unwrap();
+    let (heads, error) = (owner.get_tips().await.unwrap(), transaction.commit().await.unwrap_err());
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Conflict, true));
+    assert_eq!(owner.get_tips().await.unwrap(), heads);
+
+    let transaction = owner.new_transaction().await.unwrap();
+    settings(&transaction).await.hand_over(&key(9).public()).await.unwrap();
+    write(&owner, "a", 2).await;
+    transaction.commit().await.unwrap();
+    assert_eq!((owner.get_tips().await.unwrap().len(), read(&owner, "a").await), (1, Some(2)));
+    let right = owner.now().right_of(key(12).public()).await.unwrap();
+    assert_eq!(right, Right::WRITE);
+}
+
+#[tokio::test]
+async fn a_key_is_replaced_in_one_entry() {
+    let Pair { owner, member, .. } = pair().await;
+    let before = owner.snapshot().await.unwrap();
+    write(&member, "a", 1).await;
+    let successor = key(9);
+    let count = owner.entry_count().await.unwrap();
+    let transaction = owner.new_transaction_with_tips(&before.0).await.unwrap();
+    let right = settings(&transaction).await.replace(&self::member().public(), &successor.public()).await.unwrap();
+    assert_eq!(right, Right::WRITE);
+    assert_eq!(transaction.foresee().await.unwrap().struck, [(self::member().public(), 1)].into());
+    transaction.commit().await.unwrap();
+    // One came, and one went.
+    assert_eq!((owner.entry_count().await.unwrap(), read(&owner, "a").await), (count, None));
+    assert_eq!(member.current_permission().await.unwrap(), Right::REMOVED);
+    write(&owner.with_key(Some(successor.clone())), "a", 2).await;
+    assert_eq!(read(&owner, "a").await, Some(2));
+    let transaction = owner.new_transaction().await.unwrap();
+    let settings = settings(&transaction).await;
+    for (old, new, kind) in [
+        (key(77).public(), successor.public(), ErrorKind::NotFound),
+        (self::member().public(), successor.public(), ErrorKind::NotFound),
+        (successor.public(), successor.public(), ErrorKind::InvalidInput),
+    ] {
+        assert_eq!(settings.replace(&old, &new).await.unwrap_err().kind(), kind);
+    }
+    check(&owner).await;
+}
+
+/// Somebody who may write makes entries of a removed key part of the database by standing on them. Others do not stand on that.
+#[tokio::test]
+async fn a_head_with_too_many_void_entries_below_it_is_left_out() {
+    for (many, taken) in [(1024, true), (1025, false)] {
+        let forge = super::kit::Forge::new(1);
+        let (_instance, owner) = forge.database().await;
+        let (rogue, friend) = (key(2), key(3));
+        let transaction = owner.new_transaction().await.unwrap();
+        let store = settings(&transaction).await;
+        store.grant(&rogue.public(), Permission::Write, 0).await.unwrap();
+        store.grant(&friend.public(), Permission::Write, 0).await.unwrap();
+        let begin = transaction.commit().await.unwrap();
+        let begin = owner.get_entry(&begin).await.unwrap();
+        write(&owner, "a", 1).await;
+        let transaction = owner.new_transaction().await.unwrap();
+        settings(&transaction).await.remove(&rogue.public()).await.unwrap();
+        let removal = transaction.commit().await.unwrap();
+
+        let by = |key: &SecretKey| super::kit::Forge { root: forge.root.clone(), key: key.clone() };
+        let mut page = by(&rogue).chain(&begin, many, |at| format!("rogue {at}"));
+        let carrier = by(&friend).entry(&[page.last().unwrap()], "friend", 7);
+        page.push(carrier.clone());
+        for part in page.chunks(1000) {
+            owner.ingest(super::kit::raw(part), "friend").await.unwrap();
+        }
+        assert_eq!(read(&owner, "rogue 3").await, None);
+        assert_eq!(read(&owner, "friend").await, Some(7), "who may write may, wherever it stands");
+        let mut heads = vec![removal, carrier.id()];
+        heads.sort_unstable();
+        assert_eq!(owner.get_tips().await.unwrap(), heads);
+
+        let transaction = owner.new_transaction().await.unwrap();
+        let notes = transaction.get_store::<DocStore>("notes").await.unwrap();
+        notes.set("a", 2).await.unwrap();
+        // What it does not stand on it does not see, either.
+        assert_eq!(notes.contains_key("friend").await.unwrap(), taken);
+        let committed = transaction.commit_with(Durability::Buffered).await.unwrap();
+        let parents = owner.get_entry(&committed.id).await.unwrap().header().parents.clone();
+        let left_out = eidetica::Warning::LeavesOut { head: carrier.id(), void: many as u64 };
+        if taken {
+            assert_eq!((parents, &committed.warnings[..]), (heads, &[][..]));
+            assert_eq!(owner.left_out().await.unwrap(), []);
+        } else {
+            assert_eq!((parents, &committed.warnings[..]), (vec![removal], &[left_out][..]));
+            assert_eq!(owner.left_out().await.unwrap(), [(carrier.id(), many as u64)]);
+            // Who wrote it still stands on it: there is no other way to go on for it.
+            let own = owner.with_key(Some(friend)).new_transaction_with_tips(&[carrier.id()]).await.unwrap();
+            own.get_store::<DocStore>("notes").await.unwrap().set("b", 1).await.unwrap();
+            own.commit().await.unwrap();
+            assert_eq!(read(&owner, "b").await, Some(1));
+        }
+        check(&owner).await;
+    }
+}

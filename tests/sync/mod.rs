@@ -8,6 +8,7 @@ mod kit;
 mod live;
 mod others;
 mod proxy;
+mod removed;
 mod several;
 #[cfg(target_os = "linux")]
 mod soak;

@@ -11,6 +11,8 @@ mod keys;
 mod kit;
 mod passwords;
 mod processes;
+#[cfg(feature = "sync")]
+mod rights;
 mod slowed;
 mod stored;
 mod wishes;

@@ -72,7 +72,8 @@ pub async fn database(session: &Session, name: &str, output: &mut Output) -> Res
     let database = session.read(&id).await?;
     let stores = database.stores().await?;
     let (entries, tips) = (database.entry_count().await?, database.get_tips().await?);
-    let right = match session.author().await? {
+    let left_out = database.left_out().await?;
+    let right = match session.author_of(&id).await? {
         Some(key) => format!("{:?}", database.now().right_of(key).await?),
         None => "none".to_owned(),
     };
@@ -89,6 +90,7 @@ pub async fn database(session: &Session, name: &str, output: &mut Output) -> Res
             .collect();
         return output.document(&serde_json::json!({
             "name": name, "id": id.to_string(), "entries": entries, "heads": tips, "right": right, "stores": stores,
+            "left_out": left_out.iter().map(|(head, void)| serde_json::json!({ "head": head.to_string(), "void": void })).collect::<Vec<_>>(),
         }));
     }
     let tips: Vec<String> = tips.iter().map(short).collect();
@@ -99,6 +101,9 @@ pub async fn database(session: &Session, name: &str, output: &mut Output) -> Res
         ("heads", tips.join(", ")),
         ("right of this store", right),
     ];
+    for (head, void) in left_out {
+        about.push(("left out", format!("{}, which would bring {void} entries that do not count", short(&head))));
+    }
     for store in &stores {
         let mut text = format!("{} ({})", store.name, store.kind);
         if !store.indexes.is_empty() {

@@ -11,30 +11,35 @@ use crate::snapshot::short;
 /// How many entries are read at once.
 const PAGE: usize = 256;
 
-/// Shows the latest entries.
-pub async fn log(database: &Database, limit: usize, output: &mut Output) -> Result<(), Failure> {
+/// Shows the latest entries, or those that do not count.
+pub async fn log(database: &Database, limit: usize, void: bool, output: &mut Output) -> Result<(), Failure> {
     let mut lines = Vec::new();
     let (mut left, mut at) = (limit, None);
     while left > 0 {
-        let page = database.log(at, left.min(PAGE)).await?;
+        let page = match void {
+            true => database.void_log(at, left.min(PAGE)).await?,
+            false => database.log(at, left.min(PAGE)).await?,
+        };
         let Some(last) = page.last() else { break };
         (at, left) = (Some(last.number), left - page.len());
         for entry in &page {
             if output.json {
                 output.document(&json(entry))?;
             } else {
-                lines.push(line(entry, output.aligns()));
+                lines.push(line(entry, void, output.aligns()));
             }
         }
     }
     if output.json {
         return Ok(());
     }
-    output.table(&["entry", "time", "author", "below it", "stores"].map(str::to_owned), &lines)
+    let mut headings = vec!["entry", "time", "author", "below it", "stores"];
+    headings.extend(void.then_some("shown"));
+    output.table(&headings.into_iter().map(str::to_owned).collect::<Vec<_>>(), &lines)
 }
 
 /// People get the beginning of an id, which is enough for `at`; programs get all of it.
-fn line(entry: &LogEntry, cut: bool) -> Vec<String> {
+fn line(entry: &LogEntry, void: bool, cut: bool) -> Vec<String> {
     let id = |id: &Id| if cut { short(id) } else { id.to_string() };
     let stores: Vec<&str> = entry.stores.iter().map(|(name, _)| name.as_str()).collect();
     let parents: Vec<String> = entry.parents.iter().map(id).collect();
@@ -42,7 +47,11 @@ fn line(entry: &LogEntry, cut: bool) -> Vec<String> {
     if cut {
         author.truncate(16);
     }
-    vec![id(&entry.id), time(entry.time), author, parents.join(","), stores.join(", ")]
+    let mut line = vec![id(&entry.id), time(entry.time), author, parents.join(","), stores.join(", ")];
+    if void {
+        line.push(if entry.live { "as void, below others" } else { "no" }.to_owned());
+    }
+    line
 }
 
 fn json(entry: &LogEntry) -> serde_json::Value {
@@ -52,6 +61,7 @@ fn json(entry: &LogEntry) -> serde_json::Value {
     serde_json::json!({
         "id": entry.id.to_string(), "number": entry.number, "height": entry.height, "parents": parents,
         "time": time(entry.time), "author": entry.author.to_string(), "local": entry.local, "stores": stores,
+        "void": entry.void, "live": entry.live,
     })
 }
 

@@ -5,9 +5,11 @@ mod care;
 mod copy;
 mod history;
 mod join;
+mod keys;
 mod linked;
 mod peers;
 mod requests;
+mod rights;
 mod row;
 mod rows;
 mod serve;
@@ -129,9 +131,16 @@ async fn on(session: &Session, arguments: &Arguments, output: &mut Output) -> Re
         }
         Command::Delete { database, table, keys } => row::delete(session, database, table, keys, output).await?,
         Command::Index(index) => care::index(session, index, output).await?,
-        Command::Log { database: name, limit } => {
-            history::log(&database(session, name).await?, *limit, output).await?;
+        Command::Log { database: name, limit, void } => {
+            history::log(&database(session, name).await?, *limit, *void, output).await?;
         }
+        Command::Keys { database: name, at } => keys::list(session, name, at.as_deref(), output).await?,
+        Command::Grant(change) => rights::grant(session, change, output).await?,
+        Command::Limit(change) => rights::limit(session, change, output).await?,
+        Command::Remove { database: name, key, as_of, look } => {
+            rights::remove(session, name, key, as_of.as_deref(), *look, output).await?;
+        }
+        Command::Rotate(rotate) => rights::rotate(session, rotate, output).await?,
         Command::At { database: name, snapshot, look } => {
             let database = database(session, name).await?;
             let snapshot = snapshot::parse(&database, snapshot).await?;

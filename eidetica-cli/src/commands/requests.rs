@@ -18,7 +18,7 @@ use crate::names;
 use crate::output::Output;
 use crate::session::Session;
 
-async fn book(session: &Session) -> Result<Book, Error> {
+pub async fn book(session: &Session) -> Result<Book, Error> {
     Book::open(session.instance.engine().clone(), session.instance.device_id(), BookLimits::default()).await
 }
 

@@ -21,6 +21,7 @@ use eidetica::{Database, Error, ErrorKind};
 use crate::arguments::{Import, Who};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::key::KeyFile;
 use crate::names;
 use crate::output::{Output, remark};
 use crate::session::{Intent, Session};
@@ -49,6 +50,9 @@ pub async fn run(
     closed?;
     if created && !output.json {
         remark(&format!("created the database {} in {}", arguments.database, session.url));
+        if let Some(file) = &arguments.recovery_key {
+            remark(&format!("its recovery key is in {}; keep it apart from this device", file.display()));
+        }
     }
     report(arguments, &plan, &database, &counts, begin.elapsed().as_secs_f64(), output)?;
     if counts.complete { Ok(()) } else { Err(Failure::Interrupted) }
@@ -74,7 +78,8 @@ async fn into_store(
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> Result<(Database, bool, Counts), Failure> {
-    let (database, created) = names::find_or_create(session, &arguments.database).await?;
+    let recovery = arguments.recovery_key.as_deref().map(KeyFile::at);
+    let (database, created) = names::find_or_create(session, &arguments.database, recovery.as_ref()).await?;
     let counts = write::all(&database, &arguments.table, plan, progress, interrupt).await?;
     Ok((database, created, counts))
 }

@@ -91,12 +91,13 @@ impl Database {
         self.get_store_viewer(crate::auth::STORE).await
     }
 
-    /// Begins a transaction on what is here now.
+    /// Begins a transaction on what is here now, but for heads that are [left out](Database::left_out).
     ///
     /// Errors and cancellation: as for all methods; nothing is held or written before the commit.
     pub async fn new_transaction(&self) -> Result<Transaction> {
         let state = self.core.current().await?;
-        self.begin(state.meta.tips.clone(), state.as_of_now(), false)
+        let (heads, as_of) = state.begin_on(&self.core, self.author()).await?;
+        self.begin(heads, as_of, false)
     }
 
     /// Begins a transaction on given entries, which become the parents of its entry whatever has come since.

@@ -3,7 +3,7 @@
 use eidetica_contract::{PublicKey, Result};
 
 use super::database::Database;
-use super::entries::StoredEntry;
+use super::entries::{StoredEntry, entry_at};
 use super::marks::Marks;
 use crate::clock::Time;
 use crate::id::Id;
@@ -30,6 +30,8 @@ pub struct LogEntry {
     /// True if it does not count, since a right of its author was taken away; it is here because something that counts stands
     /// on it.
     pub void: bool,
+    /// False if it is void and nothing that counts stands on it: it is shown to nobody, and is here in case it counts again.
+    pub live: bool,
     /// The stores it touches: name and kind.
     pub stores: Vec<(String, String)>,
 }
@@ -46,6 +48,7 @@ impl LogEntry {
             author: header.author,
             local: stored.local,
             void: marks.void.contains(stored.number),
+            live: !marks.dead.contains(stored.number),
             stores: header.stores.iter().map(|store| (store.name.clone(), store.kind.clone())).collect(),
         }
     }
@@ -71,6 +74,19 @@ impl Database {
             if !page.more {
                 break;
             }
+        }
+        Ok(entries)
+    }
+
+    /// The void entries among those that arrived before a place in the order of arrival (`None`: before the end), latest first, at
+    /// most `most`: those in the log, and those that were struck, are kept here and are shown nowhere else. To read on, pass the
+    /// number of the last one.
+    pub async fn void_log(&self, before: Option<u64>, most: usize) -> Result<Vec<LogEntry>> {
+        let rows = self.core.storage.snapshot().await?;
+        let marks = self.core.at(&*rows).await?.marks.clone();
+        let mut entries = Vec::new();
+        for number in marks.void.below(before.unwrap_or(u64::MAX)).iter().rev().take(most) {
+            entries.push(LogEntry::of(&entry_at(&*rows, self.core.number, number).await?, &marks));
         }
         Ok(entries)
     }

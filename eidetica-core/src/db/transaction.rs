@@ -15,6 +15,7 @@ use super::meta::Tip;
 use super::used::{Touch, Used};
 use super::work::{Verdict, Work};
 use super::writer::WriterHandle;
+use crate::auth::{self, Right, Setting, Subject};
 use crate::dag::Seen;
 use crate::entry::{Header, Origin, Rejected, VerifiedEntry};
 use crate::id::Id;
@@ -58,6 +59,14 @@ pub enum Warning {
         /// How far ahead of the clock here.
         by: Duration,
     },
+    /// A head was left out, since it would have brought many void entries along: see
+    /// [`Database::left_out`](crate::Database::left_out).
+    LeavesOut {
+        /// The head.
+        head: Id,
+        /// How many void entries.
+        void: u64,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -66,6 +75,13 @@ impl fmt::Display for Warning {
             Warning::AheadOfClock { by } => {
                 let seconds = by.as_secs();
                 write!(f, "the entry is {seconds} s ahead of the clock here, so peers let it wait; check the clock")
+            }
+            Warning::LeavesOut { head, void } => {
+                write!(
+                    f,
+                    "the entry does not stand on the head {head}, which carries {void} entries that do not count; whoever wrote that \
+                     head has taken up what somebody without a right had written"
+                )
             }
         }
     }
@@ -96,10 +112,12 @@ pub(crate) struct TransactionState {
     stage: Mutex<Stage>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Stage {
     stores: BTreeMap<(String, String), Staged>,
     used: Vec<Touch>,
+    /// True if the author steps down with an entry of its own, right above the one of the transaction.
+    steps_down: bool,
     done: bool,
 }
 
@@ -146,21 +164,15 @@ impl Transaction {
 
     /// Commits with a choice of durability. Errors and cancellation as for [`commit`](Transaction::commit).
     pub async fn commit_with(self, durability: Durability) -> Result<Committed> {
-        let (stores, used) = {
+        let stage = {
             let mut stage = self.state.stage();
-            if std::mem::replace(&mut stage.done, true) {
+            if stage.done {
                 let message = "the transaction has been committed before; begin another one";
                 return Err(Error::new(ErrorKind::Conflict, message).retry(eidetica_contract::Retry::Never));
             }
-            (std::mem::take(&mut stage.stores), std::mem::take(&mut stage.used))
+            std::mem::replace(&mut *stage, Stage { done: true, ..Stage::default() })
         };
-        let limits = stores.values().any(Staged::limits_rights);
-        let mut deltas = Vec::new();
-        for ((name, kind), staged) in stores.into_iter().filter(|(_, staged)| !staged.is_empty()) {
-            let (delta, body) = staged.into_delta()?;
-            deltas.push(NewDelta { name, kind, body, delta });
-        }
-        if deltas.is_empty() {
+        let Some(intent) = self.intent(stage)? else {
             let newest = self.state.heads.iter().max_by_key(|head| (head.time, head.id));
             let id = newest.map_or(self.state.core.id, |head| head.id);
             if durability == Durability::Flushed {
@@ -168,6 +180,34 @@ impl Transaction {
                 self.state.core.storage.flush().await?;
             }
             return Ok(Committed { id, written: false, warnings: Vec::new() });
+        };
+        let committed = self.state.writer.commit(intent).await?;
+        if durability == Durability::Flushed {
+            self.state.core.storage.flush().await?;
+        }
+        Ok(committed)
+    }
+
+    /// What the commit would order, if it has anything to write.
+    pub(super) fn intended(&self) -> Result<Option<Intent>> {
+        let stage = self.state.stage().clone();
+        if stage.done {
+            return Err(Error::new(ErrorKind::Closed, "the transaction has been committed; begin another one"));
+        }
+        self.intent(stage)
+    }
+
+    /// What is staged, as an order; `None` if that is nothing.
+    fn intent(&self, stage: Stage) -> Result<Option<Intent>> {
+        let Stage { stores, used, steps_down, .. } = stage;
+        let limits = stores.values().any(Staged::limits_rights);
+        let mut deltas = Vec::new();
+        for ((name, kind), staged) in stores.into_iter().filter(|(_, staged)| !staged.is_empty()) {
+            let (delta, body) = staged.into_delta()?;
+            deltas.push(NewDelta { name, kind, body, delta });
+        }
+        if deltas.is_empty() && !steps_down {
+            return Ok(None);
         }
         let size: usize = deltas.iter().map(|new: &NewDelta| new.body.len()).sum();
         if size > crate::limits::MAX_BODIES {
@@ -179,13 +219,20 @@ impl Transaction {
         let state = &self.state;
         let fixed = state.fixed || limits;
         let used = Used::new(used);
-        let intent = Intent { deltas, heads: state.heads.clone(), seen: state.as_of.all.clone(), fixed, used, key };
-        let committed = state.writer.commit(intent).await?;
-        if durability == Durability::Flushed {
-            state.core.storage.flush().await?;
-        }
-        Ok(committed)
+        let farewell = if steps_down { Some(vec![stepping_down(&key)?]) } else { None };
+        let (heads, seen) = (state.heads.clone(), state.as_of.all.clone());
+        Ok(Some(Intent { deltas, farewell, heads, seen, fixed, used, key }))
     }
+}
+
+/// The delta with which a key steps down to nothing.
+fn stepping_down(key: &SecretKey) -> Result<NewDelta> {
+    let mut staged = Staged::new(auth::KIND);
+    if let Staged::Settings { rights, .. } = &mut staged {
+        rights.insert(Subject::Key(key.public()), Setting::Limit(Right::NONE));
+    }
+    let (delta, body) = staged.into_delta()?;
+    Ok(NewDelta { name: auth::STORE.to_owned(), kind: auth::KIND.to_owned(), body, delta })
 }
 
 impl TransactionState {
@@ -206,6 +253,11 @@ impl TransactionState {
         self.key.as_ref().map(SecretKey::public).ok_or_else(no_key)
     }
 
+    /// Has the author step down right after the commit.
+    pub fn step_down_after(&self) {
+        self.stage().steps_down = true;
+    }
+
     /// True once it has been committed; nothing can be staged then.
     pub fn is_done(&self) -> bool {
         self.stage().done
@@ -224,6 +276,8 @@ fn no_key() -> Error {
 /// A transaction on its way to become an entry.
 pub(crate) struct Intent {
     deltas: Vec<NewDelta>,
+    /// What the author does with an entry of its own, above all that is here by then, in the same batch or not at all.
+    farewell: Option<Vec<NewDelta>>,
     heads: Vec<Tip>,
     pub seen: Seen,
     fixed: bool,
@@ -248,20 +302,29 @@ pub(crate) enum Commitment {
 impl Intent {
     /// Becomes an entry. `untouched` says that nothing it has used was touched since its snapshot.
     pub async fn happen(&self, work: &mut Work<'_>, untouched: bool) -> Result<Commitment> {
-        let parents = if self.fixed || !untouched { self.heads.clone() } else { work.state.meta.tips.clone() };
+        let now = work.state.heads_to_take(&work.rows, &work.core.graph, &work.fresh).await?;
+        let left_out = now.left_out;
+        let parents = if self.fixed || !untouched { self.heads.clone() } else { now.taken.clone() };
         if let Some(void) = parents.iter().find(|parent| work.state.marks.void.contains(parent.number)) {
             let message = "an entry that the transaction stands on counts no longer, since a right of its author was taken away; \
                            do it again on what is there now";
             return Ok(Commitment::Refused(Error::new(ErrorKind::Conflict, message).with("entry", void.id)));
         }
-        if parents.len() <= MAX_PARENTS {
+        let stands_on_all =
+            || parents.len() == now.taken.len() && parents.iter().all(|p| now.taken.iter().any(|tip| tip.id == p.id));
+        if self.farewell.is_some() && !stands_on_all() {
+            // The farewell would strike settings of the same author that it has not seen.
+            let message = "the settings have changed since the transaction began; do it again on what is there now";
+            return Ok(Commitment::Refused(Error::new(ErrorKind::Conflict, message)));
+        }
+        if parents.len() <= MAX_PARENTS && self.farewell.is_none() {
             return Ok(match self.write(work, &parents, &self.deltas).await? {
-                Ok(tip) => Commitment::Done(done(work, &tip)),
+                Ok(tip) => Commitment::Done(done(work, &tip, left_out)),
                 Err(error) => Commitment::Refused(error),
             });
         }
         let before = work.save();
-        let commitment = self.merge_and_write(work, parents).await?;
+        let commitment = self.merge_and_write(work, parents, left_out).await?;
         if matches!(commitment, Commitment::Refused(_)) {
             // What was merged for it goes, too.
             work.restore(before);
@@ -270,7 +333,12 @@ impl Intent {
     }
 
     /// With more heads than an entry may have parents, entries without a change bring them together first.
-    async fn merge_and_write(&self, work: &mut Work<'_>, mut parents: Vec<Tip>) -> Result<Commitment> {
+    async fn merge_and_write(
+        &self,
+        work: &mut Work<'_>,
+        mut parents: Vec<Tip>,
+        left_out: Vec<(Id, u64)>,
+    ) -> Result<Commitment> {
         while parents.len() > MAX_PARENTS {
             let some: Vec<Tip> = parents.drain(..MAX_PARENTS).collect();
             match self.write(work, &some, &[]).await? {
@@ -278,10 +346,16 @@ impl Intent {
                 Err(error) => return Ok(Commitment::Refused(error)),
             }
         }
-        Ok(match self.write(work, &parents, &self.deltas).await? {
-            Ok(tip) => Commitment::Done(done(work, &tip)),
-            Err(error) => Commitment::Refused(error),
-        })
+        for deltas in [Some(&self.deltas), self.farewell.as_ref()].into_iter().flatten() {
+            if deltas.is_empty() {
+                continue;
+            }
+            match self.write(work, &parents, deltas).await? {
+                Ok(tip) => parents = vec![tip],
+                Err(error) => return Ok(Commitment::Refused(error)),
+            }
+        }
+        Ok(Commitment::Done(done(work, &parents[0], left_out)))
     }
 
     async fn write(&self, work: &mut Work<'_>, parents: &[Tip], deltas: &[NewDelta]) -> Result<Result<Tip, Error>> {
@@ -325,7 +399,7 @@ impl Intent {
 }
 
 /// A commit that has become an entry.
-fn done(work: &Work<'_>, tip: &Tip) -> Committed {
+fn done(work: &Work<'_>, tip: &Tip, left_out: Vec<(Id, u64)>) -> Committed {
     let options = &work.core.storage.options;
     let now = options.environment.now();
     let mut warnings = Vec::new();
@@ -335,6 +409,7 @@ fn done(work: &Work<'_>, tip: &Tip) -> Committed {
         tracing::warn!(entry = %tip.id, "{warning}");
         warnings.push(warning);
     }
+    warnings.extend(left_out.into_iter().map(|(head, void)| Warning::LeavesOut { head, void }));
     Committed { id: tip.id, written: true, warnings }
 }
 

@@ -152,6 +152,16 @@ impl StoreHandle {
         state.author()
     }
 
+    /// Has the commit be followed, in the same batch, by an entry with which its author steps down to nothing. Errors: as for
+    /// [`stage`](StoreHandle::stage).
+    pub(crate) fn step_down_after(&self) -> Result<()> {
+        self.stage(|_| ())?;
+        if let Scope::Transaction(state) = &self.scope {
+            state.step_down_after();
+        }
+        Ok(())
+    }
+
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
     }

@@ -1,6 +1,6 @@
 //! The settings of a database: its name, other values, and who may do what.
 
-use eidetica_contract::{PublicKey, Result};
+use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
 
 use super::doc::DocStore;
 use super::handle::{StoreHandle, StoreType};
@@ -97,6 +97,63 @@ impl SettingsStore {
         let right = to.map_or(Right::NONE, |permission| right_of(permission, 0));
         let own = self.handle.author()?;
         self.set_right(Subject::Key(own), Setting::Limit(right))
+    }
+
+    /// Hands the right of the key of this transaction over to another one: the successor is granted what this key can give at
+    /// most, which is an admin one priority below its own, and right above that entry, in the same batch, this key steps down to
+    /// nothing. Either both entries come in, or neither. Answers what the successor has then.
+    ///
+    /// Two entries, since nobody can give as much as he has, and since an entry that steps down holds nothing else. What the key has
+    /// written stays, also what nobody here has seen yet; [`remove`](SettingsStore::remove) by the successor strikes that.
+    ///
+    /// Errors: `PermissionDenied` if the key has no right that it could hand over: it takes an admin of priority 1 or more, and for all
+    /// others an admin above them who [`replace`](SettingsStore::replace)s them; `InvalidInput` for the same key; those of all methods.
+    /// The commit answers `Conflict`, to be tried again, if something has come in since the transaction began.
+    pub async fn hand_over(&self, successor: &PublicKey) -> Result<Right> {
+        let own = self.handle.author()?;
+        self.check_other(&own, successor)?;
+        let (has, there) = (self.own_right(&own).await?, self.own_right(successor).await?);
+        let Some(below) = has.priority().and_then(|priority| priority.checked_sub(1)) else {
+            let message = "this key cannot hand its right over, since nobody can give as much as he has and only admins give; \
+                           have an admin above it replace it by the other key";
+            return Err(Error::new(ErrorKind::PermissionDenied, message).with("has", has).with("key", own));
+        };
+        if there < Right::admin(below) {
+            self.set_right(Subject::Key(*successor), Setting::Grant(Right::admin(below)))?;
+        }
+        self.handle.step_down_after()?;
+        Ok(there.max(Right::admin(below)))
+    }
+
+    /// Puts one key in the place of another, in one entry: the successor is granted what the other one has, and the other one is removed,
+    /// with what it has written beside this entry. Answers what the successor has then.
+    ///
+    /// Errors: `NotFound` if the key has no right of its own; `InvalidInput` for the same key; those of all methods. The commit answers
+    /// `PermissionDenied` unless the author is above both.
+    pub async fn replace(&self, key: &PublicKey, successor: &PublicKey) -> Result<Right> {
+        self.check_other(key, successor)?;
+        let (has, there) = (self.own_right(key).await?, self.own_right(successor).await?);
+        if has <= Right::NONE {
+            let message = "the key has no right of its own in this database that another one could take over";
+            return Err(Error::new(ErrorKind::NotFound, message).with("key", key).with("has", has));
+        }
+        if there < has {
+            self.set_right(Subject::Key(*successor), Setting::Grant(has))?;
+        }
+        self.set_right(Subject::Key(*key), Setting::Limit(Right::NONE))?;
+        Ok(there.max(has))
+    }
+
+    /// The right that a key has of its own, as it is seen here: what was granted and limited for it alone.
+    pub async fn own_right(&self, key: &PublicKey) -> Result<Right> {
+        self.handle.own_right(Subject::Key(*key)).await
+    }
+
+    fn check_other(&self, key: &PublicKey, successor: &PublicKey) -> Result<()> {
+        match key == successor {
+            true => Err(invalid("a key cannot be its own successor").with("key", key)),
+            false => Ok(()),
+        }
     }
 
     fn set_right(&self, subject: Subject, setting: Setting) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::store::cell::Cell;
 use crate::store::{doc, table};
 
 /// The delta in the making, in the normal form of its kind: one action for each path, row or key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Staged {
     Doc(DocStage),
     Settings { rights: BTreeMap<Subject, Setting>, values: DocStage },
@@ -23,7 +23,7 @@ pub(crate) enum Staged {
 }
 
 /// Actions on a document, by the order of their paths.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct DocStage {
     pub actions: BTreeMap<Cell, (Path, Action)>,
     /// The index that the next list element gets.

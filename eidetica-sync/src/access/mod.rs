@@ -31,5 +31,5 @@ pub use grant::{Claim, Grant, MAX_CLAIMS, Scope};
 pub use invitation::Invitation;
 pub use kept::Grants;
 pub use limits::BookLimits;
-pub use reader::{Reader, Shown, may_list, may_read};
+pub use reader::{Reader, Shown, may_list, may_read, was_removed};
 pub use request::{MAX_METADATA, MAX_NAME, MAX_PAIR_NAME, MAX_PAIRS, Request, Wanted};

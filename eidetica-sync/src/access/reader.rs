@@ -1,6 +1,7 @@
 //! Whether a caller may read: decided here, and nowhere else.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use eidetica_contract::{PublicKey, Result};
 use eidetica_core::Database;
@@ -16,6 +17,8 @@ pub struct Shown {
     device: PublicKey,
     scope: Scope,
     claims: Vec<(Claim, OnceLock<bool>)>,
+    /// Whether it let the caller read when that was looked at last.
+    reads: AtomicBool,
 }
 
 /// Who may read, and by what.
@@ -34,7 +37,7 @@ impl Shown {
     /// What a device has shown. Claims beyond [`MAX_CLAIMS`] do not count.
     pub fn new(device: PublicKey, scope: Scope, claims: Vec<Claim>) -> Shown {
         let claims = claims.into_iter().take(MAX_CLAIMS).map(|claim| (claim, OnceLock::new())).collect();
-        Shown { device, scope, claims }
+        Shown { device, scope, claims, reads: AtomicBool::new(false) }
     }
 
     /// The device that has shown it.
@@ -50,6 +53,11 @@ impl Shown {
     /// The user keys that these claims speak of and that have signed them.
     pub fn users(&self) -> impl Iterator<Item = &PublicKey> {
         self.claims.iter().filter(|claim| self.is_signed(claim)).map(|(claim, _)| &claim.user)
+    }
+
+    /// Notes whether it lets the caller read; true if it did so until now, and does so no longer.
+    pub(crate) fn note(&self, reads: bool) -> bool {
+        self.reads.swap(reads, Ordering::AcqRel) && !reads
     }
 
     fn is_signed(&self, (claim, verdict): &(Claim, OnceLock<bool>)) -> bool {
@@ -94,6 +102,27 @@ pub async fn may_read(database: &Database, shown: &Shown) -> Result<Option<Reade
         Scope::Database(id) if id == *database.root_id() => shown.reader(database).await,
         _ => Ok(None),
     }
+}
+
+/// Whether the caller, who may not read this database, has shown a key of its own whose right to it was taken away: its device key,
+/// or that of a user who has signed a grant. Who was never let in is none of these.
+///
+/// Errors and cancellation: as for [`may_read`].
+pub async fn was_removed(database: &Database, shown: &Shown) -> Result<bool> {
+    if shown.scope != Scope::Database(*database.root_id()) {
+        return Ok(false);
+    }
+    let now = database.now();
+    if now.own_right_of(Subject::Key(shown.device)).await? == Right::REMOVED {
+        return Ok(true);
+    }
+    for claim in &shown.claims {
+        let right = now.own_right_of(Subject::Key(claim.0.user)).await?;
+        if right == Right::REMOVED && shown.is_signed(claim) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether the caller, who has shown listing grants, may be told of this database.

@@ -60,6 +60,8 @@ pub(crate) enum Reply {
     Access(Bytes),
     /// Databases that the caller may read, and their names.
     Databases(Vec<(Id, String)>),
+    /// The caller has shown a key of its own whose right to this database was taken away.
+    Removed,
     /// The database is wanted, and nothing of it is here: offer it.
     Lacking,
     /// The offer was taken, or the end taken note of.
@@ -97,6 +99,7 @@ mod kind {
     pub const OFFER: u8 = 0x07;
     pub const LACKING: u8 = 0x08;
     pub const ENDED: u8 = 0x09;
+    pub const REMOVED: u8 = 0x0a;
 }
 
 impl Request {
@@ -143,6 +146,7 @@ impl Reply {
             Reply::NotServed => out.put_u8(kind::NOT_SERVED),
             Reply::Introduce => out.put_u8(kind::INTRODUCE_FIRST),
             Reply::Lacking => out.put_u8(kind::LACKING),
+            Reply::Removed => out.put_u8(kind::REMOVED),
             Reply::Taken => out.put_u8(kind::OFFER),
             Reply::Introduced(introduction) => {
                 out.put_u8(kind::INTRODUCE);

@@ -43,6 +43,7 @@ impl Reply {
             kind::NOT_SERVED => Reply::NotServed,
             kind::INTRODUCE_FIRST => Reply::Introduce,
             kind::LACKING => Reply::Lacking,
+            kind::REMOVED => Reply::Removed,
             kind::OFFER => Reply::Taken,
             kind::INTRODUCE => Reply::Introduced(Introduction::read(&mut fields)?),
             kind::ABOUT => return Some(Reply::About(bytes.slice(1..))),

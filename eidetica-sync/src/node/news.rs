@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::links::ANSWER;
 use super::shared::Shared;
-use super::talk::introduce;
+use super::talk::{introduce, was_removed};
 use crate::message::{Held, MAX_DATABASES, Reply, Request};
 
 /// How long a peer is asked to wait.
@@ -45,6 +45,16 @@ pub(crate) async fn watch(shared: &Shared, peer: PublicKey, databases: &[Id]) ->
     }
 }
 
+/// Whether the last round with a peer has ended with the peer not giving the database to this device.
+fn is_refused(shared: &Shared, peer: PublicKey, id: &Id) -> bool {
+    let failure = shared.schedule().lane(peer, *id).and_then(|lane| lane.last_failure);
+    failure.is_some_and(|(_, failure)| refuses(failure.kind))
+}
+
+fn refuses(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Pending | ErrorKind::PermissionDenied)
+}
+
 fn heads(shared: &Shared, databases: &[Id]) -> Vec<Option<[u8; 32]>> {
     databases.iter().map(|id| shared.served.digest(id)).collect()
 }
@@ -71,7 +81,16 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
     };
     let reply = result.inspect_err(|error| shared.note_broken(&link, error))?;
     let changed = match reply {
-        Reply::Introduce => return introduce(shared, &link, databases, Vec::new()).await.map(|()| false),
+        Reply::Introduce => {
+            introduce(shared, &link, databases, Vec::new()).await?;
+            for id in databases {
+                if link.served(id).is_none() && !is_refused(shared, peer, id) && was_removed(&link, *id).await? {
+                    // A round tells it to whoever asks how the database stands. It is waited for by nobody.
+                    shared.tell(|schedule, now| schedule.ask(now, peer, *id));
+                }
+            }
+            return Ok(false);
+        }
         Reply::Changed(changed) => changed,
         _ => return Err(link.misspoken()),
     };
@@ -88,10 +107,9 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
         schedule.answered(now, peer);
         for id in &news {
             let failure = schedule.lane(peer, *id).and_then(|lane| lane.last_failure);
-            let refused = |kind| matches!(kind, ErrorKind::Pending | ErrorKind::PermissionDenied);
             match failure {
                 // It is given to this device now: there is no reason to wait any longer.
-                Some((_, failure)) if refused(failure.kind) && shared.served.is_served(id) => {
+                Some((_, failure)) if refuses(failure.kind) && shared.served.is_served(id) => {
                     // The round is waited for by nobody.
                     let _ = schedule.ask(now, peer, *id);
                 }

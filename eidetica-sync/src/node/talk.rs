@@ -43,8 +43,14 @@ pub(crate) async fn sync(
     if link.served(&id).is_none() {
         introduce(shared, link, &[id], Vec::new()).await?;
     }
-    if link.served(&id).is_none() && ask_again(shared, link, id).await? {
-        introduce(shared, link, &[id], Vec::new()).await?;
+    if link.served(&id).is_none() {
+        // Not asked for access anew, unless somebody wishes so: whoever was removed was so for a reason.
+        if was_removed(link, id).await? {
+            return Err(removed(link, id));
+        }
+        if ask_again(shared, link, id).await? {
+            introduce(shared, link, &[id], Vec::new()).await?;
+        }
     }
     let Some(claims) = link.served(&id) else { return Err(not_served(link, id)) };
     let mut talk = Talk { shared, link, database: id, told: None, patience: Instant::now() + PATIENCE };
@@ -192,6 +198,21 @@ fn not_served(link: &Link, database: Id) -> Error {
     error.with("reason", "not_served").with("peer", link.peer).with("database", database)
 }
 
+fn removed(link: &Link, database: Id) -> Error {
+    let message = "this device was removed from the database: the right of the key that it asks with was taken away; what is \
+                   here stays, and an admin can give the right back";
+    let error = Error::new(ErrorKind::PermissionDenied, message).retry(Retry::Later);
+    error.with("reason", "removed").with("peer", link.peer).with("database", database)
+}
+
+/// Whether a peer that does not give a database to this device says that a right of it was taken away. It must have been shown
+/// what there is to show.
+pub(crate) async fn was_removed(link: &Link, database: Id) -> Result<bool> {
+    let body = reconcile::Request::Root.to_bytes();
+    let reply = link.ask(&Request::About { database: link.tag(&database), body }, ANSWER).await?;
+    Ok(reply == Reply::Removed)
+}
+
 impl Talk<'_> {
     fn lane(&self) -> Lane {
         Lane { peer: self.link.peer, database: self.database }
@@ -234,6 +255,10 @@ impl Ask for Talk<'_> {
         }
         match reply {
             Reply::About(body) => reconcile::Reply::parse(&body).ok_or_else(|| self.link.misspoken()),
+            Reply::Removed => {
+                self.link.note_served(&[self.database], BTreeMap::new());
+                Err(removed(self.link, self.database))
+            }
             Reply::NotServed | Reply::Introduce | Reply::Lacking => {
                 self.link.note_served(&[self.database], BTreeMap::new());
                 Err(not_served(self.link, self.database))

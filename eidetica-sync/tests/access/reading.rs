@@ -3,7 +3,7 @@
 use eidetica_contract::PublicKey;
 use eidetica_core::auth::{Permission, Right};
 use eidetica_core::{Database, Engine, Id};
-use eidetica_sync::access::{Claim, Grant, Scope, Shown, may_list, may_read};
+use eidetica_sync::access::{Claim, Grant, Scope, Shown, may_list, may_read, was_removed};
 
 use super::kit::*;
 
@@ -100,6 +100,27 @@ async fn everybody_may_read_what_is_public_but_a_device_that_was_removed() {
     // The device itself can be given a right.
     grant(&database, &public(DEVICE), Permission::Read).await;
     assert_eq!(as_whom(&database, &nothing).await, Some((public(DEVICE), Right::READ)));
+}
+
+/// Only whoever shows a key that had a right, and has signed for this device, is told what has become of it.
+#[tokio::test]
+async fn whose_right_was_taken_away_is_told_to_that_key_alone() {
+    let (_engine, database, id) = here().await;
+    let removed = async |shown: &Shown| was_removed(&database, shown).await.unwrap();
+    let (nothing, vouched) = (shown(id, vec![]), shown(id, vec![claim(USER, DEVICE, Scope::Database(id))]));
+    assert!(!removed(&nothing).await && !removed(&vouched).await, "neither ever had a right");
+    grant(&database, &public(USER), Permission::Write).await;
+    assert!(!removed(&vouched).await);
+    revoke(&database, &public(USER)).await;
+    assert!(removed(&vouched).await && !removed(&nothing).await);
+    let others = [claim(USER, DEVICE + 1, Scope::Database(id)), claim(USER, DEVICE, Scope::Listing)];
+    for other in others {
+        assert!(!removed(&shown(id, vec![other])).await, "it was signed for something else");
+    }
+    let elsewhere = Shown::new(public(DEVICE), Scope::Listing, vec![claim(USER, DEVICE, Scope::Listing)]);
+    assert!(!removed(&elsewhere).await);
+    revoke(&database, &public(DEVICE)).await;
+    assert!(removed(&nothing).await, "the key of the device itself");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod kit;
 mod odd;
 mod random;
 mod relay;
+mod removed;
 mod scissors;
 mod tally;
 mod wishes;

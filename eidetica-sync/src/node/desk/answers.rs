@@ -117,10 +117,10 @@ impl Desk {
         let Some(looked) = self.look(&peer, &[tag]) else { return Ok(Reply::Introduce.into()) };
         let Some((id, shown)) = looked.into_iter().next().flatten() else { return Ok(Reply::NotServed.into()) };
         let Some(entered) = self.enter(&id, &shown).await? else {
-            let lacking = self.lacks(&id, &shown).await?;
-            return Ok(
-                lacking.map_or(Reply::NotServed.into(), |pass| Answer { reply: Reply::Lacking, passes: vec![pass] })
-            );
+            return match self.lacks(&id, &shown).await? {
+                Some(pass) => Ok(Answer { reply: Reply::Lacking, passes: vec![pass] }),
+                None => self.refused(&id, &shown).await,
+            };
         };
         let message = "a message about a database that is none of version 1; the other program may be newer";
         let mut request =
@@ -157,7 +157,7 @@ impl Desk {
         }
         // The settings may have changed meanwhile, by what the caller itself has sent.
         if access::may_read(&entered.database, &shown).await?.is_none() {
-            return Ok(Reply::NotServed.into());
+            return self.refused(&id, &shown).await;
         }
         Ok(Answer { reply: Reply::About(reply.to_bytes()), passes: vec![entered.pass] })
     }
@@ -225,6 +225,8 @@ impl Desk {
         let news = self.parts.served.news();
         // Databases whose news this node sends by itself, and since when they are due.
         let mut pushed: BTreeMap<Tag, Instant> = BTreeMap::new();
+        // With which heads it was looked last whether the caller may still read.
+        let mut judged: BTreeMap<Tag, [u8; 32]> = BTreeMap::new();
         let mut told: Option<Vec<Id>> = None;
         loop {
             let seen = news.rings();
@@ -247,6 +249,10 @@ impl Desk {
                 let Some(digest) = self.parts.served.digest(&id).filter(|digest| *digest != held.digest) else {
                     continue;
                 };
+                if judged.insert(held.database, digest) != Some(digest) && self.has_lost(&id, &shown).await? {
+                    // As if it had been forgotten: what it hears when it introduces itself is what it may still have.
+                    return Ok(Reply::Introduce.into());
+                }
                 if self.parts.steps.is_in_step(&peer, &id, &digest) {
                     held.digest = digest;
                     pushed.remove(&held.database);
@@ -322,7 +328,27 @@ impl Desk {
         let Some(pass) = self.parts.served.enter(id) else { return Ok(None) };
         let Some(database) = self.here(id).await? else { return Ok(None) };
         let reader = access::may_read(&database, shown).await?;
+        shown.note(reader.is_some());
         Ok(reader.map(|reader| Entered { database, vouched: (!reader.everybody).then_some(reader.key), pass }))
+    }
+
+    /// Whether a caller could read a database when that was looked at last, and cannot any longer.
+    async fn has_lost(&self, id: &Id, shown: &Shown) -> Result<bool> {
+        let Some(_pass) = self.parts.served.enter(id) else { return Ok(false) };
+        let Some(database) = self.here(id).await? else { return Ok(false) };
+        Ok(shown.note(access::may_read(&database, shown).await?.is_some()))
+    }
+
+    /// What is said to a caller who may not read a database: that it was removed, if it proves that this speaks of itself; else not
+    /// even whether there is such a database.
+    async fn refused(&self, id: &Id, shown: &Shown) -> Result<Answer> {
+        let Some(pass) = self.parts.served.enter(id) else { return Ok(Reply::NotServed.into()) };
+        match self.here(id).await? {
+            Some(database) if access::was_removed(&database, shown).await? => {
+                Ok(Answer { reply: Reply::Removed, passes: vec![pass] })
+            }
+            _ => Ok(Reply::NotServed.into()),
+        }
     }
 
     /// Whether a caller may read a database by what it has shown, and not only because everybody may.

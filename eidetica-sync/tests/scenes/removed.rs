@@ -1,0 +1,194 @@
+//! Whoever loses a right loses what is under way within a second, and is told so.
+
+use std::time::Duration;
+
+use eidetica_contract::{ErrorKind, PublicKey};
+use eidetica_core::Database;
+use eidetica_core::auth::{Permission, Right, Setting, Subject};
+use eidetica_core::crdt::Doc;
+use eidetica_core::store::SettingsStore;
+use eidetica_sync::SyncEvent;
+use eidetica_sync::schedule::Wish;
+use eidetica_sync::sim::{self, Conditions, World};
+use tokio::time::Instant;
+
+use super::kit::*;
+
+/// Within which the side that was removed knows it, and nothing more is given to it.
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn remove(database: &Database, key: &PublicKey) {
+    let transaction = database.new_transaction().await.unwrap();
+    let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
+    settings.remove(key).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+/// What a node says of how a database stands with a peer.
+fn said(node: &Node, peer: &Node, id: &eidetica_core::Id) -> Option<(ErrorKind, String)> {
+    let status = node.syncer().handle(&peer.key(), id).status().ok()?;
+    status.last_error.map(|(_, kind, text)| (kind, text))
+}
+
+fn is_told(node: &Node, peer: &Node, id: &eidetica_core::Id) -> bool {
+    said(node, peer, id).is_some_and(|(kind, text)| {
+        kind == ErrorKind::PermissionDenied && text.contains("this device was removed from the database")
+    })
+}
+
+/// Waits until a node is told that it was removed, on the clock of the world.
+async fn told(node: &Node, peer: &Node, id: &eidetica_core::Id) -> Duration {
+    let began = Instant::now();
+    while !is_told(node, peer, id) {
+        assert!(began.elapsed() < SECOND, "it is not told: {:?}", said(node, peer, id));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    began.elapsed()
+}
+
+/// Both ways of waiting for news: asked for, since the other side has no address; and called.
+#[test]
+fn who_waits_for_news_is_told_within_a_second() {
+    for seed in sim::seeds(10) {
+        sim::run(seed, async |world| {
+            let anna = Node::start(&world, "anna").await;
+            let mut ben = Node::stopped(&world, "ben", false).await;
+            ben.listens = world.seed.is_multiple_of(2);
+            ben.begin().await;
+            let there = anna.create(&[ben.user.public()]).await;
+            let id = *there.root_id();
+            ben.track(id, Wish::live()).await;
+            ben.know(&anna, id).await;
+            come_in_step(&[&anna, &ben], &id, Duration::from_secs(30)).await;
+            // A moment in the middle of a watch.
+            tokio::time::sleep(Duration::from_millis(world.seed % 7 * 900 + 100)).await;
+            set(&there, "before", "1").await;
+            come_in_step(&[&anna, &ben], &id, Duration::from_secs(5)).await;
+
+            remove(&there, &ben.user.public()).await;
+            let took = told(&ben, &anna, &id).await;
+            println!("told {took:?} after it was removed");
+            set(&there, "after", "1").await;
+            let here = ben.open(&id).await;
+            let count = here.entry_count().await.unwrap();
+            for _ in 0..4 {
+                let error = ben.syncer().sync_with_peer(&anna.address(), Some(&id)).await.unwrap_err();
+                assert_eq!((error.kind(), error.context("reason")), (ErrorKind::PermissionDenied, Some("removed")));
+                tokio::time::sleep(Duration::from_secs(20)).await;
+            }
+            assert_eq!((here.entry_count().await.unwrap(), get(&here, "after").await), (count, None));
+            // Nor does it ask for access by itself: somebody has to wish that.
+            assert!(anna.syncer().access_book().requests().await.unwrap().is_empty());
+
+            // What is given back is there again, by itself.
+            let transaction = there.new_transaction().await.unwrap();
+            let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
+            settings.grant(&ben.user.public(), Permission::Read, 0).await.unwrap();
+            transaction.commit().await.unwrap();
+            come_in_step(&[&anna, &ben], &id, Duration::from_secs(30)).await;
+            assert_eq!(get(&here, "after").await.as_deref(), Some("1"));
+        });
+    }
+}
+
+/// In the middle of a transfer over a slow line: not one page more.
+#[test]
+fn a_transfer_ends_within_a_second_of_the_removal() {
+    for seed in sim::seeds(3) {
+        sim::run(seed, transfer);
+    }
+}
+
+/// How many there are to send, about: two seconds and a half of the line.
+const ENTRIES: u64 = 1_200;
+
+async fn transfer(world: World) {
+    let (anna, ben) = (Node::start(&world, "anna").await, Node::start(&world, "ben").await);
+    let there = anna.create(&[ben.user.public()]).await;
+    let id = *there.root_id();
+    let mut random = world.dice("texts");
+    for at in 0..ENTRIES {
+        // What shrinks to a half and no further, so that the line is slow for it.
+        let text: String = (0..500).map(|_| format!("{:016x}", random.number())).collect();
+        set(&there, &at.to_string(), &text).await;
+    }
+    let mut conditions = Conditions::default();
+    conditions.bandwidth = Some(2 << 20);
+    world.network.everywhere(conditions);
+    ben.track(id, Wish::live()).await;
+    let mut events = ben.syncer().events();
+    ben.know(&anna, id).await;
+    while !matches!(events.recv().await.unwrap(), SyncEvent::Progressed { progress, .. } if progress.received > 20) {}
+    let here = ben.open(&id).await;
+    assert!(here.entry_count().await.unwrap() < ENTRIES, "it is not in the middle of it");
+    remove(&there, &ben.user.public()).await;
+    let took = told(&ben, &anna, &id).await;
+    let count = here.entry_count().await.unwrap();
+    println!("told {took:?} after it was removed, with {count} entries of {ENTRIES}");
+    assert!(count < ENTRIES, "{count}");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(here.entry_count().await.unwrap(), count, "there was more to come");
+}
+
+/// Whoever is lowered to reading goes on reading, and what it writes reaches nobody.
+#[test]
+fn who_is_lowered_goes_on_with_what_is_left() {
+    for seed in sim::seeds(5) {
+        sim::run(seed, async |world| {
+            let (anna, ben) = (Node::start(&world, "anna").await, Node::start(&world, "ben").await);
+            let there = anna.create(&[ben.user.public()]).await;
+            let id = *there.root_id();
+            ben.track(id, Wish::live()).await;
+            ben.know(&anna, id).await;
+            come_in_step(&[&anna, &ben], &id, Duration::from_secs(30)).await;
+            let here = ben.open(&id).await;
+            // Beside the removal, cut off from it.
+            world.network.partition(&["anna"], &["ben"]);
+            let transaction = there.new_transaction().await.unwrap();
+            let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
+            settings.limit(&ben.user.public(), Permission::Read, 0).await.unwrap();
+            transaction.commit().await.unwrap();
+            set(&here, "backdated", "1").await;
+            world.network.heal();
+            come_in_step(&[&anna, &ben], &id, Duration::from_secs(150)).await;
+            set(&there, "after", "1").await;
+            come_in_step(&[&anna, &ben], &id, Duration::from_secs(30)).await;
+            for database in [&there, &here] {
+                assert_eq!(get(database, "backdated").await, None);
+                assert_eq!(get(database, "after").await.as_deref(), Some("1"));
+            }
+        });
+    }
+}
+
+/// Who reads what everybody may read is a stranger: he is not told what has become of a right that he never had, and gets nothing more.
+#[test]
+fn what_is_public_no_longer_ends_for_strangers_at_once() {
+    for seed in sim::seeds(5) {
+        sim::run(seed, async |world| {
+            let (anna, eve) = (Node::start(&world, "anna").await, Node::start(&world, "eve").await);
+            let rights = vec![
+                (Subject::Key(anna.user.public()), Setting::Grant(Right::admin(u32::MAX))),
+                (Subject::Everybody, Setting::Grant(Right::READ)),
+            ];
+            let there = anna.engine().create_database_with_rights(Doc::new(), rights, &anna.user).await.unwrap();
+            let id = *there.root_id();
+            anna.track(id, Wish::live()).await;
+            set(&there, "before", "1").await;
+            eve.track(id, Wish::live()).await;
+            eve.know(&anna, id).await;
+            come_in_step(&[&anna, &eve], &id, Duration::from_secs(30)).await;
+            let here = eve.open(&id).await;
+            let transaction = there.new_transaction().await.unwrap();
+            let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
+            settings.set_global_permission(None).await.unwrap();
+            transaction.commit().await.unwrap();
+            set(&there, "after", "1").await;
+            let count = here.entry_count().await.unwrap();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!((here.entry_count().await.unwrap(), get(&here, "after").await), (count, None));
+            let error = eve.syncer().sync_with_peer(&anna.address(), Some(&id)).await.unwrap_err();
+            assert_eq!((error.kind(), error.context("reason")), (ErrorKind::PermissionDenied, Some("not_served")));
+        });
+    }
+}
