@@ -22,4 +22,5 @@ mod serving;
 mod tickets;
 mod transfer;
 mod users;
+mod walks;
 mod ways;
