@@ -43,8 +43,9 @@ async fn act(database: &Database, typed: &str) -> Result<()> {
     };
     match typed.split_whitespace().collect::<Vec<_>>()[..] {
         ["shelf", shelf] => {
+            // An index belongs to this copy of the database. It is made once and kept; by it nothing else of the table is read.
+            database.ensure_index("stock", "shelf").await?;
             let table = database.get_store_viewer::<Table<Item>>("stock").await?;
-            // By the index; nothing else of the table is read.
             println!("shelf {shelf}:\n{}", lines(&table.find("shelf", shelf).await?));
             Ok(())
         }
@@ -74,8 +75,5 @@ async fn change(database: &Database, change: impl AsyncFnOnce(Table<Item>) -> Re
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let shared = shared::open("stock").await?;
-    // An index belongs to this copy of the database; making one that is there does nothing.
-    shared.database.ensure_index("stock", "shelf").await?;
-    shared.follow(runs_low, act).await
+    shared::open("stock").await?.follow(runs_low, act).await
 }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 pub struct Shared {
     instance: Instance,
     sync: Syncer,
-    pub database: Database,
+    database: Database,
     /// Whoever has an invitation is let in while its maker is logged in.
     _user: User,
 }
@@ -22,7 +22,8 @@ pub struct Shared {
 /// the one that is there, else a new one.
 pub async fn open(name: &str) -> Result<Shared, Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let store = arguments.next().ok_or("which store? Such as: sqlite:anna.db, and behind it the ticket of somebody else")?;
+    let store =
+        arguments.next().ok_or("which store? Such as: sqlite:anna.db, and behind it the ticket of somebody else")?;
     let instance = Instance::open_url(&store).await?;
     if instance.list_users().await?.is_empty() {
         instance.create_user("me", None).await?;

@@ -17,6 +17,20 @@ use crate::{Instance, User};
 /// A device of a test: a store in memory with one user, who is logged in, and sync that lets others in. [`Testbed::peer`] makes one.
 ///
 /// Its fields are what an application holds, so that the code under test gets the same as it would elsewhere.
+///
+/// ```
+/// use eidetica::testing;
+///
+/// # fn main() -> eidetica::Result<()> {
+/// testing::run(async |testbed| {
+///     let mut anna = testbed.peer("anna").await?;
+///     let id = *anna.create_database("notes").await?.root_id();
+///     let anna = anna.restart().await?;
+///     assert_eq!(anna.user.open_database(&id).await?.get_name().await?, "notes");
+///     Ok(())
+/// })
+/// # }
+/// ```
 pub struct Peer {
     /// The store.
     pub instance: Instance,
@@ -96,7 +110,7 @@ impl Peer {
     }
 
     /// Closes the store, as a program does that ends, and starts the device again. Databases are then to be opened anew: handles from
-    /// before answer `Closed`.
+    /// before answer `Closed` to whatever reads or writes.
     ///
     /// Errors: as for [`Instance::close`] and [`Instance::open`].
     pub async fn restart(self) -> Result<Peer> {

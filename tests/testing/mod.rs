@@ -98,7 +98,8 @@ fn a_restart_keeps_everything_and_a_crash_what_was_flushed() -> Result<()> {
 
         let ben = ben.restart().await?;
         assert_eq!(ben.instance.device_id(), device);
-        assert_eq!(his.new_transaction().await.err().map(|error| error.kind()), Some(ErrorKind::Closed));
+        let closed = set(&his, "closed", "yes", Durability::Flushed).await.unwrap_err();
+        assert_eq!(closed.kind(), ErrorKind::Closed);
         let his = ben.user.open_database(&id).await?;
         assert_eq!(get(&his, "flushed").await?, "yes");
 

@@ -17,9 +17,9 @@ fn lines(shows: &[String], found: &[String], more: bool) -> bool {
     match shows.split_first() {
         None => more || found.is_empty(),
         Some((first, rest)) if first.trim() == "…" => (0..=found.len()).any(|from| lines(rest, &found[from..], more)),
-        Some((first, rest)) => found.split_first().is_some_and(|(line, others)| {
-            words(&joined(first), &joined(line)) && lines(rest, others, more)
-        }),
+        Some((first, rest)) => found
+            .split_first()
+            .is_some_and(|(line, others)| words(&joined(first), &joined(line)) && lines(rest, others, more)),
     }
 }
 

@@ -176,7 +176,7 @@ fn every_page_shows_what_the_command_does() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     let counts: Vec<usize> = walked.into_iter().map(Result::unwrap).collect();
     assert!(counts[0] > 20 && counts[1] > 10, "the README and the walk show commands: {counts:?}");
-    assert!(counts.iter().filter(|count| **count > 0).count() >= 5, "so do pages of the book: {counts:?}");
+    assert!(counts.iter().filter(|count| **count > 0).count() >= 4, "so do pages of the book: {counts:?}");
 }
 
 #[test]
