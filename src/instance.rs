@@ -34,6 +34,19 @@ use eidetica_backend_sqlite as _;
 /// has been closed, `Corrupted` for rows that cannot be read, and the errors of the backend, such as `Io`, `Full` and
 /// `Locked`; a method that writes also `ReadOnly`. Dropping a future of a method that reads changes nothing; one that creates
 /// something, a store or a database, has then created it whole or not at all.
+///
+/// ```
+/// use eidetica::Instance;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica::Result<()> {
+/// let instance = Instance::open_url("memory:").await?;
+/// instance.create_user("alice", None).await?;
+/// assert_eq!(instance.list_users().await?, ["alice"]);
+/// assert!(instance.sync().is_none(), "sync is there once it was enabled");
+/// instance.close().await
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Instance {
     engine: Engine,

@@ -29,10 +29,14 @@
 //! # }
 //! ```
 
+#[cfg(all(doctest, feature = "sqlite", feature = "http", feature = "iroh", feature = "testing"))]
+mod book;
 mod device;
 mod instance;
 #[cfg(feature = "sync")]
 pub mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod user;
 #[cfg(feature = "sync")]
 mod usher;

@@ -8,4 +8,5 @@ mod sim;
 mod spec;
 #[cfg(feature = "http")]
 mod sync;
+mod testing;
 mod users;

@@ -39,6 +39,23 @@ const CAPABILITIES: Capabilities = Capabilities::none().durable().compact().chec
 /// disk while it does so.
 ///
 /// Snapshots that are held when it is closed answer [`ErrorKind::Closed`].
+///
+/// ```
+/// use eidetica_backend_redb::Redb;
+/// use eidetica_contract::Backend;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica_contract::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("notes.redb");
+/// let store = Redb::open(&path).await?;
+/// assert!(store.info().capabilities.durable && !store.info().capabilities.shared);
+/// store.close().await?;
+///
+/// let store = Redb::builder(&path).page_cache(16 << 20).open().await?;
+/// store.close().await
+/// # }
+/// ```
 pub struct Redb {
     // The threads stand first: they are dropped first, and have ended before the engine goes.
     writing: Worker,

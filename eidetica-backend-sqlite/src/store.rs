@@ -44,6 +44,23 @@ const IN_A_FILE: Capabilities = IN_MEMORY.durable().shared();
 /// [`close`](Backend::close) leaves the file as a crash would; what was flushed is there when it is opened again.
 ///
 /// Snapshots that are held when it is closed answer [`ErrorKind::Closed`].
+///
+/// ```
+/// use eidetica_backend_sqlite::Sqlite;
+/// use eidetica_contract::Backend;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica_contract::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("notes.db");
+/// let store = Sqlite::open(&path).await?;
+/// assert!(store.info().capabilities.durable && store.info().capabilities.shared);
+/// store.close().await?;
+///
+/// let store = Sqlite::builder().path(&path).page_cache(16 << 20).open().await?;
+/// store.close().await
+/// # }
+/// ```
 pub struct Sqlite {
     // The threads stand first: they are dropped first, and have ended before anything that they use goes.
     writing: Worker,

@@ -23,4 +23,5 @@ mod serving;
 mod tickets;
 mod transfer;
 mod users;
+mod walks;
 mod ways;

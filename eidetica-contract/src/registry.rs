@@ -199,6 +199,17 @@ impl fmt::Debug for RegisteredTransport {
 }
 
 /// The backends and transports that a process knows. A value: two registries do not see each other.
+///
+/// ```
+/// use eidetica_contract::Registry;
+///
+/// // Backends and transports that are linked into a program register themselves.
+/// let registry = Registry::linked()?;
+/// for backend in registry.backends() {
+///     println!("{}: from {}", backend.scheme(), backend.origin());
+/// }
+/// # Ok::<(), eidetica_contract::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     backends: BTreeMap<String, RegisteredBackend>,

@@ -12,6 +12,14 @@ use crate::limits::MAX_DEPTH;
 ///
 /// Numbers are 64 bits wide. Floats are finite: NaN and the infinities are refused where a value is written. `-0.0` and
 /// `0.0` are different values, kept apart.
+///
+/// ```
+/// use eidetica_core::crdt::Value;
+///
+/// let lamps = Value::from(2);
+/// assert_eq!((lamps.as_int(), lamps.as_text(), lamps.type_name()), (Some(2), None, "int"));
+/// assert_eq!(Value::from("hello").to_json(), "hello");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Value {

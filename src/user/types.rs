@@ -7,6 +7,24 @@ use eidetica_core::Id;
 use super::KeyId;
 
 /// A database that a user follows, with the key that is used for it.
+///
+/// ```
+/// use eidetica::user::types::{SyncSettings, TrackedDatabase};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica::Result<()> {
+/// # let instance = eidetica::Instance::open_url("memory:").await?;
+/// # instance.create_user("alice", None).await?;
+/// # let mut user = instance.login_user("alice", None).await?;
+/// # let key = user.get_default_key()?;
+/// # let database = user.create_database(eidetica::crdt::Doc::new(), &key).await?;
+/// let sync_settings = SyncSettings { interval_seconds: Some(60), ..SyncSettings::default() };
+/// let tracked = TrackedDatabase { database_id: *database.root_id(), key_id: key, sync_settings };
+/// user.track_database(tracked.clone()).await?;
+/// assert_eq!(user.databases().await?, [tracked]);
+/// # instance.close().await
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackedDatabase {
     /// The database. It need not be here yet.

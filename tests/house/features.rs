@@ -38,6 +38,7 @@ fn a_feature_brings_what_it_needs_and_nothing_else() {
         ("tls", &["eidetica-sync", "hyper", "axum", "rustls", "ring"]),
         // iroh speaks HTTP itself, with relays and the discovery service.
         ("iroh", &["eidetica-sync", "hyper", "reqwest", "rustls", "ring", "iroh"]),
+        ("testing", &["eidetica-sync"]),
         ("mdns", &["eidetica-sync", "hyper", "reqwest", "rustls", "ring", "iroh", mdns]),
     ] {
         let built = built_with(features);

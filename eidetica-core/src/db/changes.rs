@@ -25,6 +25,23 @@ use crate::store::applier::scan_all;
 /// A place in the order of arrival, to go on from. It can be kept as text, and outlives restarts.
 ///
 /// The epoch guards against numbers that a crash has taken back: a cursor whose tail was lost is told so.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica_contract::Result<()> {
+/// # use eidetica_core::{Engine, Memory, Options, SecretKey, SystemEnvironment, crdt::Doc};
+/// # let engine = Engine::open(Box::new(Memory::new()), Options::default()).await?;
+/// # let key = SecretKey::generate(&SystemEnvironment)?;
+/// # let database = engine.create_database(Doc::new(), &key).await?;
+/// use eidetica_core::Cursor;
+///
+/// let (changes, cursor) = database.changes_since(Cursor::START, 100).await?;
+/// assert_eq!(changes.len(), 1, "the root");
+/// let kept = cursor.to_string();
+/// assert_eq!(kept.parse::<Cursor>()?, database.cursor().await?);
+/// # engine.close().await
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor {
     epoch: u64,
@@ -76,6 +93,26 @@ pub struct Change {
 }
 
 /// A stream of changes that misses nothing, however slow its reader is: it reads from the store and only waits for news.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica_contract::Result<()> {
+/// # use eidetica_core::{Engine, Memory, Options, SecretKey, SystemEnvironment, crdt::Doc};
+/// # let engine = Engine::open(Box::new(Memory::new()), Options::default()).await?;
+/// # let key = SecretKey::generate(&SystemEnvironment)?;
+/// # let database = engine.create_database(Doc::new(), &key).await?;
+/// use eidetica_core::store::DocStore;
+///
+/// let mut watch = database.watch().await?;
+/// let transaction = database.new_transaction().await?;
+/// transaction.get_store::<DocStore>("notes").await?.set("greeting", "hello").await?;
+/// let entry = transaction.commit().await?;
+///
+/// let change = watch.next().await?;
+/// assert_eq!((change.log.id, change.log.local), (entry, true));
+/// # engine.close().await
+/// # }
+/// ```
 pub struct Watch {
     database: Database,
     cursor: Cursor,

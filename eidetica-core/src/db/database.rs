@@ -31,6 +31,27 @@ use crate::store::{SettingsStore, StoreType};
 /// [rebuilt](Database::reindex), [`ErrorKind::Corrupted`] for rows that cannot be read, and the errors of the backend, such
 /// as [`ErrorKind::Io`]. Dropping the future of a method that reads changes nothing. One that writes says what may then
 /// have happened; what was ordered of the writer of the database is done to its end.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica_contract::Result<()> {
+/// # use eidetica_core::{Engine, Memory, Options, SecretKey, SystemEnvironment, crdt::Doc};
+/// # let engine = Engine::open(Box::new(Memory::new()), Options::default()).await?;
+/// # let key = SecretKey::generate(&SystemEnvironment)?;
+/// # let database = engine.create_database(Doc::new(), &key).await?;
+/// use eidetica_core::store::DocStore;
+///
+/// let transaction = database.new_transaction().await?;
+/// transaction.get_store::<DocStore>("notes").await?.set("greeting", "hello").await?;
+/// let entry = transaction.commit().await?;
+///
+/// assert_eq!(database.get_tips().await?, [entry]);
+/// let notes = database.get_store_viewer::<DocStore>("notes").await?;
+/// assert_eq!(notes.get_string("greeting").await?, "hello");
+/// assert!(database.verify().await?.is_clean());
+/// # engine.close().await
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Database {
     pub(crate) core: Arc<Core>,

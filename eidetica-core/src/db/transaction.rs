@@ -94,6 +94,28 @@ impl fmt::Display for Warning {
 /// otherwise above what the transaction has seen, so that what it did not see is concurrent with it, honestly.
 ///
 /// Handles are cheap to clone. Dropping all of them without a commit changes nothing.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica_contract::Result<()> {
+/// # use eidetica_core::{Engine, Memory, Options, SecretKey, SystemEnvironment, crdt::Doc};
+/// # let engine = Engine::open(Box::new(Memory::new()), Options::default()).await?;
+/// # let key = SecretKey::generate(&SystemEnvironment)?;
+/// # let database = engine.create_database(Doc::new(), &key).await?;
+/// use eidetica_core::{Durability, store::DocStore};
+///
+/// let transaction = database.new_transaction().await?;
+/// let notes = transaction.get_store::<DocStore>("notes").await?;
+/// notes.set("greeting", "hello").await?;
+/// // It sees its own changes, and nobody else does.
+/// assert!(notes.contains_key("greeting").await?);
+/// assert!(!database.get_store_viewer::<DocStore>("notes").await?.contains_key("greeting").await?);
+///
+/// let committed = transaction.commit_with(Durability::Buffered).await?;
+/// assert!(committed.written && committed.warnings.is_empty());
+/// # engine.close().await
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Transaction {
     pub(crate) state: Arc<TransactionState>,

@@ -16,6 +16,28 @@ pub struct Snapshot(pub Vec<Id>);
 
 /// A database as it was at given heads, or as it is whenever it is read. Reading the past costs what is read, and not what
 /// has happened since.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica_contract::Result<()> {
+/// # use eidetica_core::{Engine, Memory, Options, SecretKey, SystemEnvironment, crdt::Doc};
+/// # let engine = Engine::open(Box::new(Memory::new()), Options::default()).await?;
+/// # let key = SecretKey::generate(&SystemEnvironment)?;
+/// # let database = engine.create_database(Doc::new(), &key).await?;
+/// use eidetica_core::store::DocStore;
+///
+/// # for greeting in ["hello", "good night"] {
+/// #     let transaction = database.new_transaction().await?;
+/// #     transaction.get_store::<DocStore>("notes").await?.set("greeting", greeting).await?;
+/// #     transaction.commit().await?;
+/// # }
+/// // The state on which the latest entry stands.
+/// let parents = &database.log(None, 1).await?[0].parents;
+/// let view = database.at_heads(parents).await?;
+/// assert_eq!(view.get_store_viewer::<DocStore>("notes").await?.get_string("greeting").await?, "hello");
+/// # engine.close().await
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct View {
     database: Database,

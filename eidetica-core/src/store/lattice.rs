@@ -53,6 +53,42 @@ pub trait Semilattice: Default + Send + Sync {
 }
 
 /// A store that holds one state of a semilattice under each key.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica_contract::Result<()> {
+/// # use eidetica_core::{Engine, Memory, Options, SecretKey, SystemEnvironment, crdt::Doc};
+/// # let engine = Engine::open(Box::new(Memory::new()), Options::default()).await?;
+/// # let key = SecretKey::generate(&SystemEnvironment)?;
+/// # let database = engine.create_database(Doc::new(), &key).await?;
+/// use eidetica_core::store::{Lattice, Semilattice};
+///
+/// /// The greatest number that anybody has seen.
+/// #[derive(Default)]
+/// struct Greatest(u64);
+///
+/// impl Semilattice for Greatest {
+///     const KIND: &'static str = "example.greatest";
+///     fn join(&mut self, other: Self) {
+///         self.0 = self.0.max(other.0);
+///     }
+///     fn to_bytes(&self) -> Vec<u8> {
+///         self.0.to_be_bytes().to_vec()
+///     }
+///     fn from_bytes(bytes: &[u8]) -> Option<Self> {
+///         Some(Greatest(u64::from_be_bytes(bytes.try_into().ok()?)))
+///     }
+/// }
+///
+/// let transaction = database.new_transaction().await?;
+/// let seen = transaction.get_store::<Lattice<Greatest>>("seen").await?;
+/// seen.update("visitors", |greatest| greatest.0 = greatest.0.max(7)).await?;
+/// transaction.commit().await?;
+/// let seen = database.get_store_viewer::<Lattice<Greatest>>("seen").await?;
+/// assert_eq!(seen.get("visitors").await?.0, 7);
+/// # engine.close().await
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Lattice<L> {
     cells: Cells,

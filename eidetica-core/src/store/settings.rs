@@ -20,6 +20,27 @@ use crate::value::Value;
 /// [`Closed`](eidetica_contract::ErrorKind::Closed) after its commit, and when their future is dropped the change is staged
 /// whole or not at all. Whether the author has the right for it is answered by the commit, as
 /// [`PermissionDenied`](eidetica_contract::ErrorKind::PermissionDenied).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica_contract::Result<()> {
+/// # use eidetica_core::{Engine, Memory, Options, SecretKey, SystemEnvironment, crdt::Doc};
+/// # let engine = Engine::open(Box::new(Memory::new()), Options::default()).await?;
+/// # let key = SecretKey::generate(&SystemEnvironment)?;
+/// # let database = engine.create_database(Doc::new(), &key).await?;
+/// use eidetica_core::auth::Permission;
+/// use eidetica_core::store::SettingsStore;
+///
+/// let friend = SecretKey::generate(&SystemEnvironment)?.public();
+/// let transaction = database.new_transaction().await?;
+/// let settings = transaction.get_store::<SettingsStore>("_settings").await?;
+/// settings.set_name("notes").await?;
+/// settings.set_auth_key(&friend, Permission::Write, 0).await?;
+/// transaction.commit().await?;
+/// assert_eq!(database.get_settings().await?.get_name().await?, "notes");
+/// # engine.close().await
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SettingsStore {
     values: DocStore,

@@ -33,6 +33,21 @@ pub struct SyncedDatabase {
 }
 
 /// A relationship with a peer: one database that is kept in step. Cheap to clone; dropping it ends nothing.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # use eidetica_sync::{SyncPeerInfo, SyncState, Syncer};
+/// # async fn example(sync: &Syncer, info: SyncPeerInfo) -> eidetica_contract::Result<()> {
+/// let handle = sync.register_sync_peer(info).await?;
+/// handle.wait_for_initial_sync(Duration::from_secs(30)).await?;
+/// let status = handle.status()?;
+/// if status.state == SyncState::BackingOff {
+///     println!("{:?}; tried again in {:?}", status.last_error, status.next_attempt);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SyncHandle {
     shared: Arc<Shared>,

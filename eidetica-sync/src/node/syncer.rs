@@ -72,6 +72,38 @@ impl SyncOptions {
 ///
 /// Every `async` method answers `Closed` once the store was closed, and the errors of the store. Dropping a future stops the
 /// waiting and not the work: what a round has begun goes on in the background.
+///
+/// ```
+/// # use std::{collections::BTreeMap, sync::Arc};
+/// # use eidetica_contract::Result;
+/// # use eidetica_core::{Engine, Id, Memory, Options, SecretKey, SystemEnvironment};
+/// # use eidetica_sync::{Host, SyncOptions, Syncer, schedule::Wish, transport::MemoryNetwork};
+/// # use tokio::sync::watch;
+/// # struct Wishes(watch::Sender<u64>);
+/// # #[async_trait::async_trait]
+/// # impl Host for Wishes {
+/// #     async fn wishes(&self) -> Result<BTreeMap<Id, Wish>> {
+/// #         Ok(BTreeMap::new())
+/// #     }
+/// #     fn changed(&self) -> watch::Receiver<u64> {
+/// #         self.0.subscribe()
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// # let engine = Engine::open(Box::new(Memory::new()), Options::default()).await?;
+/// # let device = SecretKey::generate(&SystemEnvironment)?;
+/// # let wishes = Arc::new(Wishes(watch::Sender::new(0)));
+/// # let network = MemoryNetwork::new();
+/// // An application gets one from `Instance::sync`.
+/// let sync = Syncer::start(engine, device, wishes, SyncOptions::default()).await?;
+/// sync.register_transport("memory", network.builder("anna")).await?;
+/// sync.accept_connections().await?;
+/// assert_eq!(sync.get_server_address_async().await?.address, "anna");
+/// sync.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Syncer {
     shared: Arc<Shared>,

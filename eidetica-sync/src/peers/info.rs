@@ -6,6 +6,21 @@ use eidetica_contract::{Address, PublicKey, Result};
 use eidetica_core::Id;
 
 /// A peer that a database is to be synced with, for good.
+///
+/// ```
+/// use eidetica_contract::{Address, PublicKey};
+/// use eidetica_core::Id;
+/// use eidetica_sync::SyncPeerInfo;
+///
+/// let info = SyncPeerInfo {
+///     peer_pubkey: PublicKey::from_bytes([7; 32]).to_string(),
+///     tree_id: Id::of(b"a root"),
+///     addresses: vec![Address::http("192.0.2.7:8080")],
+///     auth: None,
+///     display_name: Some("Ben's laptop".into()),
+/// };
+/// # let _ = info;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncPeerInfo {
     /// The device key of the peer, as text. One that is no key is kept, and shown as the error that it is.

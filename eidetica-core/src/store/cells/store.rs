@@ -19,6 +19,34 @@ use crate::value::Value;
 ///
 /// Writing a key replaces the values there that the transaction has seen; what was written concurrently stays beside it
 /// until somebody writes again. Removing a key removes what was seen.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica_contract::Result<()> {
+/// # use eidetica_core::{Engine, Memory, Options, SecretKey, SystemEnvironment, crdt::Doc};
+/// # let engine = Engine::open(Box::new(Memory::new()), Options::default()).await?;
+/// # let key = SecretKey::generate(&SystemEnvironment)?;
+/// # let database = engine.create_database(Doc::new(), &key).await?;
+/// use eidetica_core::store::{Cells, StoreHandle, StoreType};
+///
+/// /// Pictures by name.
+/// struct Pictures(Cells);
+///
+/// impl StoreType for Pictures {
+///     const KIND: &'static str = "example.pictures";
+///     fn open(handle: StoreHandle) -> Self {
+///         Pictures(Cells::new(handle))
+///     }
+/// }
+///
+/// let transaction = database.new_transaction().await?;
+/// transaction.get_store::<Pictures>("pictures").await?.0.put(b"cat", &b"miaow"[..]).await?;
+/// let entry = transaction.commit().await?;
+/// let found = database.get_store_viewer::<Pictures>("pictures").await?.0.get(b"cat").await?;
+/// assert_eq!((found[0].entry, &found[0].value[..]), (Some(entry), &b"miaow"[..]));
+/// # engine.close().await
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Cells(StoreHandle);
 

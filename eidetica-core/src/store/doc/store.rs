@@ -28,6 +28,31 @@ use crate::value::Value;
 /// of the backend. A method that changes something stages it in the transaction: it answers [`ErrorKind::ReadOnly`] outside
 /// one and [`ErrorKind::Closed`] after its commit. When a future is dropped, a change is staged whole or not at all, and a
 /// read has changed nothing.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica_contract::Result<()> {
+/// # use eidetica_core::{Engine, Memory, Options, SecretKey, SystemEnvironment, crdt::Doc};
+/// # let engine = Engine::open(Box::new(Memory::new()), Options::default()).await?;
+/// # let key = SecretKey::generate(&SystemEnvironment)?;
+/// # let database = engine.create_database(Doc::new(), &key).await?;
+/// use eidetica_core::crdt::Value;
+/// use eidetica_core::store::DocStore;
+///
+/// let transaction = database.new_transaction().await?;
+/// let house = transaction.get_store::<DocStore>("house").await?;
+/// house.set("street", "Long Lane").await?;
+/// house.set_path("rooms.kitchen.lamps", 2).await?;
+/// house.list_push("guests", "Ida").await?;
+/// house.increment("visits", 1).await?;
+/// transaction.commit().await?;
+///
+/// let house = database.get_store_viewer::<DocStore>("house").await?;
+/// assert_eq!(house.get_path("rooms.kitchen.lamps").await?, Value::Int(2));
+/// assert_eq!(house.get("visits").await?, Value::Counter(1));
+/// # engine.close().await
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct DocStore {
     pub(super) handle: StoreHandle,

@@ -43,6 +43,33 @@ use crate::value::Value;
 /// of the backend. A method that changes something stages it in the transaction: it answers [`ErrorKind::ReadOnly`] outside
 /// one and [`ErrorKind::Closed`] after its commit. When a future is dropped, a change is staged whole or not at all, and a
 /// read has changed nothing.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eidetica_contract::Result<()> {
+/// # use eidetica_core::{Engine, Memory, Options, SecretKey, SystemEnvironment, crdt::Doc};
+/// # let engine = Engine::open(Box::new(Memory::new()), Options::default()).await?;
+/// # let key = SecretKey::generate(&SystemEnvironment)?;
+/// # let database = engine.create_database(Doc::new(), &key).await?;
+/// use eidetica_core::store::Table;
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Book {
+///     title: String,
+///     lent: bool,
+/// }
+///
+/// let transaction = database.new_transaction().await?;
+/// let books = transaction.get_store::<Table<Book>>("books").await?;
+/// let key = books.insert(&Book { title: "Emma".into(), lent: false }).await?;
+/// books.update(&key, |book| book.lent = true).await?;
+/// transaction.commit().await?;
+///
+/// let books = database.get_store_viewer::<Table<Book>>("books").await?;
+/// assert_eq!(books.search(|book| book.lent).await?[0].1.title, "Emma");
+/// # engine.close().await
+/// # }
+/// ```
 pub struct Table<T> {
     handle: StoreHandle,
     rows: PhantomData<fn() -> T>,
