@@ -185,10 +185,9 @@ impl Herald {
         {
             return self.failed(&error);
         }
-        let known = |ids: &BTreeSet<Id>| -> BTreeSet<Id> {
-            ids.iter().filter(|id| self.link.served(id).is_some()).copied().collect()
-        };
-        let (to_hear, to_tell) = (known(attended), known(spoken_of));
+        let (known, lacking): (BTreeSet<Id>, BTreeSet<Id>) =
+            attended.union(spoken_of).partition(|id| self.link.served(id).is_some());
+        let (to_hear, to_tell) = (&known & attended, &known & spoken_of);
         if marks.told_of != to_tell {
             (marks.told, marks.told_of) = (0, to_tell);
         }
@@ -197,8 +196,24 @@ impl Herald {
             biased;
             () = self.link.broken() => Turn::Break(()),
             () = self.changed(attended, spoken_of) => Turn::Continue(()),
+            () = self.given(&lacking) => Turn::Continue(()),
             turn = self.tell(told, told_of) => turn,
             turn = self.hear(heard, &to_hear) => turn,
+        }
+    }
+
+    /// Returns when the peer gives one of these to this device, or it is time to ask whether it does.
+    async fn given(&self, lacking: &BTreeSet<Id>) {
+        if lacking.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        let until = Instant::now() + LONGEST_REST;
+        loop {
+            let rings = self.shared.hall.bell().rings();
+            let given = lacking.iter().any(|id| self.link.served(id).is_some());
+            if given || timeout_at(until, self.shared.hall.bell().after(rings)).await.is_err() {
+                return;
+            }
         }
     }
 

@@ -448,6 +448,8 @@ impl Shared {
     /// Tells those who wait how a round has ended.
     pub fn round_ended(&self, lane: Lane, round: RoundId, outcome: &Result<Outcome>) {
         self.rounds.send_modify(|count| *count = count.wrapping_add(1));
+        // The peer may have said that it gives a database to this device, or takes it.
+        self.hall.bell().ring();
         let mut waiting = self.waiting();
         let Some(waiting) = waiting.as_mut() else { return };
         let Some(waiters) = waiting.get_mut(&lane) else { return };

@@ -7,7 +7,7 @@ use eidetica_contract::{CallOptions, ErrorKind, PublicKey, Transport as _};
 use eidetica_core::{Environment as _, Id, SecretKey};
 use eidetica_sync::access::{Claim, Grant, Scope};
 use eidetica_sync::session::{Identity, Offer, SessionChannel, SessionLimits};
-use eidetica_sync::sim::World;
+use eidetica_sync::sim::{SimTransport, World};
 
 use super::kit::{Node, address};
 
@@ -15,6 +15,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub struct Heckler {
     channel: SessionChannel,
+    // Closed when it is dropped, and the channel with it.
+    _transport: SimTransport,
     device: SecretKey,
     user: SecretKey,
     database: Id,
@@ -47,7 +49,7 @@ impl Heckler {
         let key = blake3::derive_key("eidetica 2026 sync 1, the tags of databases", &devices);
         let tag = blake3::keyed_hash(&key, database.as_bytes()).as_bytes()[..16].try_into().unwrap();
         let now = as_other.environment.now().number();
-        let heckler = Heckler { channel, device, user, database, tag, now };
+        let heckler = Heckler { channel, _transport: transport, device, user, database, tag, now };
         // No addresses, one database with its claims, no claims for listing.
         let claims = Claim::write_all(&[heckler.claim(&heckler.device.public())]);
         let introduction = [&[1, 0, 0, 1][..], &heckler.tag, &claims, &[0]].concat();

@@ -8,7 +8,7 @@ use eidetica_core::store::SettingsStore;
 use eidetica_core::{Database, Id};
 use eidetica_sync::schedule::Wish;
 use eidetica_sync::sim::{self, Conditions, World};
-use eidetica_sync::{Departed, MAX_PAYLOAD, Presence, PresenceEvent};
+use eidetica_sync::{MAX_PAYLOAD, Presence, PresenceEvent};
 use tokio::time::{Instant, timeout};
 
 use super::heckler::Heckler;
@@ -74,10 +74,10 @@ async fn set_right(database: &Database, node: &Node, permission: Option<Permissi
 fn two_see_each_other_come_speak_and_go() {
     for seed in sim::seeds(5) {
         sim::run(seed, async |world| {
+            let (anna, others, id) = company(&world, &["ben"]).await;
             if world.seed % 2 == 0 {
                 world.network.everywhere(Conditions::poor());
             }
-            let (anna, others, id) = company(&world, &["ben"]).await;
             let (ben, both) = (&others[0], [&anna, &others[0]]);
             let (mut at_anna, mut at_ben) = (presence(&anna, &id).await, presence(ben, &id).await);
             assert_eq!(at_anna.publish(vec![0; MAX_PAYLOAD + 1]).unwrap_err().kind(), ErrorKind::TooLarge);

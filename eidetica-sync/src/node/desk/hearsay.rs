@@ -50,8 +50,8 @@ impl Desk {
             let seen = hall.bell().rings();
             let Some(looked) = self.look(&peer, &tags) else { return Ok(Reply::Introduce.into()) };
             let (news, upto) = hall.news(&named(&looked), after, &peer, Instant::now());
-            let over = Instant::now() >= until || hall.is_closed();
-            if !news.is_empty() || over {
+            let (over, nothing) = (Instant::now() >= until || hall.is_closed(), news.is_empty());
+            if !nothing || over {
                 let by_id: BTreeMap<Id, _> = looked
                     .into_iter()
                     .zip(&tags)
@@ -75,8 +75,9 @@ impl Desk {
                 }
                 // What the caller may not read is no news for it, and must not have it ask without end.
                 if !said.is_empty() || over {
-                    listening.given(upto);
-                    let upto = Mark { run: hall.run, number: upto };
+                    let number = if said.is_empty() && !nothing { after } else { upto };
+                    listening.given(number);
+                    let upto = Mark { run: hall.run, number };
                     return Ok(Answer { reply: Reply::Heard { upto, said }, passes });
                 }
             }
