@@ -12,16 +12,19 @@ use eidetica_core::Id;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use super::links::{ANSWER, Link};
-use super::presence::take;
+use super::links::Link;
+use super::presence::{Taken, take};
 use super::shared::Shared;
 use super::talk::introduce;
 use crate::access::{Scope, Shown, may_read};
 use crate::message::{MAX_DATABASES, Mark, Reply, Request, Said};
 use crate::presence::{GAP, News, Says, Statement};
 
-/// How long a peer is asked to wait for something new.
-const LONGEST: Duration = Duration::from_secs(25);
+/// How long a peer is asked to wait for something new. A request or an answer that is lost must not cost much of the time that
+/// statements last.
+const LONGEST: Duration = Duration::from_secs(10);
+/// How long a peer may take to answer besides. That somebody does not answer in time others will find out, who lose more by it.
+const ANSWER: Duration = Duration::from_secs(5);
 /// A peer that answers with nothing is asked anew after ever longer pauses, up to this one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The same for one that fails or does not serve what is asked for.
@@ -231,6 +234,7 @@ impl Herald {
                 match self.link.ask(&Request::Tell(said), ANSWER).await {
                     Ok(Reply::Taken) => {}
                     Ok(_) => return self.misunderstood(databases),
+                    Err(error) if error.kind() == ErrorKind::Timeout => continue,
                     Err(error) => return self.failed(&error),
                 }
                 drop(passes);
@@ -286,16 +290,20 @@ impl Herald {
             let (upto, said) = match self.link.ask(&request, LONGEST + ANSWER).await {
                 Ok(Reply::Heard { upto, said }) => (upto, said),
                 Ok(_) => return self.misunderstood(databases),
+                Err(error) if error.kind() == ErrorKind::Timeout => continue,
                 Err(error) => return self.failed(&error),
             };
-            pause = if said.is_empty() { (pause * 2).min(LONGEST_PAUSE) } else { GAP };
+            // A peer that only says something is not asked at once for more.
+            pause = (pause * 2).min(LONGEST_PAUSE);
             for Said { database, hops, statement } in said {
                 let taken = match by_tag.get(&database) {
                     Some(id) => self.take(id, hops, statement).await,
                     None => Err(self.link.misspoken()),
                 };
-                if let Err(error) = taken {
-                    return self.failed(&error);
+                match taken {
+                    Ok(Taken::New) => pause = GAP,
+                    Ok(_) => {}
+                    Err(error) => return self.failed(&error),
                 }
             }
             *heard = upto;
@@ -303,11 +311,11 @@ impl Herald {
         }
     }
 
-    async fn take(&self, id: &Id, hops: u8, statement: Statement) -> Result<()> {
-        let Some(_pass) = self.shared.served.enter(id) else { return Ok(()) };
-        let Some(database) = self.shared.here(id).await? else { return Ok(()) };
+    async fn take(&self, id: &Id, hops: u8, statement: Statement) -> Result<Taken> {
+        let Some(_pass) = self.shared.served.enter(id) else { return Ok(Taken::Nothing) };
+        let Some(database) = self.shared.here(id).await? else { return Ok(Taken::Nothing) };
         let clock = self.shared.engine.environment().now();
-        take(&self.shared.hall, &database, &self.link.peer, hops, statement, clock).await.map(drop)
+        take(&self.shared.hall, &database, &self.link.peer, hops, statement, clock).await
     }
 
     /// The peer does not know this device any longer, or does not serve these: they are introduced anew.

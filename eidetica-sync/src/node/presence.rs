@@ -243,8 +243,10 @@ fn present(by: &Speaker, seat: &Seat) -> Present {
 /// What has become of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// It was taken in, or nothing of it was new, or it is none that counts.
-    Done,
+    /// It was taken in.
+    New,
+    /// Nothing of it was new, or it is none that counts.
+    Nothing,
     /// Its peer says too much for it to be looked at.
     TooFast,
 }
@@ -266,25 +268,25 @@ pub(crate) async fn take(
     let off = Time::from_number(statement.serial).millis().abs_diff(clock.millis());
     let possible = (hops == 1) == by_itself && (1..=statement.reach).contains(&hops) && device != hall.device();
     if !possible || Duration::from_millis(off) > SKEW || !hall.is_new(id, &speaker, statement.serial) {
-        return Ok(Taken::Done);
+        return Ok(Taken::Nothing);
     }
     let now = Instant::now();
     if !hall.admit(from, now) {
         return Ok(Taken::TooFast);
     }
     let shown = Shown::new(device, Scope::Database(*id), statement.claim.iter().cloned().collect());
-    let Some(anybody) = may_be_here(database, &shown, user.as_ref()).await? else { return Ok(Taken::Done) };
+    let Some(anybody) = may_be_here(database, &shown, user.as_ref()).await? else { return Ok(Taken::Nothing) };
     if !statement.is_signed(id) {
-        return Ok(Taken::Done);
+        return Ok(Taken::Nothing);
     }
     let key = user.unwrap_or(device);
     let brought = Brought { statement, from: *from, hops, key, anybody };
-    hall.seat(*id, speaker, brought, clock, now);
+    let new = hall.seat(*id, speaker, brought, clock, now);
     // The right may have ended in between, when nobody knew that it matters here.
     if may_be_here(database, &shown, user.as_ref()).await?.is_none() {
         hall.remove(id, |other| *other == speaker);
     }
-    Ok(Taken::Done)
+    Ok(if new { Taken::New } else { Taken::Nothing })
 }
 
 /// Whether a device may be here, for this user: both may read. `Some(true)` if only because everybody may.

@@ -228,7 +228,13 @@ impl Hall {
         let speaker = Speaker { device: self.device, user };
         let state = self.state();
         let before = state.rooms.get(database).and_then(|room| room.get(&speaker));
-        before.map_or(0, |seat| seat.statement.serial.saturating_add(1)).max(clock.number())
+        let before = before.map_or(0, |seat| seat.statement.serial);
+        // What was said by a clock that was far ahead nobody has believed, and need not be overtaken.
+        let ahead = Time::from_number(before).millis().saturating_sub(clock.millis());
+        match u128::from(ahead) > SKEW.as_millis() {
+            true => clock.number(),
+            false => before.saturating_add(1).max(clock.number()),
+        }
     }
 
     /// This device has signed a statement. It is said again before it is over.
@@ -268,7 +274,7 @@ impl Hall {
         let mut state = self.state();
         let known = state.rooms.get(&database).and_then(|room| room.get(&speaker));
         let since = match known.map(|seat| (seat.statement.serial, seat.is_here(now), seat.since)) {
-            Some((serial, ..)) if serial >= statement.serial => return false,
+            Some((serial, ..)) if serial >= statement.serial && hops > 0 => return false,
             Some((_, true, since)) => since,
             Some(_) => clock,
             // Nothing is known that this would end, and nothing could bring back what it ends.

@@ -54,6 +54,15 @@ async fn next(presence: &mut Presence, among: &[&Node]) -> String {
     }
 }
 
+async fn until(so: impl Fn() -> bool) {
+    let wait = async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(90), wait).await.expect("it comes to be so");
+}
+
 async fn nothing_for(time: Duration, presence: &mut Presence) {
     if let Ok(event) = timeout(time, presence.next()).await {
         panic!("nothing was to happen, and not {event:?}");
@@ -96,15 +105,22 @@ fn two_see_each_other_come_speak_and_go() {
             assert_eq!(heard, "ben says typing 49, 1 away");
 
             // Said again and again without a word, and over when he says so.
-            nothing_for(Duration::from_secs(120), &mut at_anna).await;
+            let good = world.seed % 2 == 1;
+            if good {
+                nothing_for(Duration::from_secs(120), &mut at_anna).await;
+            } else {
+                // Over a poor line somebody may be lost for a while, and comes back.
+                tokio::time::sleep(Duration::from_secs(120)).await;
+                until(|| at_anna.here().unwrap().len() == 1).await;
+            }
             let began = Instant::now();
             at_ben.leave().await;
             assert!(began.elapsed() <= Duration::from_secs(1));
-            assert_eq!(next(&mut at_anna, &both).await, "ben is gone: Left");
-            if world.seed % 2 == 1 {
+            if good {
+                assert_eq!(next(&mut at_anna, &both).await, "ben is gone: Left");
                 assert!(began.elapsed() < MOMENT, "{:?}", began.elapsed());
             }
-            assert!(at_anna.here().unwrap().is_empty());
+            until(|| at_anna.here().unwrap().is_empty()).await;
         });
     }
 }
@@ -205,6 +221,20 @@ fn who_loses_the_right_is_gone_and_is_told_nothing_more() {
 }
 
 #[test]
+fn whose_clock_is_far_off_is_seen_once_it_is_right() {
+    sim::run(1, async |world| {
+        let (anna, others, id) = company(&world, &["ben"]).await;
+        let mut at_anna = presence(&anna, &id).await;
+        let at_ben = presence(&others[0], &id).await;
+        others[0].environment.set_skew(3_600_000);
+        at_ben.publish("from the future").unwrap();
+        nothing_for(Duration::from_secs(60), &mut at_anna).await;
+        others[0].environment.set_skew(-60_000);
+        assert_eq!(next(&mut at_anna, &[&anna, &others[0]]).await, "ben says from the future, 1 away");
+    });
+}
+
+#[test]
 fn between_two_that_call_each_other_nothing_is_said_twice() {
     sim::run(1, async |world| {
         let (anna, ben) = (Node::start(&world, "anna").await, Node::start(&world, "ben").await);
@@ -266,7 +296,7 @@ fn what_a_hostile_peer_says_is_not_believed() {
         let mut as_ben = said.clone();
         as_ben.device = ben.key();
         let mut far = said.clone();
-        far.serial += 301_000 << 16;
+        far.serial += 400_000 << 16;
         let mut unproven = said.clone();
         unproven.claim = Some(heckler.claim_of(&ben.user.public()));
         let refused = [

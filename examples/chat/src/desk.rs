@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use eidetica::crdt::Doc;
+use eidetica::sync::Syncer;
 use eidetica::sync::access::RequestId;
 use eidetica::sync::ticket::DatabaseTicket;
 use eidetica::sync::transports::http::HttpTransport;
 use eidetica::sync::transports::iroh::{IrohTransport, RelayMode};
-use eidetica::sync::Syncer;
 use eidetica::{Error, ErrorKind, Id, Instance, PublicKey, Result, User};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -54,7 +54,11 @@ pub enum Update {
     Requests(Vec<Asked>),
     Notice(String),
     /// The ticket of a room, and the same as a code for a camera.
-    Ticket { room: String, ticket: String, code: Option<String> },
+    Ticket {
+        room: String,
+        ticket: String,
+        code: Option<String>,
+    },
     /// A room to be looked at.
     Entered(Id),
 }
@@ -118,9 +122,8 @@ impl Desk {
             instance.create_user(name, None).await?;
         }
         let user = instance.login_user(name, None).await?;
-        let sync = instance
-            .sync()
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "sync is enabled, and is not there"))?;
+        let sync =
+            instance.sync().ok_or_else(|| Error::new(ErrorKind::Internal, "sync is enabled, and is not there"))?;
         if way != Way::Http {
             let builder = match local {
                 true => IrohTransport::builder().relay_mode(RelayMode::Disabled).bind("127.0.0.1:0"),
@@ -207,7 +210,9 @@ impl Desk {
         let why = match self.rooms.get(&id).map(|orders| orders.try_send(Order::Say(text))) {
             Some(Ok(())) => return,
             Some(Err(mpsc::error::TrySendError::Full(Order::Say(text)))) => (text, "too much is being said at once"),
-            Some(Err(mpsc::error::TrySendError::Closed(Order::Say(text)))) => (text, "the room is not followed any longer"),
+            Some(Err(mpsc::error::TrySendError::Closed(Order::Say(text)))) => {
+                (text, "the room is not followed any longer")
+            }
             _ => return,
         };
         let _ = self.updates.send(Update::Unsent(id, why.0, why.1.to_owned())).await;

@@ -52,7 +52,8 @@ pub async fn of_entry(room: &Database, log: &LogEntry) -> Result<Vec<Message>> {
     let entry = room.get_entry(&log.id).await?;
     let then = room.at_heads(&[log.id]).await?.get_store_viewer::<Table<Row>>(STORE).await?;
     for (store, body) in entry.deltas().filter(|(store, _)| store.name == STORE) {
-        let Some(delta) = body.as_ref().filter(|_| store.kind == eidetica::store::table::KIND).and_then(TableDelta::parse)
+        let Some(delta) =
+            body.as_ref().filter(|_| store.kind == eidetica::store::table::KIND).and_then(TableDelta::parse)
         else {
             continue;
         };

@@ -66,7 +66,8 @@ async fn chat(arguments: Arguments) -> eidetica::Result<()> {
         terminal::close();
         shown
     };
-    let lost = |error| eidetica::Error::new(eidetica::ErrorKind::Internal, "the chat has lost its store").caused_by(error);
+    let lost =
+        |error| eidetica::Error::new(eidetica::ErrorKind::Internal, "the chat has lost its store").caused_by(error);
     behind.await.map_err(lost)??;
     shown.map_err(terminal::failed)
 }

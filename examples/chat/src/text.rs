@@ -11,7 +11,8 @@ pub const NAME: usize = 32;
 /// The text with a mark for each character that controls a terminal or turns the direction of writing. Lines stay.
 pub fn harmless(text: &str) -> String {
     let mark = |char: char| match char {
-        '\n' => '\n',
+        // Terminals paste the ends of lines so.
+        '\n' | '\r' => '\n',
         '\t' => ' ',
         char if is_harmful(char) => '\u{fffd}',
         char => char,
@@ -56,24 +57,24 @@ pub fn cut(text: &str, columns: usize) -> String {
     out
 }
 
-/// The text in lines of at most so many columns, broken between words where that can be done.
+/// The text in lines of at most so many columns, broken at spaces where that can be done.
 pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(2);
     let mut lines = Vec::new();
     for line in text.split('\n') {
         let (mut out, mut used) = (String::new(), 0);
-        for word in line.split_word_bounds() {
-            let width = word.width();
-            if used + width > columns && used > 0 && width <= columns {
+        for word in line.split_inclusive(' ') {
+            let width = word.trim_end().width();
+            if used > 0 && used + width > columns && width <= columns {
                 lines.push(std::mem::take(&mut out));
                 used = 0;
-                if word.trim().is_empty() {
-                    continue;
-                }
             }
             for part in word.graphemes(true) {
                 let width = part.width();
                 if used + width > columns {
+                    if part == " " {
+                        continue;
+                    }
                     lines.push(std::mem::take(&mut out));
                     used = 0;
                 }
@@ -103,7 +104,7 @@ mod tests {
 
     #[test]
     fn lines_are_as_wide_as_they_may_be() {
-        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("one two three.", 7), ["one two", "three."]);
         assert_eq!(wrapped("東京都東京都", 5), ["東京", "都東", "京都"]);
         assert_eq!(wrapped("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrapped("a\n\nb", 9), ["a", "", "b"]);

@@ -47,7 +47,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
     frame.render_widget(Span::styled(cut(last, notice.width.into()), MARKED), notice);
     draw_input(frame, app, input);
     if let Some(panel) = &app.panel {
-        draw_panel(frame, panel, top);
+        let above = Rect { height: frame.area().height.saturating_sub(input.height), ..frame.area() };
+        draw_panel(frame, panel, above);
     }
 }
 
@@ -67,7 +68,8 @@ fn draw_side(frame: &mut Frame<'_>, app: &App, area: Rect) {
             (None, unread) => format!(" ({unread})"),
         };
         let chosen = Some(room.id) == app.looked_at;
-        let text = format!("{} {}", if chosen { '>' } else { ' ' }, cut(&room.name, width.saturating_sub(2 + end.width())));
+        let text =
+            format!("{} {}", if chosen { '>' } else { ' ' }, cut(&room.name, width.saturating_sub(2 + end.width())));
         let style = if chosen { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() };
         Row::from(vec![Span::styled(text, style), Span::styled(end, MARKED)])
     });
@@ -78,10 +80,7 @@ fn draw_side(frame: &mut Frame<'_>, app: &App, area: Rect) {
         list.extend(inside.people.iter().map(|person| {
             let typing = if person.typing { " types …" } else { "" };
             let name = app.called(&id, &person.name, &person.key);
-            Row::from(vec![
-                Span::raw(cut(&name, width.saturating_sub(typing.width()))),
-                Span::styled(typing, FAINT),
-            ])
+            Row::from(vec![Span::raw(cut(&name, width.saturating_sub(typing.width()))), Span::styled(typing, FAINT)])
         }));
     }
     frame.render_widget(Paragraph::new(list).block(Block::bordered().title(" here ")), here);
@@ -98,7 +97,11 @@ fn draw_room(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let (width, height) = (usize::from(within.width), usize::from(within.height));
     let mut lines = Vec::new();
     match (room, room.and_then(|room| app.inside.get(&room.id))) {
-        (None, _) => lines.extend(wrapped("There is no room yet. /create NAME makes one; paste a ticket to join one.", width).into_iter().map(Row::from)),
+        (None, _) => lines.extend(
+            wrapped("There is no room yet. /create NAME makes one; paste a ticket to join one.", width)
+                .into_iter()
+                .map(Row::from),
+        ),
         (Some(room), inside) => {
             if let Some(inside) = inside {
                 lines.extend(messages(app, &room.id, inside, width));
@@ -131,7 +134,9 @@ fn messages<'a>(app: &App, room: &eidetica::Id, inside: &Inside, width: usize) -
             }];
             // The name is on the first line as far as it fits.
             match line.strip_prefix(name.as_str()).filter(|_| number == 0) {
-                Some(rest) => spans.extend([Span::styled(name.clone(), Style::new().fg(color)), Span::raw(rest.to_owned())]),
+                Some(rest) => {
+                    spans.extend([Span::styled(name.clone(), Style::new().fg(color)), Span::raw(rest.to_owned())])
+                }
                 None => spans.push(Span::raw(line)),
             }
             lines.push(Row::from(spans));
@@ -194,7 +199,8 @@ fn draw_panel(frame: &mut Frame<'_>, panel: &Panel, area: Rect) {
     };
     if let Panel::Ticket { code, .. } = panel {
         let code: Vec<&str> = code.iter().flat_map(|code| code.lines()).collect();
-        let fits = code.len() + lines.len() + 2 <= usize::from(area.height) && code.iter().all(|line| line.width() <= width);
+        let fits =
+            code.len() + lines.len() + 2 <= usize::from(area.height) && code.iter().all(|line| line.width() <= width);
         match fits && !code.is_empty() {
             true => lines.extend(code.into_iter().map(str::to_owned)),
             false => lines.push("(for the code to scan the window is too small)".to_owned()),

@@ -166,7 +166,8 @@ impl Screen<'_> {
     pub fn until_ended(&self) -> String {
         let began = Instant::now();
         loop {
-            let state = self.screens.tmux(&["display-message", "-p", "-t", self.name, "#{pane_dead} #{pane_dead_status}"]);
+            let state =
+                self.screens.tmux(&["display-message", "-p", "-t", self.name, "#{pane_dead} #{pane_dead_status}"]);
             if let Some(code) = state.strip_prefix('1') {
                 return code.trim().to_owned();
             }

@@ -14,14 +14,25 @@ fn id(name: &str) -> Id {
 
 fn app() -> App {
     let mut app = App::new("anna".into(), key(1));
-    let room = |name: &str, waits: Option<&str>| Room { id: id(name), name: name.into(), waits: waits.map(str::to_owned) };
-    app.hear(Update::Rooms(vec![room("garden", None), room("kitchen", None), room("loft", Some("an admin has to decide"))]));
+    let room =
+        |name: &str, waits: Option<&str>| Room { id: id(name), name: name.into(), waits: waits.map(str::to_owned) };
+    app.hear(Update::Rooms(vec![
+        room("garden", None),
+        room("kitchen", None),
+        room("loft", Some("an admin has to decide")),
+    ]));
     app
 }
 
 fn message(number: u64, author: u8, name: &str, text: &str) -> Message {
     let entry = Id::of(&number.to_be_bytes());
-    Message { entry, author: key(author), name: name.into(), text: crate::text::harmless(text), millis: number * 60_000 }
+    Message {
+        entry,
+        author: key(author),
+        name: name.into(),
+        text: crate::text::harmless(text),
+        millis: number * 60_000,
+    }
 }
 
 fn press(app: &mut App, code: KeyCode, modifiers: KeyModifiers) -> Vec<Command> {
