@@ -231,20 +231,39 @@ impl Herald {
                 Err(error) => return self.failed(&error),
             };
             if !said.is_empty() {
-                match self.link.ask(&Request::Tell(said), ANSWER).await {
-                    Ok(Reply::Taken) => {}
+                let request = Request::Tell(said);
+                let answer = tokio::select! {
+                    biased;
+                    answer = self.link.ask(&request, ANSWER) => answer,
+                    // Whoever ends the sync of a database waits for the passes.
+                    () = self.ended(databases) => return Turn::Continue(()),
+                };
+                drop(passes);
+                match answer {
+                    Ok(Reply::Taken) => *told = upto,
                     Ok(_) => return self.misunderstood(databases),
-                    Err(error) if error.kind() == ErrorKind::Timeout => continue,
+                    // It is told once more.
+                    Err(error) if error.kind() == ErrorKind::Timeout => {}
                     Err(error) => return self.failed(&error),
                 }
-                drop(passes);
-                *told = upto;
                 sleep(GAP).await;
                 continue;
             }
             *told = upto;
             self.note_told(upto);
             hall.bell().after(rings).await;
+        }
+    }
+
+    /// Returns when one of these is not synced any longer.
+    async fn ended(&self, databases: &BTreeSet<Id>) {
+        let served = &self.shared.served;
+        loop {
+            let rings = served.news().rings();
+            if databases.iter().any(|id| !served.is_served(id)) {
+                return;
+            }
+            served.news().after(rings).await;
         }
     }
 
@@ -290,7 +309,10 @@ impl Herald {
             let (upto, said) = match self.link.ask(&request, LONGEST + ANSWER).await {
                 Ok(Reply::Heard { upto, said }) => (upto, said),
                 Ok(_) => return self.misunderstood(databases),
-                Err(error) if error.kind() == ErrorKind::Timeout => continue,
+                Err(error) if error.kind() == ErrorKind::Timeout => {
+                    sleep_until(began + GAP).await;
+                    continue;
+                }
                 Err(error) => return self.failed(&error),
             };
             // A peer that only says something is not asked at once for more.

@@ -95,7 +95,7 @@ async fn follow(
                 let _ = updates.send(Update::People(id, people(&presence)?)).await;
             }
             _ = look.tick() => {
-                let now = in_sync(sync, &id).await?;
+                let now = in_sync(sync, &id, &presence).await?;
                 if now != told {
                     told.clone_from(&now);
                     let _ = updates.send(Update::Sync(id, now)).await;
@@ -122,13 +122,17 @@ fn people(presence: &Presence) -> Result<Vec<Person>> {
 }
 
 /// How far a room is in sync, in few words.
-async fn in_sync(sync: &Syncer, room: &Id) -> Result<String> {
+async fn in_sync(sync: &Syncer, room: &Id, presence: &Presence) -> Result<String> {
+    let near: Vec<PublicKey> = presence.here()?.iter().filter(|one| one.hops == 1).map(|one| one.device).collect();
     let (mut reached, mut away, mut fetch, mut send) = (0, 0, 0, 0);
     for peer in sync.list_peers().await? {
         let Ok(peer) = peer.name.key() else { continue };
         let status = sync.get_sync_status(&peer, room)?;
         match status.state {
-            SyncState::Ended | SyncState::NotWished | SyncState::NoAddress => continue,
+            SyncState::Ended | SyncState::NotWished => continue,
+            // It cannot be called, or not where it was; but it calls.
+            _ if near.contains(&peer) => reached += 1,
+            SyncState::NoAddress => continue,
             SyncState::BackingOff => away += 1,
             _ if status.last_error.is_some() || !status.connected => away += 1,
             _ => reached += 1,
