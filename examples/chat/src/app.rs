@@ -78,6 +78,10 @@ impl App {
     pub fn hear(&mut self, update: Update) {
         match update {
             Update::Rooms(rooms) => {
+                let waited = |id: &Id| self.rooms.iter().any(|room| room.id == *id && room.waits.is_some());
+                let open = rooms.iter().filter(|room| room.waits.is_none() && waited(&room.id));
+                let notices: Vec<String> = open.map(|room| format!("{} is open to you now", room.name)).collect();
+                notices.into_iter().for_each(|notice| self.notice(notice));
                 self.rooms = rooms;
                 let there: BTreeSet<Id> = self.rooms.iter().map(|room| room.id).collect();
                 self.inside.retain(|id, _| there.contains(id));

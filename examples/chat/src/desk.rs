@@ -271,7 +271,7 @@ impl Desk {
                         ));
                     }
                 }
-                Err(error) => waits = Some(said(&error)),
+                Err(error) => waits = Some(text::one_line(error.message(), 400)),
             }
             let name = name.unwrap_or_else(|| text::cut(&id.to_string(), 16));
             rooms.push(Room { id, name, waits });

@@ -112,6 +112,11 @@ fn what_is_entered_is_said_or_done() {
     assert_eq!(app.looked_at, Some(id("loft")));
     assert_eq!(enter(&mut app, "too early"), []);
     assert_eq!(app.line.text(), "too early");
+    let mut rooms = app.rooms.clone();
+    rooms[2].waits = None;
+    app.hear(Update::Rooms(rooms));
+    assert_eq!(app.notices.last().unwrap(), "loft is open to you now");
+    assert_eq!(enter(&mut app, ""), [Command::Say(id("loft"), "too early".into())]);
 }
 
 #[test]
