@@ -265,6 +265,26 @@ fn between_two_that_call_each_other_nothing_is_said_twice() {
     });
 }
 
+/// Ben knows nothing of his right having been taken, and would believe what he is told.
+#[test]
+fn who_calls_tells_nothing_to_one_without_the_right() {
+    sim::run(1, async |world| {
+        let (anna, ben) = (Node::start(&world, "anna").await, Node::start(&world, "ben").await);
+        let id = *anna.create(&[ben.user.public()]).await.root_id();
+        ben.track(id, Wish::live()).await;
+        ben.know(&anna, id).await;
+        anna.know(&ben, id).await;
+        come_in_step(&[&anna, &ben], &id, Duration::from_secs(60)).await;
+        let (at_anna, mut at_ben) = (presence(&anna, &id).await, presence(&ben, &id).await);
+        at_anna.publish("for ben").unwrap();
+        assert_eq!(next(&mut at_ben, &[&anna, &ben]).await, "anna says for ben, 1 away");
+        set_right(&anna.open(&id).await, &ben, None).await;
+        at_anna.publish("not for ben").unwrap();
+        assert_eq!(next(&mut at_ben, &[&anna, &ben]).await, "anna is gone: Expired");
+        nothing_for(Duration::from_secs(120), &mut at_ben).await;
+    });
+}
+
 #[test]
 fn what_a_hostile_peer_says_is_not_believed() {
     sim::run(1, async |world| {
