@@ -62,8 +62,9 @@ pub use eidetica_contract::{
 };
 pub use eidetica_sync::access::{BootstrapRequest, RequestId, RequestState};
 pub use eidetica_sync::{
-    Address, Host, Rate, StrangerLimits, SyncAuth, SyncEvent, SyncHandle, SyncOptions, SyncPeerInfo, SyncReport,
-    SyncState, SyncStatus, SyncedDatabase, Syncer, access, peers, reconcile, schedule, session, ticket,
+    Address, Departed, Host, MAX_LIFETIME, MAX_PAYLOAD, MAX_REACH, Presence, PresenceEvent, Present, Rate,
+    StrangerLimits, SyncAuth, SyncEvent, SyncHandle, SyncOptions, SyncPeerInfo, SyncReport, SyncState, SyncStatus,
+    SyncedDatabase, Syncer, access, peers, reconcile, schedule, session, ticket,
 };
 
 use crate::wishes::readable_wishes;

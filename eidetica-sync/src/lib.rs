@@ -11,6 +11,7 @@ mod bell;
 mod message;
 mod node;
 pub mod peers;
+mod presence;
 pub mod reconcile;
 pub mod schedule;
 pub mod session;
@@ -21,7 +22,8 @@ pub mod transport;
 
 pub use eidetica_contract::Address;
 pub use node::{
-    Host, Rate, StrangerLimits, SyncEvent, SyncHandle, SyncOptions, SyncReport, SyncState, SyncStatus, SyncedDatabase,
-    Syncer,
+    Host, Presence, PresenceEvent, Present, Rate, StrangerLimits, SyncEvent, SyncHandle, SyncOptions, SyncReport,
+    SyncState, SyncStatus, SyncedDatabase, Syncer,
 };
 pub use peers::{SyncAuth, SyncPeerInfo};
+pub use presence::{Departed, MAX_LIFETIME, MAX_PAYLOAD, MAX_REACH};

@@ -98,8 +98,16 @@ pub async fn until_within<F: Future<Output = bool>>(time: Duration, what: &str, 
 
 /// Lets another device's user into a database of the user of this one, as a writer.
 pub async fn let_in(database: &Database, key: &KeyId) {
+    set_right(database, key, Some(Permission::Write)).await;
+}
+
+/// Gives a user this right to a database, or takes all.
+pub async fn set_right(database: &Database, key: &KeyId, permission: Option<Permission>) {
     let transaction = database.new_transaction().await.unwrap();
     let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
-    settings.set_auth_key(key, Permission::Write, 0).await.unwrap();
+    match permission {
+        Some(permission) => settings.set_auth_key(key, permission, 0).await.unwrap(),
+        None => settings.revoke_auth_key(key).await.unwrap(),
+    }
     transaction.commit().await.unwrap();
 }

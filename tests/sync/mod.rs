@@ -7,6 +7,7 @@ mod identity;
 mod kit;
 mod live;
 mod others;
+mod presence;
 mod proxy;
 mod removed;
 mod several;

@@ -11,6 +11,7 @@ use eidetica_contract::Address;
 use eidetica_core::Id;
 
 use crate::access::Claim;
+use crate::presence::Statement;
 pub(crate) use tag::{Tag, TagKey};
 
 /// The most databases that one message names.
@@ -41,6 +42,10 @@ pub(crate) enum Request {
     Offer { database: Tag, root: Bytes },
     /// Nobody where the caller is wants these synced any longer: nothing more of them is to be sent there.
     Ended(Vec<Tag>),
+    /// Who is here, as far as the caller knows.
+    Tell(Vec<Said>),
+    /// Asks to be told who is here. Answered at the latest after so many milliseconds.
+    Listen { millis: u32, after: Mark, databases: Vec<Tag> },
 }
 
 /// What an answerer says.
@@ -64,8 +69,10 @@ pub(crate) enum Reply {
     Removed,
     /// The database is wanted, and nothing of it is here: offer it.
     Lacking,
-    /// The offer was taken, or the end taken note of.
+    /// The offer was taken, or the end taken note of, or what was told.
     Taken,
+    /// Who is here: all that is new since the mark of the caller, up to this one.
+    Heard { upto: Mark, said: Vec<Said> },
 }
 
 /// Where a peer can be reached, and by which right it asks.
@@ -87,6 +94,22 @@ pub(crate) struct Held {
     pub digest: [u8; 32],
 }
 
+/// A statement about a database, and how many hops it has made with this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub database: Tag,
+    pub hops: u8,
+    pub statement: Statement,
+}
+
+/// How much of what an answerer knows of who is here was told to a caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Names the run of the answerer: numbers begin anew with each.
+    pub run: u64,
+    pub number: u64,
+}
+
 /// First bytes.
 mod kind {
     pub const NOT_SERVED: u8 = 0x00;
@@ -100,6 +123,8 @@ mod kind {
     pub const LACKING: u8 = 0x08;
     pub const ENDED: u8 = 0x09;
     pub const REMOVED: u8 = 0x0a;
+    pub const TELL: u8 = 0x0b;
+    pub const LISTEN: u8 = 0x0c;
 }
 
 impl Request {
@@ -132,6 +157,16 @@ impl Request {
             }
             Request::Ended(databases) => {
                 out.put_u8(kind::ENDED);
+                databases.iter().for_each(|database| out.put_slice(&database.0));
+            }
+            Request::Tell(said) => {
+                out.put_u8(kind::TELL);
+                said.iter().for_each(|said| said.write(&mut out));
+            }
+            Request::Listen { millis, after, databases } => {
+                out.put_u8(kind::LISTEN);
+                out.put_u32(*millis);
+                after.write(&mut out);
                 databases.iter().for_each(|database| out.put_slice(&database.0));
             }
         }
@@ -171,6 +206,11 @@ impl Reply {
                     put_text(&mut out, name);
                 }
             }
+            Reply::Heard { upto, said } => {
+                out.put_u8(kind::LISTEN);
+                upto.write(&mut out);
+                said.iter().for_each(|said| said.write(&mut out));
+            }
         }
         out.freeze()
     }
@@ -196,6 +236,21 @@ impl Held {
     fn write(&self, out: &mut BytesMut) {
         out.put_slice(&self.database.0);
         out.put_slice(&self.digest);
+    }
+}
+
+impl Said {
+    fn write(&self, out: &mut BytesMut) {
+        out.put_slice(&self.database.0);
+        out.put_u8(self.hops);
+        self.statement.write(out);
+    }
+}
+
+impl Mark {
+    fn write(self, out: &mut BytesMut) {
+        out.put_u64(self.run);
+        out.put_u64(self.number);
     }
 }
 

@@ -4,8 +4,11 @@ use bytes::Bytes;
 use eidetica_contract::Address;
 use eidetica_core::Id;
 
-use super::{Held, Introduction, MAX_ADDRESS, MAX_ADDRESSES, MAX_DATABASES, MAX_NAME, Reply, Request, Tag, kind};
+use super::{
+    Held, Introduction, MAX_ADDRESS, MAX_ADDRESSES, MAX_DATABASES, MAX_NAME, Mark, Reply, Request, Said, Tag, kind,
+};
 use crate::access::Claim;
+use crate::presence::{MAX_SAID, Statement};
 use crate::session::Fields;
 
 impl Request {
@@ -29,6 +32,12 @@ impl Request {
                 return Some(Request::Offer { database, root: bytes.slice_ref(fields.rest()) });
             }
             kind::ENDED => Request::Ended(all(&mut fields, MAX_DATABASES, |fields| Some(Tag(fields.array()?)))?),
+            kind::TELL => Request::Tell(all(&mut fields, MAX_SAID, Said::read)?),
+            kind::LISTEN => {
+                let (millis, after) = (fields.u32()?, Mark::read(&mut fields)?);
+                let tag = |fields: &mut Fields<'_>| Some(Tag(fields.array()?));
+                Request::Listen { millis, after, databases: all(&mut fields, MAX_DATABASES, tag)? }
+            }
             _ => return None,
         };
         fields.is_empty().then_some(request)
@@ -53,6 +62,10 @@ impl Reply {
                 let id: [u8; 32] = fields.array()?;
                 Some((Id::from_bytes(id), text(fields, MAX_NAME)?))
             })?),
+            kind::LISTEN => {
+                let upto = Mark::read(&mut fields)?;
+                Reply::Heard { upto, said: all(&mut fields, MAX_SAID, Said::read)? }
+            }
             _ => return None,
         };
         fields.is_empty().then_some(reply)
@@ -76,6 +89,18 @@ impl Introduction {
 impl Held {
     fn read(fields: &mut Fields<'_>) -> Option<Held> {
         Some(Held { database: Tag(fields.array()?), digest: fields.array()? })
+    }
+}
+
+impl Said {
+    fn read(fields: &mut Fields<'_>) -> Option<Said> {
+        Some(Said { database: Tag(fields.array()?), hops: fields.byte()?, statement: Statement::read(fields)? })
+    }
+}
+
+impl Mark {
+    fn read(fields: &mut Fields<'_>) -> Option<Mark> {
+        Some(Mark { run: fields.u64()?, number: fields.u64()? })
     }
 }
 

@@ -32,6 +32,23 @@ fn held() -> impl Strategy<Value = Held> {
     (tag(), any::<[u8; 32]>()).prop_map(|(database, digest)| Held { database, digest })
 }
 
+fn said() -> impl Strategy<Value = Said> {
+    let claim = claims().prop_map(|claims| claims.into_iter().next());
+    let rest = (any::<u64>(), 0..=60u16, 1..=4u8, vec(any::<u8>(), 0..50), any::<u8>());
+    (tag(), claim, any::<[u8; 32]>(), rest).prop_map(
+        |(database, claim, seed, (serial, lifetime, reach, payload, hops))| {
+            let device = SecretKey::from_seed(&seed);
+            let (signature, payload) = ([0; 64], payload.into());
+            let blank = Statement { device: device.public(), claim, serial, lifetime, reach, payload, signature };
+            Said { database, hops, statement: blank.sign(&device, &Id::of(&database.0)) }
+        },
+    )
+}
+
+fn mark() -> impl Strategy<Value = Mark> {
+    (any::<u64>(), any::<u64>()).prop_map(|(run, number)| Mark { run, number })
+}
+
 fn body() -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 0..50).prop_map(Bytes::from)
 }
@@ -45,6 +62,12 @@ fn request() -> impl Strategy<Value = Request> {
         Just(Request::Discover),
         (tag(), body()).prop_map(|(database, root)| Request::Offer { database, root }),
         vec(tag(), 0..5).prop_map(Request::Ended),
+        vec(said(), 0..5).prop_map(Request::Tell),
+        (any::<u32>(), mark(), vec(tag(), 0..5)).prop_map(|(millis, after, databases)| Request::Listen {
+            millis,
+            after,
+            databases
+        }),
     ]
 }
 
@@ -61,6 +84,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         vec(held(), 0..5).prop_map(Reply::Changed),
         body().prop_map(Reply::Access),
         vec(listed, 0..5).prop_map(Reply::Databases),
+        (mark(), vec(said(), 0..5)).prop_map(|(upto, said)| Reply::Heard { upto, said }),
     ]
 }
 
@@ -143,6 +167,18 @@ mod vectors {
             listing: vec![listing.claim().clone()],
         };
         let held = Held { database: database_tag, digest: [5; 32] };
+        let statement = Statement {
+            device: caller,
+            claim: Some(grant.claim().clone()),
+            serial: 9,
+            lifetime: 20,
+            reach: 2,
+            payload: Bytes::from_static(b"here"),
+            signature: [0; 64],
+        };
+        let said = Said { database: database_tag, hops: 1, statement: statement.sign(&key(1), &database) };
+        let mark = Mark { run: 3, number: 4 };
+        let listen = Request::Listen { millis: 25_000, after: mark, databases: vec![database_tag] };
         let offer = Request::Offer { database: database_tag, root: Bytes::from_static(b"root") };
         let about = Request::About { database: database_tag, body: Bytes::from_static(b"body") };
         BTreeMap::from([
@@ -154,6 +190,9 @@ mod vectors {
             ("request: discover", hex(&Request::Discover.to_bytes())),
             ("request: offer, root \"root\"", hex(&offer.to_bytes())),
             ("request: ended", hex(&Request::Ended(vec![database_tag]).to_bytes())),
+            ("request: tell, payload \"here\"", hex(&Request::Tell(vec![said.clone()]).to_bytes())),
+            ("request: listen for 25 s", hex(&listen.to_bytes())),
+            ("reply: heard, payload \"here\"", hex(&Reply::Heard { upto: mark, said: vec![said] }.to_bytes())),
             ("reply: lacking", hex(&Reply::Lacking.to_bytes())),
             ("reply: removed", hex(&Reply::Removed.to_bytes())),
             ("reply: taken", hex(&Reply::Taken.to_bytes())),

@@ -15,7 +15,7 @@ use super::events::SyncEvent;
 use super::round::{Unsuccessful, play};
 use super::shared::Shared;
 use super::welcomes::Welcomes;
-use super::{farewells, news, others, pulse};
+use super::{farewells, heralds, news, others, pulse};
 use crate::access::Filed;
 use crate::reconcile::Outcome;
 use crate::schedule::{Done, Effect, End, Lane, RoundId};
@@ -77,6 +77,7 @@ pub(crate) async fn run(
     wishes.spawn(follow_wishes(shared.clone(), changed));
     wishes.spawn(farewells::say(shared.clone()));
     wishes.spawn(others::follow(shared.clone()));
+    wishes.spawn(heralds::run(shared.clone()));
     // In a task of its own, so that a defect does not leave servers behind, and callers who wait for ever.
     let mut turns = JoinSet::new();
     turns.spawn(turn(shared.clone(), heard, stop));

@@ -13,16 +13,22 @@ use super::transports::Transports;
 use crate::access::Claim;
 use crate::bell::Bell;
 use crate::message::{MAX_DATABASES, Reply, Request, Tag, TagKey};
+use crate::presence;
 use crate::session::{CloseReason, Identity, Offer, SessionChannel, SessionLimits};
 
 /// The version of the messages that this program speaks.
-pub(crate) const VERSION: u16 = 1;
+const VERSION: u16 = 1;
 /// How long a peer may take to be reached and to prove its key.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long it is tried to reach a peer, however many addresses it has.
 const REACH: Duration = Duration::from_secs(30);
 /// How long a peer may take to answer one request.
 pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+
+/// What this program speaks.
+pub(crate) fn offer() -> Offer {
+    Offer::versions(VERSION, VERSION).capabilities(presence::CAPABILITY)
+}
 
 /// A peer that was reached and has proven its key.
 pub(crate) struct Link {
@@ -32,6 +38,8 @@ pub(crate) struct Link {
     tags: TagKey,
     /// The largest message that the peer takes.
     pub max_request: usize,
+    /// What both sides can do besides.
+    capabilities: u64,
     /// The databases that it serves to this device, with the claims that it has shown for each.
     served: Mutex<BTreeMap<Id, Vec<Claim>>>,
     /// Rings when it was forgotten because it is broken.
@@ -43,6 +51,8 @@ pub(crate) struct Link {
 pub(crate) struct Links {
     /// A cell that is being filled is waited for, not filled twice.
     by_peer: Mutex<BTreeMap<PublicKey, Arc<OnceCell<Arc<Link>>>>>,
+    /// Rings when there is another link, or one less.
+    changed: Bell,
 }
 
 /// What a link is made with.
@@ -77,7 +87,10 @@ impl Links {
                 };
                 tried.push((address.clone(), reached.is_ok()));
                 match reached {
-                    Ok(link) => return Ok(Arc::new(link)),
+                    Ok(link) => {
+                        self.changed.ring();
+                        return Ok(Arc::new(link));
+                    }
                     Err(error) => {
                         tracing::debug!(%peer, %address, %error, "not reached");
                         // Most errors of transports name it already.
@@ -105,6 +118,7 @@ impl Links {
         let cell = self.by_peer().entry(link.peer).or_default().clone();
         // If there is one by now, over another address, that one is as good.
         let _ = cell.set(link.clone());
+        self.changed.ring();
         Ok(link)
     }
 
@@ -116,11 +130,14 @@ impl Links {
         if links.get(&link.peer).is_some_and(is_it) {
             links.remove(&link.peer);
         }
+        drop(links);
+        self.changed.ring();
     }
 
     /// Forgets the link to a peer.
     pub fn forget_peer(&self, peer: &PublicKey) {
         self.by_peer().remove(peer);
+        self.changed.ring();
     }
 
     /// Ends all links, and tells the peers so as far as that can be done within this time.
@@ -160,7 +177,13 @@ impl Links {
         }
     }
 
-    fn open_links(&self) -> Vec<Arc<Link>> {
+    /// Rings when there is another link, or one less.
+    pub fn changed(&self) -> &Bell {
+        &self.changed
+    }
+
+    /// The links that there are.
+    pub fn open_links(&self) -> Vec<Arc<Link>> {
         self.by_peer().values().filter_map(|cell| cell.get().cloned()).collect()
     }
 
@@ -172,7 +195,7 @@ impl Links {
 impl Caller<'_> {
     async fn reach(&self, address: &Address, pin: Option<PublicKey>) -> Result<Link> {
         let (channel, max_message) = self.transports.dial(address, CONNECT).await?;
-        let offer = Offer::versions(VERSION, VERSION);
+        let offer = offer();
         let channel = SessionChannel::new(channel, max_message, self.identity.clone(), offer, self.limits, pin)?;
         let (peer, agreed) = channel.connect(CallOptions::timeout(CONNECT)).await?;
         let tags = TagKey::new(&self.identity.device(), &peer);
@@ -182,6 +205,7 @@ impl Caller<'_> {
             channel,
             tags,
             max_request: agreed.max_whole,
+            capabilities: agreed.capabilities,
             served: Mutex::default(),
             broken: Bell::default(),
         })
@@ -189,6 +213,11 @@ impl Caller<'_> {
 }
 
 impl Link {
+    /// Whether the peer takes part in presence.
+    pub fn has_presence(&self) -> bool {
+        self.capabilities & presence::CAPABILITY != 0
+    }
+
     pub fn tag(&self, database: &Id) -> Tag {
         self.tags.tag(database)
     }

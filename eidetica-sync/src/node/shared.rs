@@ -11,11 +11,12 @@ use eidetica_core::{Database, Engine, Id, SecretKey};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::desk::{Desk, Heard, Parts};
+use super::desk::{Desk, Heard, Parts, Rate, Strangers as Pace};
 use super::events::SyncEvent;
 use super::farewells::Farewells;
 use super::links::{Caller, Link, Links};
 use super::others::{Seen, Written};
+use super::presence;
 use super::served::Served;
 use super::steps::Steps;
 use super::syncer::SyncOptions;
@@ -23,6 +24,7 @@ use super::transports::Transports;
 use super::welcomes::Welcome;
 use crate::access::{AskedRequests, Book, Grants};
 use crate::peers::{Contact, Forgotten, Frontiers, PeerName, Peers};
+use crate::presence::Hall;
 use crate::reconcile::Outcome;
 use crate::schedule::{Lane, RoundId, Schedule, Wish};
 use crate::session::{Identity, SessionLimits};
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     pub steps: Arc<Steps>,
     pub links: Arc<Links>,
     pub farewells: Farewells,
+    /// Who is here.
+    pub hall: Arc<Hall>,
     pub desk: Arc<Desk>,
     pub peers: Peers,
     pub frontiers: Frontiers,
@@ -72,6 +76,10 @@ pub(crate) struct Shared {
     written: Mutex<Written>,
 }
 
+/// How many statements of who is here one peer may bring, and all together.
+const EACH_SAYS: Rate = Rate { burst: 256, per_second: 64 };
+const ALL_SAY: Rate = Rate { burst: 4096, per_second: 1024 };
+
 /// Somebody who waits for the end of a round with this number or a later one.
 type Waiter = (RoundId, oneshot::Sender<Result<Outcome>>);
 
@@ -93,6 +101,10 @@ impl Shared {
         let frontiers = Frontiers::new(engine.clone());
         let links = Arc::<Links>::default();
         let peers = Peers::new(engine.clone(), peers);
+        let mut run = [0; 8];
+        engine.environment().random(&mut run)?;
+        let pace = Pace::new(EACH_SAYS, ALL_SAY, Duration::ZERO);
+        let hall = Arc::new(Hall::new(identity.device(), u64::from_be_bytes(run), pace));
         let parts = Parts {
             book: book.clone(),
             peers: peers.clone(),
@@ -103,6 +115,7 @@ impl Shared {
             transports: Arc::downgrade(&transports),
             steps: steps.clone(),
             links: Arc::downgrade(&links),
+            hall: hall.clone(),
             grants: grants.clone(),
             heard: tell,
         };
@@ -121,6 +134,7 @@ impl Shared {
             steps,
             links,
             farewells: Farewells::default(),
+            hall,
             grants,
             events: broadcast::Sender::new(1024),
             poke: Notify::new(),
@@ -209,6 +223,7 @@ impl Shared {
         self.fail_waits(|lane| lane.peer == peer);
         self.desk.forget(&peer);
         self.links.forget_peer(&peer);
+        self.hall.forget_peer(&peer);
     }
 
     /// Forgets a relationship whose row is gone, and ends what is under way on it.
@@ -248,6 +263,7 @@ impl Shared {
         self.desk.set_known(peer, true);
         self.note_dialable(peer).await?;
         self.tell(|schedule, now| schedule.relate(now, peer, database));
+        self.hall.bell().ring();
         Ok(())
     }
 
@@ -287,6 +303,7 @@ impl Shared {
     /// another that they have shown since. Who has no right to anything here is a stranger again.
     pub async fn review(&self, id: Id) -> Result<()> {
         let Some(database) = self.here(&id).await? else { return Ok(()) };
+        presence::review(&self.hall, &database, Instant::now()).await?;
         let now = database.now();
         let mut reads = BTreeMap::new();
         let peers: Vec<PublicKey> = self.schedule().peers_of(&id).collect();
@@ -379,6 +396,8 @@ impl Shared {
         });
         self.fail_waits(|lane| ended.contains(&lane.database));
         self.served.set(&wishes).await;
+        self.hall.shut(&ended);
+        self.hall.bell().ring();
         self.farewells.add(ended);
         self.poke.notify_one();
         Ok(())
@@ -429,6 +448,8 @@ impl Shared {
     /// Tells those who wait how a round has ended.
     pub fn round_ended(&self, lane: Lane, round: RoundId, outcome: &Result<Outcome>) {
         self.rounds.send_modify(|count| *count = count.wrapping_add(1));
+        // The peer may have said that it gives a database to this device, or takes it.
+        self.hall.bell().ring();
         let mut waiting = self.waiting();
         let Some(waiting) = waiting.as_mut() else { return };
         let Some(waiters) = waiting.get_mut(&lane) else { return };
@@ -466,6 +487,7 @@ impl Shared {
     /// Ends all waits. From now on nobody waits.
     pub fn end_waits(&self) {
         *self.waiting() = None;
+        self.hall.close();
         self.rounds.send_modify(|count| *count = count.wrapping_add(1));
     }
 

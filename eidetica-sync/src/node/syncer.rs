@@ -396,6 +396,10 @@ impl Syncer {
         let _ = driver.await;
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Reaches whoever answers at an address, and remembers it.
     async fn contact(&self, address: &Address) -> Result<Arc<Link>> {
         let link = self.shared.links.to_address(&self.shared.caller(), address).await?;

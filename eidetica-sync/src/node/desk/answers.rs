@@ -48,11 +48,11 @@ impl From<Reply> for Answer {
 }
 
 /// A database that a caller may read, for as long as the pass is held.
-struct Entered {
-    database: Database,
+pub(super) struct Entered {
+    pub database: Database,
     /// The key by whose right the caller may read it; `None` if everybody may.
     vouched: Option<PublicKey>,
-    pass: Pass,
+    pub pass: Pass,
 }
 
 impl Desk {
@@ -68,6 +68,11 @@ impl Desk {
             Request::Discover => self.discover(peer).await,
             Request::Offer { database, root } => self.offered(peer, database, root).await,
             Request::Ended(databases) => Ok(self.ended(peer, &databases).into()),
+            Request::Tell(said) => self.told(peer, said).await,
+            Request::Listen { millis, after, databases } => {
+                let longest = Duration::from_millis(millis.into()).min(LONGEST_WATCH);
+                self.listen(peer, Instant::now() + longest, after, databases).await
+            }
         }
     }
 
@@ -324,7 +329,7 @@ impl Desk {
     }
 
     /// The database, if it is served, here, and the caller may read it now.
-    async fn enter(&self, id: &Id, shown: &Shown) -> Result<Option<Entered>> {
+    pub(super) async fn enter(&self, id: &Id, shown: &Shown) -> Result<Option<Entered>> {
         let Some(pass) = self.parts.served.enter(id) else { return Ok(None) };
         let Some(database) = self.here(id).await? else { return Ok(None) };
         let reader = access::may_read(&database, shown).await?;
@@ -361,7 +366,7 @@ impl Desk {
         self.parts.engine.find_database(id).await
     }
 
-    fn look(&self, peer: &PublicKey, tags: &[Tag]) -> Option<Vec<Named>> {
+    pub(super) fn look(&self, peer: &PublicKey, tags: &[Tag]) -> Option<Vec<Named>> {
         let version = self.parts.served.version();
         self.state().guests.look(peer, tags, version, |key| self.parts.served.tags(key))
     }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod guests;
+mod hearsay;
 mod places;
 mod rate;
 mod strangers;
@@ -17,7 +18,7 @@ use eidetica_core::{Engine, Id};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::links::{Links, VERSION};
+use super::links::{Links, offer};
 use super::served::Served;
 use super::steps::Steps;
 use super::transports::Transports;
@@ -25,16 +26,15 @@ use super::welcomes::Welcome;
 use crate::access::{Book, Filing, Grants};
 use crate::message::Request;
 use crate::peers::{Frontiers, Peers};
+use crate::presence::{self, Hall};
 use crate::reconcile::Limits;
 use crate::schedule::Lane;
-use crate::session::{
-    CloseReason, Identity, Offer, REFUSAL, Received, Request as Sealed, SessionLimits, Sessions, kind,
-};
+use crate::session::{CloseReason, Identity, REFUSAL, Received, Request as Sealed, SessionLimits, Sessions, kind};
 use answers::Answer;
 use guests::Guests;
 use places::Places;
 pub use rate::Rate;
-use rate::Strangers;
+pub(crate) use rate::Strangers;
 use strangers::Shares;
 pub use strangers::StrangerLimits;
 use waiting::Waiting;
@@ -53,6 +53,7 @@ pub(crate) struct Parts {
     pub book: Book,
     pub peers: Peers,
     pub frontiers: Frontiers,
+    pub hall: Arc<Hall>,
     pub heard: mpsc::Sender<Heard>,
 }
 
@@ -65,6 +66,8 @@ pub(crate) struct Desk {
     strangers: Shares,
     strangers_waiting: Shares,
     waiting: Waiting,
+    /// Who waits to be told who is here.
+    listening: Waiting,
     start: Instant,
 }
 
@@ -92,7 +95,7 @@ pub(crate) enum Heard {
 impl Desk {
     pub fn new(parts: Parts, limits: SessionLimits, strangers: StrangerLimits) -> Desk {
         let state = State {
-            sessions: Sessions::new(parts.identity.clone(), Offer::versions(VERSION, VERSION), limits),
+            sessions: Sessions::new(parts.identity.clone(), offer(), limits),
             guests: Guests::default(),
             handshakes: Strangers::new(strangers.handshakes, strangers.all_handshakes, Duration::ZERO),
             requests: Strangers::new(strangers.requests, strangers.all_requests, Duration::ZERO),
@@ -105,6 +108,7 @@ impl Desk {
             strangers: Shares::new(strangers.at_once, strangers.at_once_per_origin),
             strangers_waiting: Shares::new(strangers.waiting, strangers.waiting_per_origin),
             waiting: Waiting::default(),
+            listening: Waiting::default(),
             start: Instant::now(),
         }
     }
@@ -117,11 +121,13 @@ impl Desk {
     /// Answers all who wait for news, so that nobody has to be waited for when a server stops.
     pub fn end_waits(&self) {
         self.waiting.end_all();
+        self.listening.end_all();
     }
 
     /// Answers all who wait for news, and lets nobody wait any longer.
     pub fn close(&self) {
         self.waiting.close();
+        self.listening.close();
     }
 
     /// Forgets a peer: its sessions end, and it is a stranger from now on.
@@ -154,6 +160,10 @@ impl Desk {
         let peer = sealed.peer;
         // What is none of version 1 may come from a newer program.
         let request = Request::parse(&sealed.payload).ok_or(ErrorKind::InvalidInput)?;
+        let hearsay = matches!(request, Request::Tell(_) | Request::Listen { .. });
+        if hearsay && sealed.agreed.capabilities & presence::CAPABILITY == 0 {
+            return Err(ErrorKind::InvalidInput);
+        }
         let known = self.state().sessions.is_known(&peer);
         let _place = match known {
             true => None,
@@ -162,7 +172,7 @@ impl Desk {
                 if !self.state().requests.admit(caller.origin.as_deref(), now) {
                     return Err(ErrorKind::Busy);
                 }
-                let waits = matches!(request, Request::Watch { .. });
+                let waits = matches!(request, Request::Watch { .. } | Request::Listen { .. });
                 let places = if waits { &self.strangers_waiting } else { &self.strangers };
                 Some(places.take(caller.origin.as_deref()).ok_or(ErrorKind::Busy)?)
             }
