@@ -101,7 +101,7 @@ impl Heckler {
 
     /// Tells these, each with its number of hops.
     pub async fn tell(&self, said: &[(u8, Vec<u8>)]) -> Result<(), ErrorKind> {
-        let mut message = vec![0x0a];
+        let mut message = vec![0x0b];
         for (hops, statement) in said {
             message.extend_from_slice(&self.tag);
             message.push(*hops);
@@ -113,9 +113,9 @@ impl Heckler {
 
     /// What it is told within a second, each statement as it came.
     pub async fn listen(&self) -> Vec<Vec<u8>> {
-        let message = [&[0x0b][..], &1000u32.to_be_bytes(), &[0; 16], &self.tag].concat();
+        let message = [&[0x0c][..], &1000u32.to_be_bytes(), &[0; 16], &self.tag].concat();
         let heard = self.ask(message).await.unwrap();
-        assert_eq!(heard[0], 0x0b);
+        assert_eq!(heard[0], 0x0c);
         let (mut rest, mut said) = (&heard[17..], Vec::new());
         while !rest.is_empty() {
             assert_eq!(rest[..16], self.tag);
