@@ -301,7 +301,7 @@ async fn a_key_hands_its_right_over_in_one_batch() {
     assert_eq!(owner.current_permission().await.unwrap(), Right::REMOVED);
     assert_eq!(new.current_permission().await.unwrap(), right);
     assert_eq!(read(&owner, "a").await, Some(1));
-    assert_eq!(owner.new_transaction().await.unwrap().commit_with(Durability::Buffered).await.unwrap().written, false);
+    assert!(!owner.new_transaction().await.unwrap().commit_with(Durability::Buffered).await.unwrap().written);
     let late = owner.new_transaction().await.unwrap();
     late.get_store::<DocStore>("notes").await.unwrap().set("a", 2).await.unwrap();
     assert_eq!(late.commit().await.unwrap_err().kind(), ErrorKind::PermissionDenied);

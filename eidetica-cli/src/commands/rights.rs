@@ -145,11 +145,9 @@ impl Job<'_> {
             return output.say(&lines.join("\n"), || document(None));
         }
         let takes = !foreseen.struck.is_empty() || foreseen.rights.iter().any(|change| change.after < change.before);
-        if takes && !self.look.yes {
-            if !asked(lines.clone()).await? {
-                let message = "nothing was changed";
-                return Err(Error::new(ErrorKind::Conflict, message).with("reason", "declined").into());
-            }
+        if takes && !self.look.yes && !asked(lines.clone()).await? {
+            let message = "nothing was changed";
+            return Err(Error::new(ErrorKind::Conflict, message).with("reason", "declined").into());
         }
         let committed = prepared.commit().await.map_err(|error| self.explained(error))?;
         for warning in &committed.warnings {
