@@ -34,7 +34,7 @@ async fn two_see_each_other_over_http_until_one_leaves_or_may_not_read() {
     assert_eq!((&anna_there.payload[..], anna_there.hops), (&b"hello"[..], 1));
     let PresenceEvent::Here(ben_there) = next(&mut at_anna).await else { panic!("Ben is here") };
     assert_eq!((ben_there.device, ben_there.key), (ben.instance.device_id(), ben.key));
-    assert_eq!(at_anna.here().unwrap(), [ben_there.clone()]);
+    assert_eq!(at_anna.here().unwrap(), std::slice::from_ref(&ben_there));
 
     at_ben.publish("typing").unwrap();
     let PresenceEvent::Here(typing) = next(&mut at_anna).await else { panic!("Ben says something else") };

@@ -2,6 +2,7 @@
 //!
 //! It rides on the links that rounds and watches have made, and makes none itself.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -271,13 +272,16 @@ impl Herald {
     async fn may_be_told(&self, news: Vec<News>) -> Result<(Vec<Said>, Vec<super::served::Pass>)> {
         let (mut said, mut passes, mut may) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (id, hops, statement) in news {
-            if !may.contains_key(&id) {
-                let pass = self.shared.served.enter(&id);
-                let reads = pass.is_some() && self.may_read(&id).await?;
-                passes.extend(pass.filter(|_| reads));
-                may.insert(id, reads);
-            }
-            if may[&id] {
+            let reads = match may.entry(id) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    let pass = self.shared.served.enter(&id);
+                    let reads = pass.is_some() && self.may_read(&id).await?;
+                    passes.extend(pass.filter(|_| reads));
+                    *new.insert(reads)
+                }
+            };
+            if reads {
                 said.push(Said { database: self.link.tag(&id), hops, statement: (*statement).clone() });
             }
         }

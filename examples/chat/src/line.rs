@@ -63,8 +63,8 @@ impl Line {
 
     /// Takes away the word before the cursor.
     pub fn delete_word(&mut self) {
-        let words = self.text[..self.at].trim_end().split_word_bound_indices();
-        let start = words.last().map_or(0, |(start, _)| start);
+        let mut words = self.text[..self.at].trim_end().split_word_bound_indices();
+        let start = words.next_back().map_or(0, |(start, _)| start);
         self.text.replace_range(start..self.at, "");
         self.at = start;
     }

@@ -1,5 +1,6 @@
 //! Who is here: what callers say of it, and what they are told.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
@@ -21,10 +22,11 @@ impl Desk {
         let mut too_fast = false;
         for (Said { hops, statement, .. }, named) in said.into_iter().zip(looked) {
             let Some((id, shown)) = named else { continue };
-            if !entered.contains_key(&id) {
-                entered.insert(id, self.enter(&id, &shown).await?);
-            }
-            let Some(Some(here)) = entered.get(&id) else { continue };
+            let here = match entered.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.enter(&id, &shown).await?),
+            };
+            let Some(here) = here else { continue };
             let hall = &self.parts.hall;
             let clock = self.parts.engine.environment().now();
             too_fast |= take(hall, &here.database, &peer, hops, statement, clock).await? == Taken::TooFast;
