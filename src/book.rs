@@ -14,6 +14,7 @@ pages! {
     "../docs/concepts.md" as concepts,
     "../docs/getting-started.md" as getting_started,
     "../docs/history.md" as history,
+    "../docs/presence.md" as presence,
     "../docs/stores.md" as stores,
     "../docs/synchronization.md" as synchronization,
     "../docs/testing.md" as testing,
