@@ -35,6 +35,8 @@ pub struct Screen<'s> {
     screens: &'s Screens,
     name: &'static str,
     command: String,
+    /// Where its exit code is written.
+    ended: PathBuf,
 }
 
 impl Screens {
@@ -46,12 +48,13 @@ impl Screens {
         Screens { socket, kept }
     }
 
-    /// Starts a chat in a terminal. The shell is only there to become it.
+    /// Starts a chat in a terminal. The shell keeps its exit code: tmux does not always know that of a process.
     pub fn start(&self, name: &'static str, arguments: &[&str]) -> Screen<'_> {
         let words = [env!("CARGO_BIN_EXE_chat")].into_iter().chain(arguments.iter().copied());
         let quoted: Vec<String> = words.map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
-        let command = format!("exec {}", quoted.join(" "));
-        let screen = Screen { screens: self, name, command };
+        let ended = std::env::temp_dir().join(format!("{}-{name}", self.socket));
+        let command = format!("{}; echo $? >'{}'", quoted.join(" "), ended.display());
+        let screen = Screen { screens: self, name, command, ended };
         let new = ["new-session", "-d", "-s", name, "-x", "100", "-y", "44"];
         self.tmux(&[&new[..], &[&screen.command, ";", "set-option", "-t", name, "remain-on-exit", "on"]].concat());
         screen
@@ -151,10 +154,12 @@ impl Screen<'_> {
 
     /// Kills the chat without a word.
     pub fn is_killed(&self) {
-        let process = self.screens.tmux(&["display-message", "-p", "-t", self.name, "#{pane_pid}"]);
+        let shell = self.screens.tmux(&["display-message", "-p", "-t", self.name, "#{pane_pid}"]);
+        let children = Command::new("ps").args(["-o", "pid=", "--ppid", shell.trim()]).output().expect("ps runs");
+        let process = String::from_utf8(children.stdout).expect("numbers");
         let killed = Command::new("kill").args(["-KILL", process.trim()]).status().expect("kill runs");
         assert!(killed.success());
-        self.until_ended();
+        assert_eq!(self.until_ended(), "137");
     }
 
     /// Starts the chat anew in the same terminal.
@@ -162,13 +167,13 @@ impl Screen<'_> {
         self.screens.tmux(&["respawn-pane", "-k", "-t", self.name, &self.command]);
     }
 
-    /// Waits until the chat has ended, and gives its exit code; empty if it was killed.
+    /// Waits until the chat has ended, and gives its exit code; 128 and the number of a signal if it was killed.
     pub fn until_ended(&self) -> String {
         let began = Instant::now();
         loop {
-            let state =
-                self.screens.tmux(&["display-message", "-p", "-t", self.name, "#{pane_dead} #{pane_dead_status}"]);
-            if let Some(code) = state.strip_prefix('1') {
+            let code = std::fs::read_to_string(&self.ended).unwrap_or_default();
+            if code.ends_with('\n') {
+                std::fs::remove_file(&self.ended).expect("it was there");
                 return code.trim().to_owned();
             }
             if began.elapsed() > PATIENCE {
