@@ -71,6 +71,11 @@ pub(super) fn not_above(key: &KeyId, database: &Id, user: &str) -> Error {
     error.with("key", key).with("database", database).with("user", user)
 }
 
+pub(super) fn own_past(key: &KeyId) -> Error {
+    let message = "a key cannot be removed by itself as of an older state: that would strike whom it has let in since, and nothing that                    it wrote; have another admin remove it, or step down as of now";
+    Error::new(ErrorKind::InvalidInput, message).with("reason", "own_past").with("key", key)
+}
+
 pub(super) fn not_tracked(database: &Id) -> Error {
     let message = "this user does not track the database; `track_database` begins to";
     Error::new(ErrorKind::NotFound, message).with("reason", "not_tracked").with("database", database)

@@ -278,6 +278,11 @@ impl User {
             None => database.new_transaction().await?,
         };
         let by = database.author().ok_or_else(|| refused::no_right(database.root_id()))?;
+        if let RightsChange::Remove { key, as_of: Some(_) } = &change
+            && *key == by
+        {
+            return Err(refused::own_past(key));
+        }
         let settings = transaction.get_store::<SettingsStore>(eidetica_core::auth::STORE).await?;
         let right = match &change {
             RightsChange::Grant { key, right } => {

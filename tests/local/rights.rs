@@ -379,17 +379,21 @@ async fn a_key_is_replaced_in_one_entry() {
     check(&owner).await;
 }
 
+fn friend_key() -> SecretKey {
+    key(3)
+}
+
 /// Somebody who may write makes entries of a removed key part of the database by standing on them. Others do not stand on that.
 #[tokio::test]
 async fn a_head_with_too_many_void_entries_below_it_is_left_out() {
-    for (many, taken) in [(1024, true), (1025, false)] {
+    for (many, taken) in [(1024, true), (1025, false), (10_000, false)] {
         let forge = super::kit::Forge::new(1);
         let (_instance, owner) = forge.database().await;
-        let (rogue, friend) = (key(2), key(3));
+        let (rogue, friend) = (key(2), friend_key());
         let transaction = owner.new_transaction().await.unwrap();
         let store = settings(&transaction).await;
         store.grant(&rogue.public(), Permission::Write, 0).await.unwrap();
-        store.grant(&friend.public(), Permission::Write, 0).await.unwrap();
+        store.grant(&friend.public(), Permission::Admin, 0).await.unwrap();
         let begin = transaction.commit().await.unwrap();
         let begin = owner.get_entry(&begin).await.unwrap();
         write(&owner, "a", 1).await;
@@ -427,9 +431,86 @@ async fn a_head_with_too_many_void_entries_below_it_is_left_out() {
             // Who wrote it still stands on it: there is no other way to go on for it.
             let own = owner.with_key(Some(friend)).new_transaction_with_tips(&[carrier.id()]).await.unwrap();
             own.get_store::<DocStore>("notes").await.unwrap().set("b", 1).await.unwrap();
-            own.commit().await.unwrap();
+            let own = own.commit().await.unwrap();
             assert_eq!(read(&owner, "b").await, Some(1));
+            // Nor for whoever was let in there.
+            let guest = key(4);
+            let letting_in = owner.with_key(Some(friend_key())).new_transaction_with_tips(&[own]).await.unwrap();
+            settings(&letting_in).await.grant(&guest.public(), Permission::Write, 0).await.unwrap();
+            letting_in.commit().await.unwrap();
+            write(&owner.with_key(Some(guest)), "guest", 3).await;
+            assert_eq!(read(&owner, "guest").await, Some(3));
         }
         check(&owner).await;
     }
+}
+
+/// What a removed key had written beside its removal waits for something that counts to stand on it. Where there is no room left for
+/// that, it is not taken for settled: what stands on it could not be judged.
+#[tokio::test]
+async fn void_entries_for_which_there_is_no_room_are_not_settled() {
+    let forge = super::kit::Forge::new(1);
+    let (_instance, owner) = forge.database().await;
+    let rogue = key(2);
+    let transaction = owner.new_transaction().await.unwrap();
+    settings(&transaction).await.grant(&rogue.public(), Permission::Write, 0).await.unwrap();
+    let begin = owner.get_entry(&transaction.commit().await.unwrap()).await.unwrap();
+    let transaction = owner.new_transaction().await.unwrap();
+    settings(&transaction).await.remove(&rogue.public()).await.unwrap();
+    transaction.commit().await.unwrap();
+    let by_rogue = super::kit::Forge { root: forge.root.clone(), key: rogue };
+    let (mut below, mut outcomes) = (begin, Vec::new());
+    for _ in 0..3 {
+        below = by_rogue.entry(&[&below], "long", "x".repeat(7 << 20));
+        outcomes.push(super::kit::hand_in(&owner, below.to_raw()).await);
+    }
+    use eidetica::Outcome;
+    assert_eq!(outcomes, [Outcome::Void, Outcome::Void, Outcome::Deferred]);
+}
+
+/// Much that came in was struck since: whoever follows from before steps over it, however little is asked for at once.
+#[tokio::test]
+async fn a_long_run_of_struck_entries_is_stepped_over() {
+    let forge = super::kit::Forge::new(1);
+    let (_instance, owner) = forge.database().await;
+    let rogue = key(2);
+    let transaction = owner.new_transaction().await.unwrap();
+    settings(&transaction).await.grant(&rogue.public(), Permission::Write, 0).await.unwrap();
+    let begin = owner.get_entry(&transaction.commit().await.unwrap()).await.unwrap();
+    let before = owner.cursor().await.unwrap();
+    let by_rogue = super::kit::Forge { root: forge.root.clone(), key: rogue.clone() };
+    let spam = by_rogue.chain(&begin, 4_000, |at| format!("spam {at}"));
+    for part in spam.chunks(1000) {
+        owner.ingest(super::kit::raw(part), "rogue").await.unwrap();
+    }
+    let transaction = owner.remove_as_of(&rogue.public(), &Snapshot(vec![begin.id()])).await.unwrap();
+    let removal = transaction.id;
+    let (changes, _) = owner.changes_since(before, 1).await.unwrap();
+    assert_eq!(changes.iter().map(|change| change.log.id).collect::<Vec<_>>(), [removal]);
+    assert_eq!(changes[0].struck.len(), spam.len());
+}
+
+/// What was struck is no reason to stand on anything but what is there now, also after it was opened again.
+#[tokio::test]
+async fn transactions_at_once_make_one_line_beside_struck_entries() {
+    let forge = super::kit::Forge::new(1);
+    let backend = Shared::in_turns(Memory::new());
+    let (instance, owner) = forge.database_with(Box::new(backend.clone()), Options::default()).await;
+    let rogue = key(2);
+    let transaction = owner.new_transaction().await.unwrap();
+    settings(&transaction).await.grant(&rogue.public(), Permission::Write, 0).await.unwrap();
+    let begin = owner.get_entry(&transaction.commit().await.unwrap()).await.unwrap();
+    let by_rogue = super::kit::Forge { root: forge.root.clone(), key: rogue.clone() };
+    owner.ingest(super::kit::raw(&by_rogue.chain(&begin, 3, |at| format!("spam {at}"))), "rogue").await.unwrap();
+    owner.remove_as_of(&rogue.public(), &Snapshot(vec![begin.id()])).await.unwrap();
+    instance.close().await.unwrap();
+    let instance = Instance::open_with(Box::new(backend), Options::default()).await.unwrap();
+    let owner = instance.open_database_with_key(owner.root_id(), Some(forge.key.clone())).await.unwrap();
+    let both = [owner.new_transaction().await.unwrap(), owner.new_transaction().await.unwrap()];
+    for (at, transaction) in both.into_iter().enumerate() {
+        let notes = transaction.get_store::<DocStore>("notes").await.unwrap();
+        notes.set(&format!("key {at}"), at as i64).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
+    assert_eq!(owner.get_tips().await.unwrap().len(), 1);
 }

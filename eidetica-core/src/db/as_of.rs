@@ -8,7 +8,7 @@ use crate::auth::{self, Case, Need, Right, Subject};
 use crate::dag::{Numbers, Seen};
 use crate::entry::VerifiedEntry;
 use crate::layout::trailing_number;
-use crate::store::applier::scan_all;
+use crate::store::applier::Pages;
 
 /// A closed set of entries, judged by itself: as a peer would see it that has these entries and no others.
 #[derive(Clone, Debug)]
@@ -71,18 +71,21 @@ impl State {
         let looked_at = concerned.iter().fold(void_now.clone(), |sum, (_, numbers)| sum.union(numbers));
         let mut void = void_settings.clone();
         for (start, end) in looked_at.ranges() {
-            for (key, row) in scan_all(rows, core.number.entries(*start, *end)).await? {
-                let number = trailing_number(&key);
-                let entry = StoredEntry::parse(number, &row)?.entry;
-                let author = entry.header().author;
-                let in_question = void_now.contains(number) || concerned_by(&concerned, author, number);
-                if !in_question || self.rights.entry(number).is_some() || entry.header().parents.is_empty() {
-                    continue;
-                }
-                let below = core.graph.seen_by(rows, number).await?;
-                let case = Case { number, author, below: &below, need: need_of(&entry), is_settings: false };
-                if !self.rights.upholds(&case, &all, &void_settings) {
-                    void = void.union(&Numbers::of(number));
+            let mut pages = Pages::new(rows, core.number.entries(*start, *end));
+            while let Some(page) = pages.next().await? {
+                for (key, row) in page {
+                    let number = trailing_number(&key);
+                    let entry = StoredEntry::parse(number, &row)?.entry;
+                    let author = entry.header().author;
+                    let in_question = void_now.contains(number) || concerned_by(&concerned, author, number);
+                    if !in_question || self.rights.entry(number).is_some() || entry.header().parents.is_empty() {
+                        continue;
+                    }
+                    let below = core.graph.seen_by(rows, number).await?;
+                    let case = Case { number, author, below: &below, need: need_of(&entry), is_settings: false };
+                    if !self.rights.upholds(&case, &all, &void_settings) {
+                        void = void.union(&Numbers::of(number));
+                    }
                 }
             }
         }

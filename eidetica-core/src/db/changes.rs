@@ -20,7 +20,7 @@ use crate::entry::VerifiedEntry;
 use crate::error::closed;
 use crate::id::Id;
 use crate::layout::trailing_number;
-use crate::store::applier::scan_all;
+use crate::store::applier::Pages;
 
 /// A place in the order of arrival, to go on from. It can be kept as text, and outlives restarts.
 ///
@@ -139,6 +139,19 @@ impl Database {
     /// Errors: [`ErrorKind::CursorLost`] if a crash has lost entries that the cursor had seen; the context pair `resume`
     /// holds the cursor to go on with, behind what both still share.
     pub async fn changes_since(&self, cursor: Cursor, most: usize) -> Result<(Vec<Change>, Cursor)> {
+        let mut at = cursor;
+        loop {
+            let (changes, next, more) = self.changes_in_page(at, most).await?;
+            // Nothing on a page is left of what had come in there, maybe.
+            if !changes.is_empty() || !more {
+                return Ok((changes, next));
+            }
+            at = next;
+        }
+    }
+
+    /// What is left of a page of arrivals, where to go on, and whether more have come in behind it.
+    async fn changes_in_page(&self, cursor: Cursor, most: usize) -> Result<(Vec<Change>, Cursor, bool)> {
         let rows = self.core.storage.snapshot().await?;
         let state = self.core.at(&*rows).await?;
         let meta = &state.meta;
@@ -173,17 +186,18 @@ impl Database {
             let log = LogEntry::of(&stored, marks);
             changes.push(Change { log, entry: stored.entry, struck, lifted, cursor: at });
         }
-        if changes.is_empty() && at.next < meta.next && !page.rows.is_empty() {
-            return Box::pin(self.changes_since(at, most)).await;
-        }
-        Ok((changes, at))
+        let more = at.next < meta.next && !page.rows.is_empty();
+        Ok((changes, at, more))
     }
 
     async fn ids_of(&self, rows: &dyn Snapshot, numbers: &Numbers) -> Result<Vec<Id>> {
         let mut ids = Vec::new();
         for (start, end) in numbers.ranges() {
-            for (key, row) in scan_all(rows, self.core.number.entries(*start, *end)).await? {
-                ids.push(StoredEntry::parse(trailing_number(&key), &row)?.entry.id());
+            let mut pages = Pages::new(rows, self.core.number.entries(*start, *end));
+            while let Some(page) = pages.next().await? {
+                for (key, row) in page {
+                    ids.push(StoredEntry::parse(trailing_number(&key), &row)?.entry.id());
+                }
             }
         }
         Ok(ids)

@@ -33,7 +33,7 @@ impl Writer {
         self.pages[at].open += 1;
         let mut work = work?;
         let begin = work.save();
-        self.judge_on(&mut work, at, judged, &HashMap::new()).await?;
+        self.judge_on(&mut work, at, judged, &HashMap::new(), 0).await?;
         let unsupported: HashSet<Id> = work.unsupported().into_iter().collect();
         if !unsupported.is_empty() {
             // Once more without what does not count and carries nothing that does: that is not kept. What has changed nothing is
@@ -54,8 +54,10 @@ impl Writer {
                 };
             }
             work.restore(begin);
+            // No further than before: of what would come behind nothing is settled.
+            let left = self.pages[at].todo.len();
             self.pages[at].put_back(std::mem::take(judged));
-            self.judge_on(&mut work, at, judged, &settled).await?;
+            self.judge_on(&mut work, at, judged, &settled, left).await?;
         }
         if !work.strikes.is_empty() {
             // What was here may have been struck by what came after it in the group.
@@ -68,7 +70,10 @@ impl Writer {
         let now = self.now();
         for (_, entry, source, outcome) in judged.iter_mut().filter(|(.., outcome)| *outcome == Outcome::Void) {
             if unsupported.contains(&entry.id()) {
-                self.parking.keep_unsupported(entry.clone(), source, now);
+                if !self.parking.keep_unsupported(entry.clone(), source, now) {
+                    // What stands on it could not be judged: that there is no room is not passed over.
+                    *outcome = Outcome::Deferred;
+                }
             } else if work.is_live(entry).await? {
                 // Something that came later in the group stands on it.
                 *outcome = Outcome::Accepted;
@@ -77,20 +82,21 @@ impl Writer {
         Ok(work.into_batch(keep))
     }
 
-    /// Judges the next entries of a page. Of some it is settled what becomes of them.
+    /// Judges the next entries of a page, until so many are left. Of some it is settled what becomes of them.
     async fn judge_on(
         &mut self,
         work: &mut Work<'_>,
         at: usize,
         judged: &mut Vec<Judged>,
         settled: &HashMap<Id, Outcome>,
+        left_over: usize,
     ) -> Result<()> {
         // What was held back for an entry goes with it into one group, however much it is.
         let mut until: Option<usize> = None;
         loop {
             until.take_if(|left| self.pages[at].todo.len() <= *left);
             let full = judged.len() >= GROUP_ENTRIES || work.rows.bytes() >= GROUP_BYTES;
-            if full && until.is_none() {
+            if (full && until.is_none()) || self.pages[at].todo.len() <= left_over {
                 return Ok(());
             }
             let Some((place, entry, source)) = self.pages[at].todo.pop() else { return Ok(()) };
@@ -106,10 +112,16 @@ impl Writer {
             if let Some(Some(ground)) = &ground
                 && let Some(outcome) = Box::pin(work.foresee(&entry, ground)).await?
             {
-                match outcome {
-                    Outcome::Void => drop(self.parking.keep_unsupported(entry.clone(), &source, self.now())),
-                    _ => self.parking.refuse(entry.id()),
-                }
+                let outcome = match outcome {
+                    Outcome::Void if !self.parking.keep_unsupported(entry.clone(), &source, self.now()) => {
+                        Outcome::Deferred
+                    }
+                    Outcome::Void => Outcome::Void,
+                    other => {
+                        self.parking.refuse(entry.id());
+                        other
+                    }
+                };
                 judged.push((place, entry, source, outcome));
                 continue;
             }

@@ -7,7 +7,7 @@ use crate::cbor::{Read, Reader, Writer};
 use crate::dag::{Numbers, Seen};
 use crate::error::damaged;
 use crate::layout::{DatabaseNumber, STRIKES, StoreNumber, TOUCHED, VOID, trailing_number};
-use crate::store::applier::scan_all;
+use crate::store::applier::{Pages, scan_all};
 
 /// The entries that are void, by their arrival numbers. Most databases have none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,13 +43,11 @@ impl Marks {
         if self.void == Numbers::default() {
             return Ok(true);
         }
-        let mut next = Some(Scan::prefix(TOUCHED, &store.prefix()));
-        while let Some(scan) = next.take() {
-            let page = rows.scan(scan.clone()).await?;
-            if page.rows.iter().any(|(key, _)| !self.void.contains(trailing_number(key))) {
+        let mut pages = Pages::new(rows, Scan::prefix(TOUCHED, &store.prefix()));
+        while let Some(page) = pages.next().await? {
+            if page.iter().any(|(key, _)| !self.void.contains(trailing_number(key))) {
                 return Ok(true);
             }
-            next = page.rows.last().filter(|_| page.more).map(|(last, _)| scan.after(last));
         }
         Ok(false)
     }

@@ -106,6 +106,8 @@ struct Waiting {
     source: Arc<str>,
     /// For a parent, or for the clock.
     awaits: Awaits,
+    /// Since when.
+    since: Time,
     /// For one that waits for support, what it stands on, unless that is too much.
     ground: Option<Ground>,
 }
@@ -230,7 +232,7 @@ impl Parking {
         }
         let ground = matches!(awaits, Awaits::Support).then(|| self.ground(&entry.header().parents)).flatten();
         self.arrived.push_back((now, id));
-        self.entries.insert(id, Waiting { entry, source: source.clone(), awaits, ground });
+        self.entries.insert(id, Waiting { entry, source: source.clone(), awaits, since: now, ground });
         true
     }
 
@@ -318,15 +320,17 @@ impl Parking {
         // Those that have left stand in the order of arrival until they come to its front, or are too many.
         if self.arrived.len() > 2 * self.entries.len() + 64 {
             let Parking { arrived, entries, .. } = self;
-            arrived.retain(|(_, id)| entries.contains_key(id));
+            arrived.retain(|(since, id)| entries.get(id).is_some_and(|waiting| waiting.since == *since));
         }
         while let Some((since, id)) = self.arrived.front().copied() {
             let old = since.plus(MAX_AGE) < now;
-            if !old && self.entries.contains_key(&id) {
+            // One that was taken out, and has come in again, waits from then on.
+            let waits = self.entries.get(&id).is_some_and(|waiting| waiting.since == since);
+            if !old && waits {
                 return;
             }
             self.arrived.pop_front();
-            if old {
+            if old && waits {
                 self.take(&id);
             }
         }
@@ -377,6 +381,20 @@ mod tests {
             assert_eq!(kept, [(if more > 0 { whole.clone() } else { bare.clone() }, source)]);
             assert!(parking.size() == (0, 0) && room.held().bytes == 0 && room.held().of.is_empty());
         }
+    }
+
+    #[test]
+    fn what_comes_in_again_waits_from_then_on() {
+        let mut parking = Parking::new(Arc::new(Room::default()));
+        let (source, id) = ("a".into(), entry(0).id());
+        let at = |seconds: u64| Time::from_millis(1).plus(Duration::from_secs(seconds));
+        assert!(parking.keep_unsupported(entry(0), &source, at(0)));
+        assert_eq!(parking.take_unsupported(&[id]).len(), 1);
+        assert!(parking.keep_unsupported(entry(0), &source, at(400)));
+        parking.forget_old(at(700));
+        assert_eq!(parking.holds(&[id]), [true]);
+        parking.forget_old(at(1_001));
+        assert_eq!((parking.holds(&[id]), parking.size()), (vec![false], (0, 0)));
     }
 
     #[test]

@@ -32,7 +32,8 @@ impl Recent {
     /// True if nothing that a transaction has used was touched by what has come since its snapshot: entries that are
     /// remembered, `earlier` ones that are being committed, and those of the group itself. Not knowing counts as touched.
     pub fn leaves_alone(&self, intent: &Intent, earlier: &[Admitted], work: &Work<'_>) -> bool {
-        let since = intent.seen.missing_before(work.state.meta.next);
+        // What is void and carries nothing is in no snapshot. What it had touched was touched by what struck it, too.
+        let since = intent.seen.missing_before(work.state.meta.next).difference(&work.state.marks.dead);
         let used = intent.used.by_number(&work.state.catalog);
         since.iter().all(|number| {
             let known = self.entries.binary_search_by_key(&number, |(number, _)| *number);

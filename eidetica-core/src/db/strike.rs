@@ -21,7 +21,7 @@ use crate::id::Id;
 use crate::layout::{HEIGHTS, STRIKES, VOID, trailing_number};
 use crate::store::again::Again;
 use crate::store::algebra::{Algebra, Delta};
-use crate::store::applier::scan_all;
+use crate::store::applier::Pages;
 use crate::store::cell::Cell;
 
 /// What an entry has struck and lifted.
@@ -80,18 +80,21 @@ impl Work<'_> {
         }
         let numbers = concerned.iter().fold(Numbers::default(), |sum, (_, numbers)| sum.union(numbers));
         for (start, end) in numbers.ranges() {
-            for (key, row) in scan_all(&self.rows, self.core.number.entries(*start, *end)).await? {
-                let number = trailing_number(&key);
-                let entry = StoredEntry::parse(number, &row)?.entry;
-                let author = entry.header().author;
-                if !concerned_by(concerned, author, number) || rights.entry(number).is_some() {
-                    continue;
-                }
-                let seen = self.core.graph.seen_by_fresh(&self.rows, &self.fresh, &[number]).await?;
-                let case = Case { number, author, below: &seen, need: need_of(&entry), is_settings: false };
-                let void = !rights.upholds(&case, &set, rights.void());
-                if void != self.state.marks.void.contains(number) {
-                    if void { &mut struck } else { &mut lifted }.push(number);
+            let mut pages = Pages::new(&self.rows, self.core.number.entries(*start, *end));
+            while let Some(page) = pages.next().await? {
+                for (key, row) in page {
+                    let number = trailing_number(&key);
+                    let entry = StoredEntry::parse(number, &row)?.entry;
+                    let author = entry.header().author;
+                    if !concerned_by(concerned, author, number) || rights.entry(number).is_some() {
+                        continue;
+                    }
+                    let seen = self.core.graph.seen_by_fresh(&self.rows, &self.fresh, &[number]).await?;
+                    let case = Case { number, author, below: &seen, need: need_of(&entry), is_settings: false };
+                    let void = !rights.upholds(&case, &set, rights.void());
+                    if void != self.state.marks.void.contains(number) {
+                        if void { &mut struck } else { &mut lifted }.push(number);
+                    }
                 }
             }
         }

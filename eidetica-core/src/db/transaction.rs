@@ -325,8 +325,15 @@ impl Intent {
     /// Becomes an entry. `untouched` says that nothing it has used was touched since its snapshot.
     pub async fn happen(&self, work: &mut Work<'_>, untouched: bool) -> Result<Commitment> {
         let now = work.state.heads_to_take(&work.rows, &work.core.graph, &work.fresh).await?;
-        let left_out = now.left_out;
-        let parents = if self.fixed || !untouched { self.heads.clone() } else { now.taken.clone() };
+        // Others may be heavy by now than were so when it began: it stands on what it has seen in any case.
+        let covered = now.left_out.is_empty() || {
+            let numbers: Vec<u64> = now.taken.iter().map(|tip| tip.number).collect();
+            let seen = work.core.graph.seen_by_fresh(&work.rows, &work.fresh, &numbers).await?;
+            self.heads.iter().all(|head| seen.contains(head.number))
+        };
+        let parents = if self.fixed || !untouched || !covered { self.heads.clone() } else { now.taken.clone() };
+        let is_parent = |id: &Id| parents.iter().any(|parent| parent.id == *id);
+        let left_out: Vec<(Id, u64)> = now.left_out.into_iter().filter(|(id, _)| !is_parent(id)).collect();
         if let Some(void) = parents.iter().find(|parent| work.state.marks.void.contains(parent.number)) {
             let message = "an entry that the transaction stands on counts no longer, since a right of its author was taken away; \
                            do it again on what is there now";

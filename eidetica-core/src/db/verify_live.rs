@@ -10,6 +10,7 @@ use super::meta::Tip;
 use crate::auth::{Case, Rights};
 use crate::dag::{Numbers, Seen};
 use crate::layout::trailing_number;
+use crate::store::applier::Pages;
 
 impl Check<'_> {
     /// Judges every entry anew by all settings entries, and compares what follows with what is written down: the marks of void
@@ -61,13 +62,9 @@ impl Check<'_> {
         let core = self.core;
         let all = Seen::all_before(next);
         let mut void: Vec<u64> = rights.void().iter().collect();
-        let mut scan = Some(core.number.entries(0, next).bytes(1 << 20));
-        while let Some(range) = scan.take() {
-            let page = self.rows.scan(range.clone()).await?;
-            if let (true, Some((last, _))) = (page.more, page.rows.last()) {
-                scan = Some(range.after(last));
-            }
-            for (key, row) in &page.rows {
+        let mut pages = Pages::new(self.rows, core.number.entries(0, next));
+        while let Some(page) = pages.next().await? {
+            for (key, row) in &page {
                 let number = trailing_number(key);
                 let Ok(StoredEntry { entry, .. }) = StoredEntry::parse(number, row) else { continue };
                 if rights.entry(number).is_some() || entry.header().parents.is_empty() {

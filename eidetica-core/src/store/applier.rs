@@ -88,16 +88,36 @@ impl Applier<'_> {
     }
 }
 
+/// How many bytes of rows are held at once, about, where a range may be long.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// The rows of a range page by page, for ranges of any length.
+pub(crate) struct Pages<'a> {
+    rows: &'a dyn Snapshot,
+    left: Option<Scan>,
+}
+
+impl<'a> Pages<'a> {
+    pub fn new(rows: &'a dyn Snapshot, scan: Scan) -> Pages<'a> {
+        Pages { rows, left: Some(scan.bytes(PAGE_BYTES)) }
+    }
+
+    /// The next page; `None` behind the last one.
+    pub async fn next(&mut self) -> Result<Option<Vec<(Bytes, Bytes)>>> {
+        let Some(scan) = self.left.take() else { return Ok(None) };
+        let page = self.rows.scan(scan.clone()).await?;
+        if let (true, Some((last, _))) = (page.more, page.rows.last()) {
+            self.left = Some(scan.after(last));
+        }
+        Ok(Some(page.rows))
+    }
+}
+
 /// All rows of a range, page by page. For ranges whose size is that of what is worked on.
 pub(crate) async fn scan_all(rows: &dyn Snapshot, scan: Scan) -> Result<Vec<(Bytes, Bytes)>> {
-    let mut all = Vec::new();
-    let mut next = Some(scan);
-    while let Some(scan) = next.take() {
-        let page = rows.scan(scan.clone()).await?;
-        if let (true, Some((last, _))) = (page.more, page.rows.last()) {
-            next = Some(scan.after(last));
-        }
-        all.extend(page.rows);
+    let (mut all, mut pages) = (Vec::new(), Pages::new(rows, scan));
+    while let Some(page) = pages.next().await? {
+        all.extend(page);
     }
     Ok(all)
 }

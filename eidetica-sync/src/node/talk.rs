@@ -234,8 +234,8 @@ impl Talk<'_> {
 #[async_trait]
 impl Ask for Talk<'_> {
     async fn ask(&self, request: reconcile::Request) -> Result<reconcile::Reply> {
-        // Its right may have ended by what it has sent itself.
-        if let Some((database, shown)) = self.told.as_ref().filter(|_| request.gives())
+        // Its right may have ended by what it has sent itself. Questions tell what is here, too.
+        if let Some((database, shown)) = self.told.as_ref().filter(|_| request != reconcile::Request::Root)
             && may_read(database, shown).await?.is_none()
         {
             return Err(turned_away(self.link, self.database));
