@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eidetica_contract::{Error, ErrorKind, Result, Retry};
+use eidetica_core::auth::Right;
 use eidetica_core::{Database, Id};
 use tokio::time::{Instant, timeout_at};
 
@@ -95,6 +96,22 @@ async fn note(shared: &Shared, database: &Database, lane: Lane, outcome: &Outcom
     let digest = database.heads_digest().await?;
     if outcome.complete && reconcile::digest_of(&outcome.frontier) == digest {
         shared.steps.note(lane, digest);
+    }
+    if outcome.received > 0 {
+        forget_what_was_given(shared, database).await?;
+    }
+    Ok(())
+}
+
+/// What was asked for is not asked for again once the settings give it: if it is taken away later, that was meant.
+async fn forget_what_was_given(shared: &Shared, database: &Database) -> Result<()> {
+    let id = database.root_id();
+    for asked in shared.asked.of(id).await? {
+        let wanted = asked.request.wanted();
+        let has = database.now().right_of(wanted.key).await?;
+        if has >= Right::READ && has.permission() >= wanted.permission {
+            shared.asked.forget(id, &wanted.key).await?;
+        }
     }
     Ok(())
 }
