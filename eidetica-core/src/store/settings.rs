@@ -125,7 +125,8 @@ impl SettingsStore {
     /// nothing. Either both entries come in, or neither. Answers what the successor has then.
     ///
     /// Two entries, since nobody can give as much as he has, and since an entry that steps down holds nothing else. What the key has
-    /// written stays, also what nobody here has seen yet; [`remove`](SettingsStore::remove) by the successor strikes that.
+    /// written stays, also what nobody here has seen yet; [`remove`](SettingsStore::remove) by the successor strikes that. If the same
+    /// key hands over on two devices, and neither has heard of the other, both grants are void and nobody has the right: do it on one.
     ///
     /// Errors: `PermissionDenied` if the key has no right that it could hand over: it takes an admin of priority 1 or more, and for all
     /// others an admin above them who [`replace`](SettingsStore::replace)s them; `InvalidInput` for the same key; those of all methods.
