@@ -323,7 +323,10 @@ pub async fn run(suite: Suite) -> Result<Report, Error> {
 
 /// The `main` of a test without harness: each case is a test, with the arguments that `cargo test` and nextest know.
 pub fn main_of(suite: Suite) -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // As the harness of Rust's own tests does.
+    let threads = || std::env::var("RUST_TEST_THREADS").ok()?.parse().ok();
+    arguments.test_threads = arguments.test_threads.or_else(threads);
     let runtime = match Runtime::new() {
         Ok(runtime) => Arc::new(runtime),
         Err(error) => return harness_error(&error),

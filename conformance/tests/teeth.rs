@@ -8,7 +8,11 @@ use eidetica_conformance::{Area, Level, cases, mutants, run};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn defects_are_caught_and_what_is_sound_passes() {
-    let report = run(mutants::references()).await.unwrap();
+    // At once: most of both is waiting.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (report, kills) = tokio::join!(run(mutants::references()), mutants::kills(false));
+    let _ = std::panic::take_hook();
+    let (report, kills) = (report.unwrap(), kills.unwrap());
     assert!(report.certifies(), "{:#?}", report.problems());
     // Every case has run on one of them at least.
     let ran: BTreeSet<&str> = report.executed.iter().map(|one| one.case).collect();
@@ -17,9 +21,6 @@ async fn defects_are_caught_and_what_is_sound_passes() {
     let never: Vec<&str> = judged().map(|case| case.id).filter(|id| !ran.contains(id)).collect();
     assert!(never.is_empty(), "cases that ran on no implementation without a defect: {never:?}");
 
-    std::panic::set_hook(Box::new(|_| {}));
-    let kills = mutants::kills(false).await.unwrap();
-    let _ = std::panic::take_hook();
     let escapes =
         kills.iter().flat_map(|kill| kill.escaped().into_iter().map(|case| format!("{} escapes {case}", kill.defect)));
     let escapes: Vec<String> = escapes.collect();

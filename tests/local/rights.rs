@@ -445,20 +445,28 @@ async fn a_head_with_too_many_void_entries_below_it_is_left_out() {
     }
 }
 
+/// Lets one in who may write; the entry that does so, and what writes with that key on whatever it likes.
+async fn let_rogue_in(
+    forge: &super::kit::Forge,
+    owner: &Database,
+) -> (eidetica::entry::VerifiedEntry, super::kit::Forge) {
+    let rogue = key(2);
+    let transaction = owner.new_transaction().await.unwrap();
+    settings(&transaction).await.grant(&rogue.public(), Permission::Write, 0).await.unwrap();
+    let begin = owner.get_entry(&transaction.commit().await.unwrap()).await.unwrap();
+    (begin, super::kit::Forge { root: forge.root.clone(), key: rogue })
+}
+
 /// What a removed key had written beside its removal waits for something that counts to stand on it. Where there is no room left for
 /// that, it is not taken for settled: what stands on it could not be judged.
 #[tokio::test]
 async fn void_entries_for_which_there_is_no_room_are_not_settled() {
     let forge = super::kit::Forge::new(1);
     let (_instance, owner) = forge.database().await;
-    let rogue = key(2);
+    let (begin, by_rogue) = let_rogue_in(&forge, &owner).await;
     let transaction = owner.new_transaction().await.unwrap();
-    settings(&transaction).await.grant(&rogue.public(), Permission::Write, 0).await.unwrap();
-    let begin = owner.get_entry(&transaction.commit().await.unwrap()).await.unwrap();
-    let transaction = owner.new_transaction().await.unwrap();
-    settings(&transaction).await.remove(&rogue.public()).await.unwrap();
+    settings(&transaction).await.remove(&by_rogue.key.public()).await.unwrap();
     transaction.commit().await.unwrap();
-    let by_rogue = super::kit::Forge { root: forge.root.clone(), key: rogue };
     let (mut below, mut outcomes) = (begin, Vec::new());
     for _ in 0..3 {
         below = by_rogue.entry(&[&below], "long", "x".repeat(7 << 20));
@@ -473,17 +481,13 @@ async fn void_entries_for_which_there_is_no_room_are_not_settled() {
 async fn a_long_run_of_struck_entries_is_stepped_over() {
     let forge = super::kit::Forge::new(1);
     let (_instance, owner) = forge.database().await;
-    let rogue = key(2);
-    let transaction = owner.new_transaction().await.unwrap();
-    settings(&transaction).await.grant(&rogue.public(), Permission::Write, 0).await.unwrap();
-    let begin = owner.get_entry(&transaction.commit().await.unwrap()).await.unwrap();
+    let (begin, by_rogue) = let_rogue_in(&forge, &owner).await;
     let before = owner.cursor().await.unwrap();
-    let by_rogue = super::kit::Forge { root: forge.root.clone(), key: rogue.clone() };
     let spam = by_rogue.chain(&begin, 4_000, |at| format!("spam {at}"));
     for part in spam.chunks(1000) {
         owner.ingest(super::kit::raw(part), "rogue").await.unwrap();
     }
-    let transaction = owner.remove_as_of(&rogue.public(), &Snapshot(vec![begin.id()])).await.unwrap();
+    let transaction = owner.remove_as_of(&by_rogue.key.public(), &Snapshot(vec![begin.id()])).await.unwrap();
     let removal = transaction.id;
     let (changes, _) = owner.changes_since(before, 1).await.unwrap();
     assert_eq!(changes.iter().map(|change| change.log.id).collect::<Vec<_>>(), [removal]);
@@ -496,13 +500,9 @@ async fn transactions_at_once_make_one_line_beside_struck_entries() {
     let forge = super::kit::Forge::new(1);
     let backend = Shared::in_turns(Memory::new());
     let (instance, owner) = forge.database_with(Box::new(backend.clone()), Options::default()).await;
-    let rogue = key(2);
-    let transaction = owner.new_transaction().await.unwrap();
-    settings(&transaction).await.grant(&rogue.public(), Permission::Write, 0).await.unwrap();
-    let begin = owner.get_entry(&transaction.commit().await.unwrap()).await.unwrap();
-    let by_rogue = super::kit::Forge { root: forge.root.clone(), key: rogue.clone() };
+    let (begin, by_rogue) = let_rogue_in(&forge, &owner).await;
     owner.ingest(super::kit::raw(&by_rogue.chain(&begin, 3, |at| format!("spam {at}"))), "rogue").await.unwrap();
-    owner.remove_as_of(&rogue.public(), &Snapshot(vec![begin.id()])).await.unwrap();
+    owner.remove_as_of(&by_rogue.key.public(), &Snapshot(vec![begin.id()])).await.unwrap();
     instance.close().await.unwrap();
     let instance = Instance::open_with(Box::new(backend), Options::default()).await.unwrap();
     let owner = instance.open_database_with_key(owner.root_id(), Some(forge.key.clone())).await.unwrap();
