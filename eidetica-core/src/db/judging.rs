@@ -122,6 +122,7 @@ impl Writer {
                         other
                     }
                 };
+                self.follow(at, &entry, &outcome);
                 judged.push((place, entry, source, outcome));
                 continue;
             }
@@ -141,12 +142,16 @@ impl Writer {
                     return Err(error);
                 }
             };
-            if !matches!(outcome, Outcome::Parked(_) | Outcome::Deferred) {
-                // What waited for it can be judged now, and goes first: a branch is best taken up in one go.
-                let children = self.parking.take_children(&entry.id());
-                self.pages[at].todo.extend(children.into_iter().map(|(entry, source)| (None, entry, source)));
-            }
+            self.follow(at, &entry, &outcome);
             judged.push((place, entry, source, outcome));
+        }
+    }
+
+    /// What waited for an entry can be judged once it is known what becomes of it, and goes first: a branch is best taken up in one go.
+    fn follow(&mut self, at: usize, entry: &VerifiedEntry, outcome: &Outcome) {
+        if !matches!(outcome, Outcome::Parked(_) | Outcome::Deferred) {
+            let children = self.parking.take_children(&entry.id());
+            self.pages[at].todo.extend(children.into_iter().map(|(entry, source)| (None, entry, source)));
         }
     }
 
