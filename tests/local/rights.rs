@@ -23,16 +23,20 @@ fn member() -> SecretKey {
     key(2)
 }
 
-async fn pair() -> Pair {
-    let (backend, counts) = Counting::new(Shared::in_turns(Memory::new()));
-    let instance = Instance::open_with(Box::new(backend), Options::default()).await.unwrap();
-    let owner = instance.create_database_with_key(Default::default(), &key(1)).await.unwrap();
+async fn with_member(_instance: Instance, owner: Database, counts: Arc<Counts>) -> Pair {
     let transaction = owner.new_transaction().await.unwrap();
     let settings: SettingsStore = transaction.get_store("_settings").await.unwrap();
     settings.grant(&member().public(), Permission::Write, 0).await.unwrap();
     transaction.commit().await.unwrap();
     let member = owner.with_key(Some(member()));
-    Pair { _instance: instance, owner, member, counts }
+    Pair { _instance, owner, member, counts }
+}
+
+async fn pair() -> Pair {
+    let (backend, counts) = Counting::new(Shared::in_turns(Memory::new()));
+    let instance = Instance::open_with(Box::new(backend), Options::default()).await.unwrap();
+    let owner = instance.create_database_with_key(Default::default(), &key(1)).await.unwrap();
+    with_member(instance, owner, counts).await
 }
 
 async fn write(database: &Database, key: &str, value: i64) -> Id {
@@ -53,12 +57,7 @@ async fn on_top_of(stage: &Stage, big: &Big) -> Pair {
     let (backend, counts) = Counting::new(backend);
     let instance = Instance::open_with(Box::new(backend), Options::default()).await.unwrap();
     let owner = instance.open_database_with_key(&big.forge.root.id(), Some(big.forge.key.clone())).await.unwrap();
-    let transaction = owner.new_transaction().await.unwrap();
-    let settings: SettingsStore = transaction.get_store("_settings").await.unwrap();
-    settings.grant(&member().public(), Permission::Write, 0).await.unwrap();
-    transaction.commit().await.unwrap();
-    let member = owner.with_key(Some(member()));
-    Pair { _instance: instance, owner, member, counts }
+    with_member(instance, owner, counts).await
 }
 
 /// What it costs to strike ten entries on top of others.
