@@ -45,6 +45,18 @@ fn ctrl_c_keeps_whole_batches_and_a_second_import_completes_them() {
     );
     assert_eq!(place.lines(&["rows", "travel", "airports", "--fields", "key"]).len() - 1, ROWS);
 
+    // A rebuild that is stopped says so at once, keeps nobody waiting, and is done again by whoever opens the database next.
+    let child = place.start(&["reindex", "travel"]);
+    until("the rebuild is under way", || place.run(&["info", "travel"]).err.contains("rebuilding the database"));
+    send("INT", &child);
+    let ended = wait(child);
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.err.contains("goes on"), "{ended:?}");
+    let begun = std::time::Instant::now();
+    assert_eq!(place.lines(&["rows", "travel", "airports", "--fields", "key"]).len() - 1, ROWS);
+    println!("rebuilt and read in {:?}", begun.elapsed());
+    place.run(&["verify"]).ok();
+
     // A backup that is stopped leaves nothing, and one that was faster is whole.
     let copy = place.path("copy.db");
     let child = place.start(&["backup", copy.to_str().unwrap()]);

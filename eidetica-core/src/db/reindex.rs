@@ -71,7 +71,6 @@ impl Database {
         };
         if interrupted {
             let over = Lease::vacant(core).await?;
-            tracing::warn!(database = %core.id, "rebuilding a database whose last rebuild was interrupted");
             self.writer.work(Task::Reindex { over, resumes: true }).await?;
         }
         Ok(self)
@@ -97,8 +96,12 @@ impl Database {
 /// last time was interrupted. `over` is what [`Lease::vacant`] has found.
 #[tracing::instrument(skip_all)]
 pub(crate) async fn rebuild(core: &Core, over: Option<&Bytes>, resumes: bool) -> Result<()> {
-    if resumes && !Meta::read(&*core.storage.snapshot().await?, core.number).await?.rebuilding {
-        return Ok(());
+    if resumes {
+        // Another process may just have ended it.
+        if !Meta::read(&*core.storage.snapshot().await?, core.number).await?.rebuilding {
+            return Ok(());
+        }
+        tracing::warn!(database = %core.id, "rebuilding a database whose last rebuild was interrupted");
     }
     let mut lease = Lease::take(core, over).await?;
     let done = rebuild_all(core, &mut lease).await;
