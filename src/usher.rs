@@ -1,16 +1,18 @@
 //! Who lets in those that show an invitation: a task that looks at requests for access whenever there are others, or another user
 //! has logged in, and lets each user who is logged in honour invitations of theirs.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use eidetica_sync::access::Book;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 use crate::user::{User, WeakUser};
 
-/// How long it is waited after something has failed, such as for a full disk, before requests are looked at again.
+/// When what has failed, such as for a full disk, is looked at again.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// The sessions of an instance, and the task. It ends when this is dropped.
@@ -52,23 +54,27 @@ impl Usher {
 
 async fn run(sessions: Arc<Mutex<Vec<WeakUser>>>, book: Book, mut bell: watch::Receiver<u64>) {
     let mut requests = book.changes();
+    // Requests whose approval has failed, and until when nobody looks at them. Such an approval has changed the request and changed it
+    // back: looking at once would go on for ever, and looking at nothing meanwhile would keep all others waiting.
+    let mut put_off = BTreeMap::new();
     loop {
-        let mut failed = false;
+        let now = Instant::now();
+        put_off.retain(|_, until| *until > now);
+        let mut again = None;
         let here: Vec<User> = lock(&sessions).iter().filter_map(WeakUser::upgrade).collect();
         for user in here {
             // Who has logged out meanwhile is told so, and that is well.
-            if let Err(error) = user.honour_invitations(&book).await {
+            if let Err(error) = user.honour_invitations(&book, &mut put_off, now + AGAIN).await {
                 tracing::debug!(%error, user = user.name(), "invitations were not all honoured");
-                failed = true;
+                again = Some(now + AGAIN);
             }
         }
-        if failed {
-            // An approval that fails has changed the request and changed it back: looking at once would go on for ever.
-            tokio::time::sleep(AGAIN).await;
-        }
+        let next = put_off.values().copied().chain(again).min();
         let more = tokio::select! {
+            biased;
             more = requests.changed() => more,
             more = bell.changed() => more,
+            () = sleep_until(next.unwrap_or(now)), if next.is_some() => Ok(()),
         };
         if more.is_err() {
             return;

@@ -3,13 +3,15 @@
 //! What an invitation is good for is kept in a row of the user who has made it, and never sent. It is honoured on this device
 //! while the user is logged in, since it takes a key of the user to grant a right.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
 use eidetica_core::auth::{Permission, Right};
 use eidetica_core::{Id, LocalChange};
-use eidetica_sync::access::{Book, BootstrapRequest, Invitation, RequestState};
+use eidetica_sync::access::{Book, BootstrapRequest, Invitation, RequestId, RequestState};
 use eidetica_sync::ticket::DatabaseTicket;
+use tokio::time::Instant;
 
 use super::rows::{self, InvitationRow};
 use super::{KeyId, User};
@@ -52,7 +54,7 @@ pub struct InvitationInfo {
     pub database: Id,
     /// The right that it gives.
     pub permission: Permission,
-    /// The key of the user that grants it.
+    /// The key of the user that was to grant it when it was made. What grants it is the strongest key of the user by then.
     pub key: KeyId,
     /// How often it may still be used.
     pub uses_left: u32,
@@ -69,7 +71,8 @@ impl User {
     ///
     /// Errors, with the context pair `reason`: as for [`share`](User::share); `InvalidInput` (`bad_terms`) for no uses or no
     /// time; `PermissionDenied` (`insufficient_permission`) if no key of the user may grant that right; `Full`
-    /// (`too_many_invitations`) beyond 256. Cancellation: it is made or not.
+    /// (`too_many_invitations`) beyond 256 that are not used up; `Conflict` if another call changed the list at the same moment.
+    /// Cancellation: it is made or not.
     pub async fn invite(&self, id: &Id, terms: Terms) -> Result<DatabaseTicket> {
         let mut ticket = self.share(id).await?;
         self.add_invitation(&mut ticket, terms).await?;
@@ -93,9 +96,11 @@ impl User {
         let mut changes = Vec::new();
         let mut kept = 0;
         for (name, row) in engine.locals(&rows::invitations(self.id())).await? {
-            match rows::read::<InvitationRow>(&row, "an invitation")?.ends <= now {
+            let read: InvitationRow = rows::read(&row, "an invitation")?;
+            match read.ends <= now {
                 true => changes.push(LocalChange { name, before: Some(row), after: None }),
-                false => kept += 1,
+                // What is used up is no longer there for anybody, but for an approval that fails, which takes moments.
+                false => kept += usize::from(read.uses_left > 0),
             }
         }
         if kept >= MOST {
@@ -150,8 +155,13 @@ impl User {
     }
 
     /// Approves the requests of a book that show a good invitation of this user. Goes on after one that fails, and then tells the
-    /// first error.
-    pub(crate) async fn honour_invitations(&self, book: &Book) -> Result<()> {
+    /// first error; what has failed is put off until then, and passed over meanwhile.
+    pub(crate) async fn honour_invitations(
+        &self,
+        book: &Book,
+        put_off: &mut BTreeMap<RequestId, Instant>,
+        until: Instant,
+    ) -> Result<()> {
         let made: Vec<PublicKey> = self.invitations().await?.iter().map(|info| info.id).collect();
         if made.is_empty() {
             return Ok(());
@@ -160,15 +170,23 @@ impl User {
         for (id, request) in book.requests().await? {
             // Strangers may name whatever they like; a signature is looked at for what was made here alone.
             let named = Invitation::named_by(&request).is_some_and(|named| made.contains(&named));
-            let undecided = named && request.state == RequestState::Pending;
+            let undecided = named && request.state == RequestState::Pending && !put_off.contains_key(&id);
             let shown = undecided.then(|| Invitation::shown_by(&request, &self.instance.device_id())).flatten();
             let Some(invitation) = shown else { continue };
             let Some(info) = self.use_invitation(&invitation, &request, -1).await? else { continue };
-            if let Err(error) = self.approve_access_request(book, &id, &info.key, None).await {
+            let approved = async {
+                // Not the key that was the strongest then: it may have been rotated since.
+                let key = self.inviting_key(&request.database, info.permission).await?;
+                self.approve_access_request(book, &id, &key, None).await
+            };
+            if let Err(error) = approved.await {
                 tracing::info!(%error, %invitation, "an invitation could not be honoured");
                 // It was not used. If this fails, too, it counts as used: never is more given than was meant.
                 self.use_invitation(&invitation, &request, 1).await?;
+                put_off.insert(id, until);
                 failed = failed.and(Err(error));
+            } else if info.uses_left == 1 {
+                self.forget_used(&invitation).await?;
             }
         }
         failed
@@ -196,6 +214,21 @@ impl User {
             match engine.change_locals(vec![change]).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 done => return done.map(|()| Some(info)),
+            }
+        }
+    }
+
+    /// Forgets an invitation that is used up.
+    async fn forget_used(&self, invitation: &PublicKey) -> Result<()> {
+        let (engine, name) = (self.instance.engine(), rows::invitation(self.id(), invitation));
+        loop {
+            let Some(row) = engine.local(&name).await? else { return Ok(()) };
+            if rows::read::<InvitationRow>(&row, "an invitation")?.uses_left > 0 {
+                return Ok(());
+            }
+            match engine.change_locals(vec![LocalChange { name: name.clone(), before: Some(row), after: None }]).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                done => return done,
             }
         }
     }

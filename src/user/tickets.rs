@@ -15,6 +15,9 @@ use super::{KeyId, User, refused};
 /// other side needs a moment for both.
 const AGAIN: [u64; 7] = [20, 50, 100, 200, 400, 800, 1_600];
 
+/// How many bytes of the name of a database go into a ticket.
+const MAX_NAME: usize = 256;
+
 impl User {
     /// A ticket for a database that this user tracks: its id and name, and where this device is reached. Whoever gets it may ask for
     /// access; [`invite`](User::invite) makes tickets that give it.
@@ -38,8 +41,11 @@ impl User {
         let mut ticket = DatabaseTicket::new(*id);
         ticket.peers.push(TicketPeer { device: self.instance.device_id(), addresses });
         if let Some(here) = self.database_here(id).await? {
-            // A database without a name is shared without one.
-            ticket.name = here.get_name().await.ok();
+            // A database without a name is shared without one, and a long name is cut as it is where databases are listed.
+            ticket.name = here.get_name().await.ok().map(|mut name| {
+                name.truncate(name.floor_char_boundary(MAX_NAME));
+                name
+            });
         }
         Ok(ticket)
     }

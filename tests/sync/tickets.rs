@@ -6,6 +6,7 @@ use std::time::Duration;
 use eidetica::auth::Permission;
 use eidetica::backend::database::Memory;
 use eidetica::crdt::Doc;
+use eidetica::store::SettingsStore;
 use eidetica::sync::access::Invitation;
 use eidetica::sync::ticket::{DatabaseTicket, TicketPeer};
 use eidetica::sync::{Address, SyncState};
@@ -223,4 +224,67 @@ async fn what_cannot_be_shared_says_why() {
     let user = alone.login_user("alone", None).await.unwrap();
     assert_eq!(reason(user.share(&id).await.unwrap_err()), (ErrorKind::Unsupported, Some("no_sync".into())));
     assert_eq!(reason(user.join(&ticket).await.unwrap_err()), (ErrorKind::Unsupported, Some("no_sync".into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_name_is_cut_and_not_the_ticket_spoiled() {
+    let (anna, database) = anna_with_notes().await;
+    let transaction = database.new_transaction().await.unwrap();
+    let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
+    settings.set_name(&"名前".repeat(500)).await.unwrap();
+    transaction.commit().await.unwrap();
+    let ticket = anna.user.share(database.root_id()).await.unwrap().to_string();
+    let read: DatabaseTicket = ticket.parse().unwrap();
+    assert_eq!(read.name, Some("名前".repeat(500)[..255].to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_is_honoured_by_the_key_that_has_taken_over() {
+    let (mut anna, database) = anna_with_notes().await;
+    let id = *database.root_id();
+    let ticket = anna.user.invite(&id, Terms::default()).await.unwrap();
+    let successor = anna.user.add_private_key(None).await.unwrap();
+    anna.user.rotate_key(&id, &anna.key, &successor).await.unwrap();
+    let there = Device::new("ben").await.user.join(&ticket).await.unwrap();
+    assert_eq!(get(&there, "greeting").await.as_deref(), Some("hello"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invitations_that_are_used_up_take_no_place() {
+    let (anna, database) = anna_with_notes().await;
+    let id = *database.root_id();
+    let used = anna.user.invite(&id, Terms::default()).await.unwrap();
+    Device::new("ben").await.user.join(&used).await.unwrap();
+    for number in 0..256 {
+        anna.user.invite(&id, Terms::default()).await.unwrap_or_else(|error| panic!("{number}: {error}"));
+    }
+    let error = anna.user.invite(&id, Terms::default()).await.unwrap_err();
+    assert_eq!((error.kind(), error.context("reason")), (ErrorKind::Full, Some("too_many_invitations")));
+    let name = used.invitation.as_ref().unwrap().id();
+    until("nothing is left of the one that was used", || async {
+        anna.user.revoke_invitation(&name).await.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_user_has_lost_does_not_silence_the_request_of_another() {
+    let (anna, database) = anna_with_notes().await;
+    let id = *database.root_id();
+    let invited = anna.user.invite(&id, Terms::default()).await.unwrap();
+    let ben = Device::new("ben").await;
+    ben.user.join(&invited).await.unwrap();
+    anna.user.remove_key(&id, &ben.key, None).await.unwrap();
+    // Somebody else, on the same device.
+    ben.instance.create_user("cleo", None).await.unwrap();
+    let cleo = ben.instance.login_user("cleo", None).await.unwrap();
+    let ticket = anna.user.share(&id).await.unwrap();
+    assert_eq!(cleo.join(&ticket).await.unwrap_err().kind(), ErrorKind::Pending);
+    let (_, address) = ticket.places().next().unwrap();
+    let ended = || async { ben.sync.sync_with_peer(address, Some(&id)).await.unwrap_err() };
+    // Once it is found out that what the device has shown counts no longer.
+    until("it is asked for again", || async { ended().await.kind() == ErrorKind::Pending }).await;
+    let (request, _) = &anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap()[0];
+    anna.user.reject_bootstrap_request(&anna.sync, request, &anna.key).await.unwrap();
+    assert_eq!(ended().await.context("reason"), Some("access_rejected"));
 }

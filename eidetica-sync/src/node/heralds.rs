@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::talk::introduce;
 use crate::access::{Scope, Shown, may_read};
 use crate::message::{MAX_DATABASES, Mark, Reply, Request, Said};
-use crate::presence::{GAP, News, Says, Statement};
+use crate::presence::{Due, GAP, News, Statement};
 
 /// How long a peer is asked to wait for something new. A request or an answer that is lost must not cost much of the time that
 /// statements last.
@@ -30,7 +30,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The same for one that fails or does not serve what is asked for.
 const LONGEST_REST: Duration = Duration::from_secs(30);
-/// After what cannot be signed, since the store fails, it is tried again.
+/// What cannot be signed, since the store fails, or be told, since the peer has no time for it, is tried again after that.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Carries everything, for as long as it is polled.
@@ -38,9 +38,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut heralds = JoinSet::new();
     let mut by_peer: BTreeMap<PublicKey, (Arc<Link>, AbortHandle)> = BTreeMap::new();
     loop {
-        let (rings, links) = (shared.hall.bell().rings(), shared.links.changed().rings());
-        for (database, user, says) in shared.hall.due(Instant::now()) {
-            if let Err(error) = say(&shared, database, user, says).await {
+        let (rings, links) = (shared.hall.rings(), shared.links.changed().rings());
+        for due in shared.hall.due(Instant::now()) {
+            let (database, user, ..) = due;
+            if let Err(error) = say(&shared, due).await {
                 tracing::debug!(%database, %error, "it cannot be said who is here");
                 shared.hall.postpone(database, user, Instant::now() + AGAIN);
             }
@@ -77,7 +78,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             // A herald ends with its link, which is then no longer among those that are open.
             Some(_) = heralds.join_next() => {}
             () = shared.links.changed().after(links) => {}
-            _ = maybe(next, shared.hall.bell().after(rings)) => {}
+            _ = maybe(next, shared.hall.changed(rings)) => {}
         }
     }
 }
@@ -91,7 +92,8 @@ async fn maybe(until: Option<Instant>, what: impl Future<Output = ()>) {
 }
 
 /// Signs what this device says of itself.
-async fn say(shared: &Shared, database: Id, user: Option<PublicKey>, says: Says) -> Result<()> {
+async fn say(shared: &Shared, due: Due) -> Result<()> {
+    let (database, user, says) = (due.0, due.1, due.2.clone());
     let grants = shared.grants.of(&database).await?;
     let claim = grants.iter().find(|grant| Some(grant.user()) == user.as_ref()).map(|grant| grant.claim().clone());
     // A user who has signed no grant for this database does not follow it here: then the device speaks for itself.
@@ -107,7 +109,7 @@ async fn say(shared: &Shared, database: Id, user: Option<PublicKey>, says: Says)
         signature: [0; 64],
     };
     let statement = statement.sign(shared.identity.device_secret(), &database);
-    shared.hall.said(database, user, statement, clock, Instant::now());
+    shared.hall.said(due, statement, clock, Instant::now());
     Ok(())
 }
 
@@ -120,8 +122,9 @@ struct Herald {
 /// How far it has come with this peer.
 #[derive(Default)]
 struct Marks {
-    /// Up to where the peer has told.
+    /// Up to where the peer has told, of which databases.
     heard: Mark,
+    heard_of: BTreeSet<Id>,
     /// Up to where the peer was told, of which databases.
     told: u64,
     told_of: BTreeSet<Id>,
@@ -135,11 +138,11 @@ impl Herald {
         let mut marks = Marks::default();
         let mut rest = GAP;
         loop {
-            let rings = self.shared.hall.bell().rings();
+            let rings = self.shared.hall.rings();
             let (attended, spoken_of) = self.shared_databases();
             if attended.is_empty() && spoken_of.is_empty() {
                 self.note_told(self.shared.hall.last());
-                self.shared.hall.bell().after(rings).await;
+                self.shared.hall.changed(rings).await;
                 continue;
             }
             let began = Instant::now();
@@ -172,12 +175,12 @@ impl Herald {
     /// Returns when these are others.
     async fn changed(&self, attended: &BTreeSet<Id>, spoken_of: &BTreeSet<Id>) {
         loop {
-            let rings = self.shared.hall.bell().rings();
+            let rings = self.shared.hall.rings();
             let (now_attended, now_spoken_of) = self.shared_databases();
             if (&now_attended, &now_spoken_of) != (attended, spoken_of) {
                 return;
             }
-            self.shared.hall.bell().after(rings).await;
+            self.shared.hall.changed(rings).await;
         }
     }
 
@@ -195,14 +198,19 @@ impl Herald {
         if marks.told_of != to_tell {
             (marks.told, marks.told_of) = (0, to_tell);
         }
-        let Marks { heard, told, told_of } = marks;
+        if !to_hear.is_subset(&marks.heard_of) {
+            // Of a further database it is heard first who is there already.
+            marks.heard = Mark::default();
+        }
+        marks.heard_of = to_hear;
+        let Marks { heard, heard_of, told, told_of } = marks;
         tokio::select! {
             biased;
             () = self.link.broken() => Turn::Break(()),
             () = self.changed(attended, spoken_of) => Turn::Continue(()),
             () = self.given(&lacking) => Turn::Continue(()),
             turn = self.tell(told, told_of) => turn,
-            turn = self.hear(heard, &to_hear) => turn,
+            turn = self.hear(heard, heard_of) => turn,
         }
     }
 
@@ -245,6 +253,8 @@ impl Herald {
                     Ok(_) => return self.misunderstood(databases),
                     // It is told once more.
                     Err(error) if error.kind() == ErrorKind::Timeout => {}
+                    // Too much was said at once, which is no reason to hear nothing.
+                    Err(error) if error.kind() == ErrorKind::Busy => sleep(AGAIN).await,
                     Err(error) => return self.failed(&error),
                 }
                 sleep(GAP).await;
@@ -341,7 +351,8 @@ impl Herald {
         let Some(_pass) = self.shared.served.enter(id) else { return Ok(Taken::Nothing) };
         let Some(database) = self.shared.here(id).await? else { return Ok(Taken::Nothing) };
         let clock = self.shared.engine.environment().now();
-        take(&self.shared.hall, &database, &self.link.peer, hops, statement, clock).await
+        // Who is called is chosen here, and is nobody who came by himself.
+        take(&self.shared.hall, &database, (&self.link.peer, true), hops, statement, clock).await
     }
 
     /// The peer does not know this device any longer, or does not serve these: they are introduced anew.

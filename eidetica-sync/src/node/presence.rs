@@ -188,11 +188,11 @@ impl Presence {
         drop(self);
         let said = async {
             loop {
-                let seen = shared.hall.bell().rings();
+                let seen = shared.hall.rings();
                 if shared.is_over() || shared.hall.is_farewell_said(&database, user) {
                     return;
                 }
-                shared.hall.bell().after(seen).await;
+                shared.hall.changed(seen).await;
             }
         };
         // Whoever was not told sees it when the last statement is over.
@@ -251,12 +251,12 @@ pub(crate) enum Taken {
     TooFast,
 }
 
-/// Takes in a statement about a database that a peer has brought, if it is one that counts: of that peer itself, or within its reach; new;
+/// Takes in a statement about a database that a peer, who is a member or not, has brought, if it is one that counts: of that peer itself, or within its reach; new;
 /// of the present time; of a device that may read the database as the settings are now, and signed by it. The cheapest look comes first.
 pub(crate) async fn take(
     hall: &Hall,
     database: &Database,
-    from: &PublicKey,
+    (from, member): (&PublicKey, bool),
     hops: u8,
     statement: Statement,
     clock: Time,
@@ -271,7 +271,7 @@ pub(crate) async fn take(
         return Ok(Taken::Nothing);
     }
     let now = Instant::now();
-    if !hall.admit(from, now) {
+    if !hall.admit(from, member, now) {
         return Ok(Taken::TooFast);
     }
     let shown = Shown::new(device, Scope::Database(*id), statement.claim.iter().cloned().collect());

@@ -79,6 +79,9 @@ pub(crate) struct Shared {
 /// How many statements of who is here one peer may bring, and all together.
 const EACH_SAYS: Rate = Rate { burst: 256, per_second: 64 };
 const ALL_SAY: Rate = Rate { burst: 4096, per_second: 1024 };
+/// The same for those together who may read because everybody may. They are counted apart, or whoever makes many keys would have it
+/// quiet everywhere.
+const ANYBODY_SAYS: Rate = Rate { burst: 1024, per_second: 256 };
 
 /// Somebody who waits for the end of a round with this number or a later one.
 type Waiter = (RoundId, oneshot::Sender<Result<Outcome>>);
@@ -103,8 +106,8 @@ impl Shared {
         let peers = Peers::new(engine.clone(), peers);
         let mut run = [0; 8];
         engine.environment().random(&mut run)?;
-        let pace = Pace::new(EACH_SAYS, ALL_SAY, Duration::ZERO);
-        let hall = Arc::new(Hall::new(identity.device(), u64::from_be_bytes(run), pace));
+        let [members, anybody] = [ALL_SAY, ANYBODY_SAYS].map(|all| Pace::new(EACH_SAYS, all, Duration::ZERO));
+        let hall = Arc::new(Hall::new(identity.device(), u64::from_be_bytes(run), members, anybody));
         let parts = Parts {
             book: book.clone(),
             peers: peers.clone(),

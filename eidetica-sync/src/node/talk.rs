@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eidetica_contract::{Error, ErrorKind, Result, Retry};
-use eidetica_core::auth::Right;
+use eidetica_core::auth::{Right, Subject};
 use eidetica_core::{Database, Id};
 use tokio::time::{Instant, timeout_at};
 
@@ -45,12 +45,10 @@ pub(crate) async fn sync(
         introduce(shared, link, &[id], Vec::new()).await?;
     }
     if link.served(&id).is_none() {
-        // Not asked for access anew, unless somebody wishes so: whoever was removed was so for a reason.
-        if was_removed(link, id).await? {
-            return Err(removed(link, id));
-        }
         if ask_again(shared, link, id).await? {
             introduce(shared, link, &[id], Vec::new()).await?;
+        } else if was_removed(link, id).await? {
+            return Err(removed(link, id));
         }
     }
     let Some(claims) = link.served(&id) else { return Err(not_served(link, id)) };
@@ -163,11 +161,19 @@ pub(crate) async fn introduce(shared: &Shared, link: &Link, wanted: &[Id], listi
 
 /// Sends what was asked of this peer for a database once more, if it is still to be decided. True if access is there now.
 ///
+/// What was given is not asked for anew if it was taken away since, unless somebody wishes so: that had a reason.
+///
 /// Errors: `Pending` while an admin has to decide, `PermissionDenied` if one has rejected it.
 async fn ask_again(shared: &Shared, link: &Link, id: Id) -> Result<bool> {
     let mut refused = None;
+    let here = shared.here(&id).await?;
     for asked in shared.asked.of(&id).await? {
         if *asked.request.to() != link.peer {
+            continue;
+        }
+        if let Some(here) = &here
+            && here.now().own_right_of(Subject::Key(asked.request.wanted().key)).await? == Right::REMOVED
+        {
             continue;
         }
         match ask_access(shared, link, &asked.request).await?.into_result(asked.request.wanted()) {

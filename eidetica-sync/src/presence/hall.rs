@@ -56,14 +56,21 @@ pub(crate) struct Seat {
     until: Instant,
     /// Until when an older word of the speaker is known for what it is.
     remembered: Instant,
+    /// Until when others could bring an old word of this speaker again.
+    repeatable: Option<Instant>,
 }
 
 pub(crate) type Room = BTreeMap<Speaker, Seat>;
 
 impl Seat {
     /// Whether others could bring an old word of this speaker again.
-    pub fn may_be_repeated(&self) -> bool {
-        self.statement.reach > 1
+    pub fn may_be_repeated(&self, now: Instant) -> bool {
+        self.repeatable.is_some_and(|until| until > now)
+    }
+
+    /// Until when an older word of this speaker has to be known for what it is.
+    pub fn remembered(&self) -> Instant {
+        self.remembered
     }
 }
 
@@ -80,6 +87,8 @@ pub(crate) struct Brought {
 struct Own {
     handles: usize,
     says: Option<Says>,
+    /// Counts what was to be said, so that it shows what has come while a statement was being signed.
+    version: u64,
     /// When it is to be said, or said again.
     due: Option<Instant>,
     said: Option<Instant>,
@@ -93,6 +102,9 @@ pub(crate) struct Says {
     pub lifetime: Duration,
     pub reach: u8,
 }
+
+/// Something that this device has to say: where, for whom, what, and the how-manieth it is.
+pub(crate) type Due = (Id, Option<PublicKey>, Says, u64);
 
 /// A peer that asks for news.
 #[derive(Default)]
@@ -111,8 +123,10 @@ pub(crate) struct Hall {
     pub run: u64,
     start: Instant,
     state: Mutex<State>,
-    /// Rings at every change.
+    /// Rings when somebody comes, goes, or says something.
     bell: Bell,
+    /// Rings when others ask, or were told something. Apart from the other bell, for which all of them wait.
+    audience: Bell,
 }
 
 struct State {
@@ -125,7 +139,10 @@ struct State {
     listeners: BTreeMap<PublicKey, Listener>,
     /// Up to which number each peer was told that this device calls.
     told: BTreeMap<PublicKey, u64>,
-    pace: Pace,
+    /// What those may bring who may read by a right of their own.
+    members: Pace,
+    /// What those may bring who may read because everybody may.
+    anybody: Pace,
 }
 
 /// A request for news that is being answered.
@@ -138,7 +155,7 @@ pub(crate) struct Listening<'h> {
 pub(crate) type News = (Id, u8, Arc<Statement>);
 
 impl Hall {
-    pub fn new(device: PublicKey, run: u64, pace: Pace) -> Hall {
+    pub fn new(device: PublicKey, run: u64, members: Pace, anybody: Pace) -> Hall {
         let state = State {
             closed: false,
             last: 0,
@@ -147,14 +164,31 @@ impl Hall {
             attended: BTreeMap::new(),
             listeners: BTreeMap::new(),
             told: BTreeMap::new(),
-            pace,
+            members,
+            anybody,
         };
-        Hall { device, run, start: Instant::now(), state: Mutex::new(state), bell: Bell::default() }
+        let (state, bell, audience) = (Mutex::new(state), Bell::default(), Bell::default());
+        Hall { device, run, start: Instant::now(), state, bell, audience }
     }
 
-    /// Rings at every change.
+    /// Rings when somebody comes, goes, or says something.
     pub fn bell(&self) -> &Bell {
         &self.bell
+    }
+
+    /// How often the bells have rung, for [`changed`](Hall::changed).
+    pub fn rings(&self) -> [u64; 2] {
+        [self.bell.rings(), self.audience.rings()]
+    }
+
+    /// Returns when anything is different from when it had rung so often: who is here, who asks, or what they were told.
+    pub async fn changed(&self, [bell, audience]: [u64; 2]) {
+        tokio::select! {
+            // In a fixed order, so that a run can be repeated.
+            biased;
+            () = self.bell.after(bell) => {}
+            () = self.audience.after(audience) => {}
+        }
     }
 
     /// From now on nothing happens any more.
@@ -171,7 +205,7 @@ impl Hall {
     pub fn attend(&self, database: Id, user: Option<PublicKey>) {
         let mut state = self.state();
         *state.attended.entry(database).or_default() += 1;
-        let nothing = Own { handles: 0, says: None, due: None, said: None };
+        let nothing = Own { handles: 0, says: None, version: 0, due: None, said: None };
         state.own.entry((database, user)).or_insert(nothing).handles += 1;
         drop(state);
         self.bell.ring();
@@ -192,7 +226,7 @@ impl Hall {
                 _ if own.handles > 0 => {}
                 Some(says) => {
                     (says.payload, says.lifetime) = (Bytes::new(), Duration::ZERO);
-                    own.due = Some(now);
+                    (own.version, own.due) = (own.version + 1, Some(now));
                 }
                 None => drop(state.own.remove(&(database, user))),
             }
@@ -204,16 +238,16 @@ impl Hall {
     /// Has something said for a user of this device, at once or a moment after what was said last.
     pub fn say(&self, database: Id, user: Option<PublicKey>, says: Says, now: Instant) {
         if let Some(own) = self.state().own.get_mut(&(database, user)) {
-            own.says = Some(says);
+            (own.says, own.version) = (Some(says), own.version + 1);
             own.due = Some(own.said.map_or(now, |said| (said + GAP).max(now)));
         }
         self.bell.ring();
     }
 
     /// What is to be said by now.
-    pub fn due(&self, now: Instant) -> Vec<(Id, Option<PublicKey>, Says)> {
+    pub fn due(&self, now: Instant) -> Vec<Due> {
         let is_due = |own: &Own| own.says.clone().filter(|_| own.due.is_some_and(|due| due <= now));
-        self.state().own.iter().filter_map(|((id, user), own)| Some((*id, *user, is_due(own)?))).collect()
+        self.state().own.iter().filter_map(|((id, user), own)| Some((*id, *user, is_due(own)?, own.version))).collect()
     }
 
     /// Something could not be said for now, and is tried again then.
@@ -237,17 +271,21 @@ impl Hall {
         }
     }
 
-    /// This device has signed a statement. It is said again before it is over.
-    pub fn said(&self, database: Id, user: Option<PublicKey>, statement: Statement, clock: Time, now: Instant) {
-        let lifetime = Duration::from_secs(statement.lifetime.into());
+    /// This device has signed what was [`due`](Hall::due). It is said again before it is over.
+    pub fn said(&self, (database, user, says, version): Due, statement: Statement, clock: Time, now: Instant) {
         {
             let mut state = self.state();
-            if lifetime.is_zero() && state.own.get(&(database, user)).is_none_or(|own| own.handles == 0) {
-                state.own.remove(&(database, user));
-            } else if let Some(own) = state.own.get_mut(&(database, user)) {
+            if let Some(own) = state.own.get_mut(&(database, user)) {
                 own.said = Some(now);
-                // Three times, so that one that is lost does no harm.
-                own.due = Some(now + lifetime * 3 / 10);
+                match says.lifetime {
+                    // Something else is to be said by now, and keeps its time.
+                    _ if own.version != version => {}
+                    Duration::ZERO if own.handles == 0 => drop(state.own.remove(&(database, user))),
+                    // There is another handle, which has nothing to say yet.
+                    Duration::ZERO => (own.says, own.due) = (None, None),
+                    // Three times, so that one that is lost does no harm.
+                    lifetime => own.due = Some(now + lifetime * 3 / 10),
+                }
             }
         }
         let speaker = statement.speaker();
@@ -263,9 +301,11 @@ impl Hall {
         known.is_none_or(|seat| seat.statement.serial < serial)
     }
 
-    /// Whether one more statement of a peer may be looked at now; if so, it counts.
-    pub fn admit(&self, from: &PublicKey, now: Instant) -> bool {
-        self.state().pace.admit(Some(&from.to_string()), now.saturating_duration_since(self.start))
+    /// Whether one more statement of a peer may be looked at now; if so, it counts. `member`: the peer may read by a right of its own.
+    pub fn admit(&self, from: &PublicKey, member: bool, now: Instant) -> bool {
+        let mut state = self.state();
+        let pace = if member { &mut state.members } else { &mut state.anybody };
+        pace.admit(Some(&from.to_string()), now.saturating_duration_since(self.start))
     }
 
     /// Takes in a statement that was proven, if it is newer than what is known of its speaker, and there is a place.
@@ -273,25 +313,33 @@ impl Hall {
         let Brought { statement, from, hops, key, anybody } = brought;
         let mut state = self.state();
         let known = state.rooms.get(&database).and_then(|room| room.get(&speaker));
+        let before = known.map(|seat| (seat.remembered, seat.repeatable));
         let since = match known.map(|seat| (seat.statement.serial, seat.is_here(now), seat.since)) {
             Some((serial, ..)) if serial >= statement.serial && hops > 0 => return false,
             Some((_, true, since)) => since,
             Some(_) => clock,
             // Nothing is known that this would end, and nothing could bring back what it ends.
             None if statement.lifetime == 0 && statement.reach == 1 && hops > 0 => return false,
-            None if places::make(&mut state.rooms, &database, &speaker, &key, anybody) => clock,
+            None if hops == 0 || places::has(&state.rooms, &database, &speaker, &key, anybody) => clock,
             None => return false,
         };
         let lifetime = Duration::from_secs(statement.lifetime.into());
         let until = now + lifetime;
         // A word counts for so long as its time may be taken for the present one.
-        let remembered = if statement.reach > 1 { until.max(now + 2 * SKEW) } else { until + REMEMBERED };
+        let repeatable = (statement.reach > 1).then(|| until.max(now + 2 * SKEW));
+        let remembered = repeatable.unwrap_or(until + REMEMBERED);
+        // An earlier word that went further may still be brought again.
+        let (remembered, repeatable) = match before {
+            Some((earlier, could)) => (remembered.max(earlier), repeatable.max(could)),
+            None => (remembered, repeatable),
+        };
         let gone = lifetime.is_zero().then_some(Departed::Left);
         state.last += 1;
         let number = state.last;
         let statement = Arc::new(statement);
-        let seat = Seat { statement, key, anybody, hops, since, gone, from, number, until, remembered };
+        let seat = Seat { statement, key, anybody, hops, since, gone, from, number, until, remembered, repeatable };
         state.rooms.entry(database).or_default().insert(speaker, seat);
+        places::forget_some(&mut state.rooms, &database, now);
         drop(state);
         self.bell.ring();
         true
@@ -381,7 +429,7 @@ impl Hall {
             listener.requests += 1;
             (listener.databases, listener.left) = (databases, None);
         }
-        self.bell.ring();
+        self.audience.ring();
         Listening { hall: self, peer }
     }
 
@@ -400,15 +448,16 @@ impl Hall {
             }
         };
         if changed {
-            self.bell.ring();
+            self.audience.ring();
         }
     }
 
-    /// Whether everybody who can be told knows that a user of this device has left.
+    /// Whether everybody who can be told knows that a user of this device has left; also if he has not, since he has another handle.
     pub fn is_farewell_said(&self, database: &Id, user: Option<PublicKey>) -> bool {
         let state = self.state();
-        if state.own.contains_key(&(*database, user)) {
-            return false;
+        if let Some(own) = state.own.get(&(*database, user)) {
+            let leaves = own.says.as_ref().is_some_and(|says| says.lifetime.is_zero());
+            return own.handles > 0 && !leaves;
         }
         // A user whose grant is not here was spoken for by the device alone.
         let seat = |user| state.rooms.get(database)?.get(&Speaker { device: self.device, user });
@@ -420,7 +469,7 @@ impl Hall {
     /// Ends what is over by now; says when there is something to do next.
     pub fn sweep(&self, now: Instant) -> Option<Instant> {
         let mut state = self.state();
-        let (mut changed, mut next) = (false, Vec::new());
+        let (mut changed, mut fewer, mut next) = (false, false, Vec::new());
         for room in state.rooms.values_mut() {
             room.retain(|_, seat| {
                 if seat.gone.is_none() && seat.until <= now {
@@ -439,13 +488,16 @@ impl Hall {
             let end = listener.left.map(|left| left + BETWEEN);
             next.extend(end.filter(|end| *end > now));
             let stays = end.is_none_or(|end| end > now);
-            changed |= !stays;
+            fewer |= !stays;
             stays
         });
         next.extend(state.own.values().filter_map(|own| own.due));
         drop(state);
         if changed {
             self.bell.ring();
+        }
+        if fewer {
+            self.audience.ring();
         }
         next.into_iter().min()
     }
@@ -467,7 +519,7 @@ impl Listening<'_> {
         if let Some(listener) = self.hall.state().listeners.get_mut(&self.peer) {
             listener.given = listener.given.max(upto);
         }
-        self.hall.bell.ring();
+        self.hall.audience.ring();
     }
 }
 
@@ -482,7 +534,7 @@ impl Drop for Listening<'_> {
                 }
             }
         }
-        self.hall.bell.ring();
+        self.hall.audience.ring();
     }
 }
 

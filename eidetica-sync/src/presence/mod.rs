@@ -11,7 +11,7 @@ mod statement;
 use std::time::Duration;
 
 pub use hall::Departed;
-pub(crate) use hall::{Brought, Hall, News, Says, Seat, Speaker};
+pub(crate) use hall::{Brought, Due, Hall, News, Says, Seat, Speaker};
 pub(crate) use statement::Statement;
 
 /// The bit of the capabilities that says that a side takes part in this.

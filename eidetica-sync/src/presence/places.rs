@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use eidetica_contract::PublicKey;
 use eidetica_core::Id;
+use tokio::time::Instant;
 
 use super::hall::{Room, Seat, Speaker};
 
@@ -17,31 +18,36 @@ pub(super) const KEY: usize = 16;
 pub(super) const DEVICE: usize = 8;
 /// The most places in all databases.
 pub(super) const ALL: usize = 4096;
+/// So many places a database has whatever goes on in others.
+pub(super) const SURE: usize = 16;
 
-/// Makes a place for one more, at the cost of those that are gone and need not be remembered. False if there is none.
-pub(super) fn make(
-    rooms: &mut BTreeMap<Id, Room>,
-    database: &Id,
-    of: &Speaker,
-    key: &PublicKey,
-    anybody: bool,
-) -> bool {
-    if has(rooms, database, of, key, anybody) {
-        return true;
+/// Whether there is a place for one more. Those who are gone take none.
+pub(super) fn has(rooms: &BTreeMap<Id, Room>, database: &Id, of: &Speaker, key: &PublicKey, anybody: bool) -> bool {
+    let here = |room: &Room| room.values().filter(|seat| seat.gone.is_none()).count();
+    let room = rooms.get(database);
+    let in_room = room.map_or(0, here);
+    if in_room >= SURE && rooms.values().map(here).sum::<usize>() >= ALL {
+        return false;
     }
-    for room in rooms.values_mut() {
-        room.retain(|_, seat| seat.gone.is_none() || seat.may_be_repeated());
-    }
-    has(rooms, database, of, key, anybody)
-}
-
-fn has(rooms: &BTreeMap<Id, Room>, database: &Id, of: &Speaker, key: &PublicKey, anybody: bool) -> bool {
-    let all: usize = rooms.values().map(BTreeMap::len).sum();
-    let Some(room) = rooms.get(database) else { return all < ALL };
-    let count = |which: &dyn Fn(&Speaker, &Seat) -> bool| room.iter().filter(|(by, seat)| which(by, seat)).count();
-    all < ALL
-        && room.len() < ROOM
+    let count = |which: &dyn Fn(&Speaker, &Seat) -> bool| {
+        let seats = room.into_iter().flatten();
+        seats.filter(|(by, seat)| seat.gone.is_none() && which(by, seat)).count()
+    };
+    in_room < ROOM
         && count(&|by, _| by.device == of.device) < DEVICE
         && count(&|_, seat| seat.key == *key) < KEY
         && (!anybody || count(&|_, seat| seat.anybody) < ANYBODY)
+}
+
+/// Bounds what is remembered of those in a database who are gone: to as many as may be here. First those go whom nobody can bring again,
+/// then those whose words are the oldest, of whom one that is brought again shows for as long as it lasts.
+pub(super) fn forget_some(rooms: &mut BTreeMap<Id, Room>, database: &Id, now: Instant) {
+    let Some(room) = rooms.get_mut(database) else { return };
+    let mut gone: Vec<_> = room.iter().filter(|(_, seat)| seat.gone.is_some()).collect();
+    if gone.len() <= ROOM {
+        return;
+    }
+    gone.sort_by_key(|(_, seat)| (seat.may_be_repeated(now), seat.remembered()));
+    let first: Vec<Speaker> = gone[..gone.len() - ROOM].iter().map(|(by, _)| **by).collect();
+    first.iter().for_each(|by| drop(room.remove(by)));
 }

@@ -91,6 +91,35 @@ fn who_waits_for_news_is_told_within_a_second() {
     }
 }
 
+/// Also if something else is looked at first, by which it is seen that the device may no longer.
+#[test]
+fn who_listens_for_others_is_told_all_the_same() {
+    for seed in sim::seeds(10) {
+        sim::run(seed, async |world| {
+            let anna = Node::start(&world, "anna").await;
+            let mut ben = Node::stopped(&world, "ben", false).await;
+            ben.listens = false;
+            ben.begin().await;
+            let there = anna.create(&[ben.user.public()]).await;
+            let id = *there.root_id();
+            ben.track(id, Wish::live()).await;
+            ben.know(&anna, id).await;
+            come_in_step(&[&anna, &ben], &id, Duration::from_secs(30)).await;
+            let speaks = ben.syncer().presence(&ben.open(&id).await).unwrap();
+            let hears = anna.syncer().presence(&there).unwrap();
+            hears.publish("first").unwrap();
+            while speaks.here().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(world.seed % 10 * 300 + 200)).await;
+            // What ben waits to hear is looked at when the removal is there, and before the watch has looked.
+            hears.publish("last").unwrap();
+            remove(&there, &ben.user.public()).await;
+            told(&ben, &anna, &id).await;
+        });
+    }
+}
+
 /// In the middle of a transfer over a slow line: not one page more.
 #[test]
 fn a_transfer_ends_within_a_second_of_the_removal() {

@@ -51,7 +51,7 @@ impl From<Reply> for Answer {
 pub(super) struct Entered {
     pub database: Database,
     /// The key by whose right the caller may read it; `None` if everybody may.
-    vouched: Option<PublicKey>,
+    pub(super) vouched: Option<PublicKey>,
     pub pass: Pass,
 }
 
@@ -333,7 +333,10 @@ impl Desk {
         let Some(pass) = self.parts.served.enter(id) else { return Ok(None) };
         let Some(database) = self.here(id).await? else { return Ok(None) };
         let reader = access::may_read(&database, shown).await?;
-        shown.note(reader.is_some());
+        // That it may no longer is noted where it is told, or nobody would be.
+        if reader.is_some() {
+            shown.note(true);
+        }
         Ok(reader.map(|reader| Entered { database, vouched: (!reader.everybody).then_some(reader.key), pass }))
     }
 

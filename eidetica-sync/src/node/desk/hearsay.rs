@@ -29,7 +29,8 @@ impl Desk {
             let Some(here) = here else { continue };
             let hall = &self.parts.hall;
             let clock = self.parts.engine.environment().now();
-            too_fast |= take(hall, &here.database, &peer, hops, statement, clock).await? == Taken::TooFast;
+            let from = (&peer, here.vouched.is_some());
+            too_fast |= take(hall, &here.database, from, hops, statement, clock).await? == Taken::TooFast;
         }
         if too_fast {
             return Err(Error::new(ErrorKind::Busy, "more is said of who is here than is looked at"));

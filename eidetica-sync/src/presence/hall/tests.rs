@@ -1,4 +1,4 @@
-use super::places::{ALL, ANYBODY, DEVICE, KEY, ROOM};
+use super::places::{ALL, ANYBODY, DEVICE, KEY, ROOM, SURE};
 use super::*;
 use crate::node::{Pace, Rate};
 
@@ -10,7 +10,8 @@ fn key(number: u32) -> PublicKey {
 
 fn hall() -> Hall {
     let rate = Rate { burst: 1, per_second: 1 };
-    Hall::new(key(u32::MAX), 1, Pace::new(rate, rate, Duration::ZERO))
+    let [members, anybody] = [0, 1].map(|_| Pace::new(rate, rate, Duration::ZERO));
+    Hall::new(key(u32::MAX), 1, members, anybody)
 }
 
 struct Word {
@@ -24,8 +25,10 @@ struct Word {
 
 const WORD: Word = Word { device: 0, user: 0, anybody: false, serial: 1, lifetime: 20, reach: 1 };
 
-fn say(hall: &Hall, database: &Id, word: Word, now: Instant) -> bool {
-    let statement = Statement {
+const SAYS: Says = Says { payload: Bytes::new(), lifetime: Duration::from_secs(20), reach: 1 };
+
+fn statement(word: Word) -> Statement {
+    Statement {
         device: key(word.device),
         claim: None,
         serial: word.serial,
@@ -33,10 +36,14 @@ fn say(hall: &Hall, database: &Id, word: Word, now: Instant) -> bool {
         reach: word.reach,
         payload: Bytes::new(),
         signature: [0; 64],
-    };
-    let speaker = Speaker { device: key(word.device), user: Some(key(word.user)) };
-    let from = key(word.device);
-    let brought = Brought { statement, from, hops: 1, key: key(word.user), anybody: word.anybody };
+    }
+}
+
+fn say(hall: &Hall, database: &Id, word: Word, now: Instant) -> bool {
+    let (anybody, device, user) = (word.anybody, word.device, word.user);
+    let statement = statement(word);
+    let speaker = Speaker { device: key(device), user: Some(key(user)) };
+    let brought = Brought { statement, from: key(device), hops: 1, key: key(user), anybody };
     hall.seat(*database, speaker, brought, Time::from_millis(5), now)
 }
 
@@ -60,7 +67,14 @@ async fn nobody_takes_the_places_of_others() {
         let words = (0..ROOM as u32).map(|number| Word { device: number, user: number, ..WORD });
         all += words.map(|word| say(&hall, &Id::of(&[database]), word, now)).filter(|taken| *taken).count();
     }
-    assert_eq!(all, ALL);
+    assert_eq!(all, ALL + SURE, "the last of them has the places that are sure");
+    // What is said here always has a place.
+    let before = hall.seats(&one, false, now).len();
+    let mine = statement(Word { serial: 1, ..WORD });
+    hall.attend(one, None);
+    hall.say(one, None, SAYS, now);
+    hall.said(hall.due(now).remove(0), Statement { device: hall.device(), ..mine }, Time::from_millis(5), now);
+    assert_eq!(hall.seats(&one, false, now).len(), before + 1);
     // Whose time is over makes room for others, unless an old word of his could be brought again.
     let later = now + Duration::from_secs(21);
     hall.sweep(later);
@@ -109,4 +123,97 @@ async fn news_come_in_instalments_and_each_once() {
     assert_eq!(hall.news(&ids, 0, &key(3), now).0.iter().filter(|(_, _, said)| said.device == key(3)).count(), 0);
     assert!(say(&hall, &one, Word { device: 3, user: 3, serial: 2, ..WORD }, now));
     assert!(hall.news(&ids, after, &peer, now).0.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_are_gone_take_no_places_and_are_remembered_within_a_bound() {
+    let (hall, now, one) = (hall(), Instant::now(), Id::of(b"one"));
+    let visit = |number: u32, serial, lifetime, now| {
+        let word = Word { device: number, user: number, anybody: true, reach: 2, serial, lifetime };
+        say(&hall, &one, word, now)
+    };
+    for number in 0..ROOM as u32 + 50 {
+        assert!(visit(number, 1, 20, now), "visitor {number} finds a place");
+        assert!(visit(number, 2, 0, now));
+    }
+    assert_eq!(hall.seats(&one, true, now).len(), ROOM);
+    assert!(!visit(ROOM as u32 + 40, 1, 20, now), "whoever left last is still remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_word_that_went_far_is_remembered_though_later_ones_do_not() {
+    let (hall, now, one) = (hall(), Instant::now(), Id::of(b"one"));
+    for (serial, reach, lifetime) in [(5, 4, 20), (6, 1, 20), (7, 1, 0)] {
+        assert!(say(&hall, &one, Word { reach, serial, lifetime, ..WORD }, now));
+    }
+    for passed in [1, 61, 299] {
+        let later = now + Duration::from_secs(passed);
+        hall.sweep(later);
+        assert!(!say(&hall, &one, Word { reach: 4, serial: 5, ..WORD }, later), "{passed} s later");
+    }
+}
+
+/// Signs what is due, as the heralds do.
+fn sign(hall: &Hall, due: Due, now: Instant) {
+    let serial = hall.serial(&due.0, None, Time::from_millis(5));
+    let lifetime = due.2.lifetime.as_secs() as u16;
+    let said = Statement { device: hall.device(), ..statement(Word { serial, lifetime, ..WORD }) };
+    hall.said(due, said, Time::from_millis(5), now);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_and_comes_again_takes_his_leave_once() {
+    let (hall, now, one) = (hall(), Instant::now(), Id::of(b"one"));
+    hall.attend(one, None);
+    hall.say(one, None, SAYS, now);
+    sign(&hall, hall.due(now).remove(0), now);
+    hall.leave(one, None, now);
+    hall.attend(one, None);
+    assert!(!hall.is_farewell_said(&one, None));
+    sign(&hall, hall.due(now).remove(0), now);
+    // The new handle has said nothing, and nothing is said for it: neither now nor ever.
+    assert!(hall.due(now + Duration::from_secs(3600)).is_empty());
+    // Who has another handle is still here, and nobody has to hear that he is not.
+    hall.attend(one, None);
+    hall.say(one, None, SAYS, now);
+    hall.leave(one, None, now);
+    assert!(hall.is_farewell_said(&one, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_while_something_is_being_signed_is_said_next() {
+    let (hall, now, one) = (hall(), Instant::now(), Id::of(b"one"));
+    hall.attend(one, None);
+    hall.say(one, None, SAYS, now);
+    let being_signed = hall.due(now).remove(0);
+    hall.say(one, None, Says { payload: Bytes::from_static(b"next"), ..SAYS }, now);
+    sign(&hall, being_signed, now);
+    assert_eq!(hall.due(now + GAP).remove(0).2.payload, b"next"[..]);
+    let being_signed = hall.due(now + GAP).remove(0);
+    hall.leave(one, None, now + GAP);
+    sign(&hall, being_signed, now + GAP);
+    assert_eq!(hall.due(now + GAP).remove(0).2.lifetime, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_may_because_everybody_may_are_counted_apart() {
+    let (hall, now) = (hall(), Instant::now());
+    assert!(hall.admit(&key(1), false, now));
+    assert!(!hall.admit(&key(2), false, now), "they have said what they may together");
+    assert!(hall.admit(&key(3), true, now));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_ask_do_not_wake_each_other() {
+    let (hall, now, one) = (hall(), Instant::now(), Id::of(b"one"));
+    let before = hall.rings();
+    let asking = hall.listen(key(1), BTreeSet::from([one]));
+    asking.given(7);
+    hall.note_told(key(2), Some(1));
+    drop(asking);
+    hall.sweep(now + 2 * BETWEEN);
+    assert_eq!(hall.bell().rings(), before[0]);
+    assert!(hall.rings()[1] >= before[1] + 5, "whoever calls others, or takes his leave, looks each time");
+    assert!(say(&hall, &one, WORD, now));
+    assert!(hall.bell().rings() > before[0]);
 }
