@@ -87,12 +87,15 @@ impl App {
                 self.inside.retain(|id, _| there.contains(id));
                 self.looked_at = self.looked_at.filter(|id| there.contains(id));
                 let next = self.expected.take_if(|id| there.contains(id));
-                if let Some(id) = next.or(self.looked_at).or(self.rooms.first().map(|room| room.id)) {
+                if let Some(id) = self.looked_at.or(self.rooms.first().map(|room| room.id)) {
                     self.look_at(id);
+                }
+                if let Some(id) = next {
+                    self.go_to(id);
                 }
             }
             Update::Entered(id) => match self.rooms.iter().any(|room| room.id == id) {
-                true => self.look_at(id),
+                true => self.go_to(id),
                 false => self.expected = Some(id),
             },
             Update::History(id, messages) => {
@@ -138,6 +141,15 @@ impl App {
         self.notices.push(text);
         let surplus = self.notices.len().saturating_sub(NOTICES);
         self.notices.drain(..surplus);
+    }
+
+    /// Looks at a room that was entered; not in the middle of a line, which is meant for the room that is looked at.
+    fn go_to(&mut self, id: Id) {
+        if self.line.text().is_empty() || self.looked_at == Some(id) {
+            return self.look_at(id);
+        }
+        let name = self.rooms.iter().find(|room| room.id == id).map_or("the room", |room| &room.name);
+        self.notice(format!("{name} is among your rooms now; Tab leads to it"));
     }
 
     fn look_at(&mut self, id: Id) {

@@ -235,14 +235,16 @@ impl Desk {
         self.notice(format!("joining {name} …")).await;
         let (user, updates) = (self.user.clone(), self.updates.clone());
         self.tasks.spawn(async move {
-            let notice = match user.join(&ticket).await {
-                Ok(_) => format!("joined {name}"),
+            let (entered, notice) = match user.join(&ticket).await {
+                Ok(_) => (true, format!("joined {name}")),
                 Err(error) if error.kind() == ErrorKind::Pending => {
-                    format!("asked to join {name}; somebody there has to approve")
+                    (true, format!("asked to join {name}; somebody there has to approve"))
                 }
-                Err(error) => format!("{name} cannot be joined now: {}", said(&error)),
+                Err(error) => (false, format!("{name} cannot be joined now: {}", said(&error))),
             };
-            let _ = updates.send(Update::Entered(ticket.database)).await;
+            if entered {
+                let _ = updates.send(Update::Entered(ticket.database)).await;
+            }
             let _ = updates.send(Update::Notice(notice)).await;
         });
         Ok(())

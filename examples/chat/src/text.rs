@@ -22,7 +22,8 @@ pub fn harmless(text: &str) -> String {
 }
 
 fn is_harmful(char: char) -> bool {
-    let turns = matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        matches!(char, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     char.is_control() || turns || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
@@ -93,8 +94,8 @@ mod tests {
 
     #[test]
     fn nothing_that_controls_a_terminal_is_left() {
-        let text = "a\x1b[31mred\x07\u{9b}2J\r\n\u{202e}back\tb";
-        assert_eq!(harmless(text), "a\u{fffd}[31mred\u{fffd}\u{fffd}2J\n\u{fffd}back b");
+        let text = "a\x1b[31mred\x07\u{9b}2J\r\n\u{202e}\u{61c}back\tb";
+        assert_eq!(harmless(text), "a\u{fffd}[31mred\u{fffd}\u{fffd}2J\n\u{fffd}\u{fffd}back b");
         assert_eq!(name("  two\n lines "), "two lines");
         assert_eq!(name("\n"), "nobody");
         assert_eq!(harmless(&"é".repeat(LONGEST)).len(), LONGEST);

@@ -211,3 +211,17 @@ fn nothing_that_others_say_controls_the_terminal_and_no_size_is_too_small() {
         }
     }
 }
+
+#[test]
+fn a_room_that_is_entered_does_not_take_a_line_that_is_being_typed() {
+    let mut app = app();
+    type_in(&mut app, "for the garden");
+    app.hear(Update::Entered(id("kitchen")));
+    assert!(screen(&app, 100, 24).iter().any(|row| row.contains("kitchen is among your rooms now")));
+    let sent = press(&mut app, KeyCode::Enter, KeyModifiers::NONE);
+    let said = |command: &Command| matches!(command, Command::Say(room, text) if *room == id("garden") && text == "for the garden");
+    assert!(sent.iter().any(said), "{sent:?}");
+    // With nothing typed it is gone to.
+    app.hear(Update::Entered(id("kitchen")));
+    assert!(matches!(&enter(&mut app, "hello")[..], [Command::Say(room, _)] if *room == id("kitchen")));
+}
