@@ -456,25 +456,6 @@ async fn let_rogue_in(
     (begin, super::kit::Forge { root: forge.root.clone(), key: rogue })
 }
 
-/// What a removed key had written beside its removal waits for something that counts to stand on it. Where there is no room left for
-/// that, it is not taken for settled: what stands on it could not be judged.
-#[tokio::test]
-async fn void_entries_for_which_there_is_no_room_are_not_settled() {
-    let forge = super::kit::Forge::new(1);
-    let (_instance, owner) = forge.database().await;
-    let (begin, by_rogue) = let_rogue_in(&forge, &owner).await;
-    let transaction = owner.new_transaction().await.unwrap();
-    settings(&transaction).await.remove(&by_rogue.key.public()).await.unwrap();
-    transaction.commit().await.unwrap();
-    let (mut below, mut outcomes) = (begin, Vec::new());
-    for _ in 0..3 {
-        below = by_rogue.entry(&[&below], "long", "x".repeat(7 << 20));
-        outcomes.push(super::kit::hand_in(&owner, below.to_raw()).await);
-    }
-    use eidetica::Outcome;
-    assert_eq!(outcomes, [Outcome::Void, Outcome::Void, Outcome::Deferred]);
-}
-
 /// Much that came in was struck since: whoever follows from before steps over it, however little is asked for at once.
 #[tokio::test]
 async fn a_long_run_of_struck_entries_is_stepped_over() {

@@ -110,6 +110,16 @@ impl Rights {
         &self.void
     }
 
+    /// Takes in a settings entry that has passed the door and came last, if it is void. False if it would count.
+    pub fn add_void(&mut self, entry: SettingsEntry) -> bool {
+        let void = self.void_with(&entry);
+        let is_void = void.contains(entry.number);
+        if is_void {
+            self.insert(entry, void);
+        }
+        is_void
+    }
+
     /// The settings entries that are void once this one has come last.
     pub fn void_with(&self, entry: &SettingsEntry) -> Numbers {
         if self.topmost.iter().all(|top| entry.below.contains(*top)) {

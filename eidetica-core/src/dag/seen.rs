@@ -35,6 +35,11 @@ impl Seen {
         number < self.next && !self.hidden.contains(number)
     }
 
+    /// A number that is greater than all in the set.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// The numbers below `next` that are not in the set.
     pub fn hidden(&self) -> &Numbers {
         &self.hidden
