@@ -61,7 +61,16 @@ fn cells(by: &Forge, below: &VerifiedEntry, count: usize) -> VerifiedEntry {
 
 /// An entry that lets somebody write.
 fn grant(by: &Forge, below: &[&VerifiedEntry], whom: &SecretKey) -> VerifiedEntry {
-    let rights = vec![(Subject::Key(whom.public()), Setting::Grant(Right::WRITE))];
+    set_right(by, below, whom, Setting::Grant(Right::WRITE))
+}
+
+/// An entry that removes somebody.
+fn remove(by: &Forge, below: &VerifiedEntry, whom: &SecretKey) -> VerifiedEntry {
+    set_right(by, &[below], whom, Setting::Limit(Right::NONE))
+}
+
+fn set_right(by: &Forge, below: &[&VerifiedEntry], whom: &SecretKey, setting: Setting) -> VerifiedEntry {
+    let rights = vec![(Subject::Key(whom.public()), setting)];
     let delta = SettingsDelta { rights, values: DocDelta::default() }.to_bytes();
     by.sign(by.header(below), vec![("_settings".to_owned(), "settings".to_owned(), delta)])
 }
@@ -219,5 +228,45 @@ async fn what_was_kept_in_mind_is_offered_anew_once_settings_have_come() {
         }
     }
     assert!(scene.owner.get_tips().await.unwrap().contains(&carrier.id()));
+    check(&scene.owner).await;
+}
+
+/// What is void when its turn comes may count by what stands behind it on its page.
+#[tokio::test]
+async fn what_its_own_page_lifts_is_accepted() {
+    let forge = Forge::new(1);
+    let (_instance, owner) = forge.database().await;
+    let by = |seed: u8| Forge { root: forge.root.clone(), key: key(seed) };
+    let (member, helper) = (by(2), by(3));
+    let transaction = owner.new_transaction().await.unwrap();
+    let settings: SettingsStore = transaction.get_store("_settings").await.unwrap();
+    settings.grant(&member.key.public(), Permission::Write, 0).await.unwrap();
+    settings.grant(&helper.key.public(), Permission::Admin, 7).await.unwrap();
+    let begin = owner.get_entry(&transaction.commit().await.unwrap()).await.unwrap();
+    assert_eq!(hand_in(&owner, remove(&helper, &begin, &member.key).to_raw()).await, Outcome::Accepted);
+    let page = [member.entry(&[&begin], "a", 1), remove(&forge, &begin, &helper.key)];
+    let outcomes = owner.ingest(raw(&page), "peer").await.unwrap();
+    assert_eq!(outcomes, [Outcome::Accepted, Outcome::Accepted]);
+    let notes: DocStore = owner.get_store_viewer("notes").await.unwrap();
+    assert_eq!(notes.get("a").await.unwrap().as_int(), Some(1));
+    check(&owner).await;
+}
+
+/// A group of which something is struck happens again without that, and its entries get other numbers. What was held back on top of
+/// them meanwhile is not judged by the numbers that they had.
+#[tokio::test]
+async fn what_is_held_back_stands_on_entries_and_not_on_numbers() {
+    let scene = Scene::new().await;
+    let honest = scene.forge.entry(&[&scene.begin], "honest", 1);
+    let one = scene.rogue.entry(&[&honest], "rogue", 1);
+    let two = scene.rogue.entry(&[&one], "rogue", 2);
+    let struck = scene.friend.entry(&[&scene.begin], "friend", 1);
+    let removal = remove(&scene.forge, &scene.begin, &scene.friend.key);
+    let page = [struck, honest, one, two.clone(), removal];
+    let outcomes = scene.owner.ingest(raw(&page), "peer").await.unwrap();
+    use Outcome::{Accepted, Void};
+    assert_eq!(outcomes, [Void, Accepted, Void, Void, Accepted]);
+    // By what is below it its author may write; the removal is not below.
+    scene.void(&scene.friend.entry(&[&two], "friend", 2)).await;
     check(&scene.owner).await;
 }
