@@ -251,22 +251,3 @@ async fn what_its_own_page_lifts_is_accepted() {
     assert_eq!(notes.get("a").await.unwrap().as_int(), Some(1));
     check(&owner).await;
 }
-
-/// A group of which something is struck happens again without that, and its entries get other numbers. What was held back on top of
-/// them meanwhile is not judged by the numbers that they had.
-#[tokio::test]
-async fn what_is_held_back_stands_on_entries_and_not_on_numbers() {
-    let scene = Scene::new().await;
-    let honest = scene.forge.entry(&[&scene.begin], "honest", 1);
-    let one = scene.rogue.entry(&[&honest], "rogue", 1);
-    let two = scene.rogue.entry(&[&one], "rogue", 2);
-    let struck = scene.friend.entry(&[&scene.begin], "friend", 1);
-    let removal = remove(&scene.forge, &scene.begin, &scene.friend.key);
-    let page = [struck, honest, one, two.clone(), removal];
-    let outcomes = scene.owner.ingest(raw(&page), "peer").await.unwrap();
-    use Outcome::{Accepted, Void};
-    assert_eq!(outcomes, [Void, Accepted, Void, Void, Accepted]);
-    // By what is below it its author may write; the removal is not below.
-    scene.void(&scene.friend.entry(&[&two], "friend", 2)).await;
-    check(&scene.owner).await;
-}

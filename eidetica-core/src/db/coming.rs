@@ -1,6 +1,6 @@
 //! An entry on its way in: whether it counts among what is here.
 
-use crate::auth::{Admission, Case, Rights, SettingsEntry};
+use crate::auth::{Admission, Case, Need, Rights, SettingsEntry};
 use crate::dag::Seen;
 use crate::entry::Header;
 
@@ -11,6 +11,7 @@ pub(crate) struct Coming {
     pub void: bool,
     /// Everything below it.
     pub below: Seen,
+    need: Need,
 }
 
 impl Coming {
@@ -24,6 +25,13 @@ impl Coming {
                 !rights.upholds(&case, &Seen::all_before(number), rights.void())
             }
         };
-        Coming { settings, void, below }
+        Coming { settings, void, below, need }
+    }
+
+    /// The number of the removal by which it does not count, as far as it is one.
+    pub fn struck_by(&self, rights: &Rights, number: u64, header: &Header) -> Option<u64> {
+        let Coming { below, need, .. } = self;
+        let case = Case { number, author: header.author, below, need: *need, is_settings: self.settings.is_some() };
+        rights.struck_by(&case, &Seen::all_before(number), rights.void())
     }
 }

@@ -248,7 +248,7 @@ impl Writer {
         Ok(Step::Judged(match work.admit_foreign(entry.clone(), carried || for_good).await? {
             Verdict::Admitted(_) => Outcome::Accepted,
             Verdict::Known => Outcome::Known,
-            Verdict::WouldBeVoid => return Box::pin(self.hold_or_keep(work, at, entry, source, None)).await,
+            Verdict::WouldBeVoid { .. } => return Box::pin(self.hold_or_keep(work, at, entry, source, None)).await,
             Verdict::Carried if for_good => Outcome::Accepted,
             Verdict::Carried | Verdict::Void => Outcome::Void,
             Verdict::Completed => Outcome::Completed,

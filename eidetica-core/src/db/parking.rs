@@ -591,6 +591,29 @@ mod tests {
     }
 
     #[test]
+    fn what_numbers_say_is_forgotten_with_them() {
+        use crate::dag::Seen;
+
+        let room = Arc::new(Room::default());
+        let mut parking = Parking::new(room.clone());
+        let (source, now): (Arc<str>, _) = ("a".into(), Time::from_millis(1));
+        let on = |next| Held { ground: Ground::on(Seen::all_before(next), (0, now)), settings: None };
+        assert!(parking.keep_unsupported(entry(0), &source, Some(on(5)), now));
+        assert!(parking.keep_unsupported(entry(1), &source, Some(on(6)), now));
+        assert!(parking.keep_in_mind(&entry(2), &source, on(5), now));
+        assert!(parking.keep_in_mind(&entry(3), &source, on(6), now));
+        parking.forget_grounds(5);
+        let ids: Vec<Id> = (0..4).map(|number| entry(number).id()).collect();
+        assert_eq!(parking.holds(&ids), [true, true, true, false], "nothing else is known of the last");
+        let known = |id: &Id| parking.ground(&[*id]).is_some();
+        assert_eq!(ids.iter().map(known).collect::<Vec<_>>(), [true, false, true, false]);
+        assert_eq!(parking.groundless(&ids), [entry(1)]);
+        assert_eq!(parking.size().1, room.whole.held().bytes + room.in_mind.held().bytes);
+        parking.take_all_unsupported();
+        assert!(parking.size() == (0, 0) && room.whole.held().of.is_empty() && room.in_mind.held().of.is_empty());
+    }
+
+    #[test]
     fn all_databases_share_the_room() {
         let size = size(&entry(0));
         let room = room(5 * size, 3 * size);

@@ -96,7 +96,10 @@ pub(crate) enum Verdict {
     /// It passes the door, does not count, and is in for what stands on it.
     Carried,
     /// It passes the door, and would not count. Nothing was changed.
-    WouldBeVoid,
+    WouldBeVoid {
+        /// For a local one the number of the entry that takes the right for it away, if it is one.
+        by: Option<u64>,
+    },
     Known,
     /// Bodies that were missing have come.
     Completed,
@@ -268,7 +271,8 @@ impl<'a> Work<'a> {
         let number = self.state.meta.next;
         let coming = Coming::new(&self.state.rights, admission, number, header, below);
         if coming.void && !carries {
-            return Ok(Verdict::WouldBeVoid);
+            let by = if local { coming.struck_by(&self.state.rights, number, header) } else { None };
+            return Ok(Verdict::WouldBeVoid { by });
         }
         let lineage = self.core.graph.lineage(&self.rows, &mut self.fresh, number, &numbers, &coming.below).await?;
         let void = coming.void;
@@ -285,7 +289,7 @@ impl<'a> Work<'a> {
         parents: &[u64],
         (new, deltas): (bool, &[NewDelta]),
     ) -> Result<()> {
-        let Coming { settings, void, below } = coming;
+        let Coming { settings, void, below, .. } = coming;
         let number = stored.number;
         let is_settings = settings.is_some();
         let void_before = self.state.rights.void().clone();
