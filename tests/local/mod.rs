@@ -14,6 +14,7 @@ mod documents;
 mod follow;
 mod fuzz;
 mod growth;
+mod held;
 mod interrupted;
 mod kill;
 pub(crate) mod kit;

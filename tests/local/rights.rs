@@ -147,10 +147,11 @@ async fn whoever_is_removed_is_told_at_the_commit() {
     let transaction = owner.new_transaction().await.unwrap();
     let settings: SettingsStore = transaction.get_store("_settings").await.unwrap();
     settings.remove(&self::member().public()).await.unwrap();
-    transaction.commit().await.unwrap();
+    let removal = transaction.commit().await.unwrap();
     let (heads, count) = (owner.get_tips().await.unwrap(), owner.entry_count().await.unwrap());
     let error = late.commit().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert_eq!(error.context("struck_by"), Some(&removal.to_string()[..]));
     assert_eq!((owner.get_tips().await.unwrap(), owner.entry_count().await.unwrap()), (heads, count));
     assert_eq!(read(&owner, "a").await, Some(1));
     assert_eq!(member.current_permission().await.unwrap(), Right::REMOVED);
@@ -456,25 +457,6 @@ async fn let_rogue_in(
     (begin, super::kit::Forge { root: forge.root.clone(), key: rogue })
 }
 
-/// What a removed key had written beside its removal waits for something that counts to stand on it. Where there is no room left for
-/// that, it is not taken for settled: what stands on it could not be judged.
-#[tokio::test]
-async fn void_entries_for_which_there_is_no_room_are_not_settled() {
-    let forge = super::kit::Forge::new(1);
-    let (_instance, owner) = forge.database().await;
-    let (begin, by_rogue) = let_rogue_in(&forge, &owner).await;
-    let transaction = owner.new_transaction().await.unwrap();
-    settings(&transaction).await.remove(&by_rogue.key.public()).await.unwrap();
-    transaction.commit().await.unwrap();
-    let (mut below, mut outcomes) = (begin, Vec::new());
-    for _ in 0..3 {
-        below = by_rogue.entry(&[&below], "long", "x".repeat(7 << 20));
-        outcomes.push(super::kit::hand_in(&owner, below.to_raw()).await);
-    }
-    use eidetica::Outcome;
-    assert_eq!(outcomes, [Outcome::Void, Outcome::Void, Outcome::Deferred]);
-}
-
 /// Much that came in was struck since: whoever follows from before steps over it, however little is asked for at once.
 #[tokio::test]
 async fn a_long_run_of_struck_entries_is_stepped_over() {
@@ -512,4 +494,54 @@ async fn transactions_at_once_make_one_line_beside_struck_entries() {
         transaction.commit().await.unwrap();
     }
     assert_eq!(owner.get_tips().await.unwrap().len(), 1);
+}
+
+/// What cannot be taken back by anybody is said before.
+#[tokio::test]
+async fn a_look_says_that_no_admin_is_left() {
+    let Pair { owner, .. } = pair().await;
+    let step_down = async || {
+        let transaction = owner.new_transaction().await.unwrap();
+        settings(&transaction).await.step_down(Some(Permission::Write)).await.unwrap();
+        transaction.foresee().await.unwrap().leaves_no_admin
+    };
+    assert!(step_down().await);
+    let transaction = owner.new_transaction().await.unwrap();
+    settings(&transaction).await.grant(&key(5).public(), Permission::Admin, 0).await.unwrap();
+    assert!(!transaction.foresee().await.unwrap().leaves_no_admin);
+    transaction.commit().await.unwrap();
+    assert!(!step_down().await);
+}
+
+/// Whoever is struck may have brought more heads together than new ones are let in beside each other. All of them are heads then,
+/// no new branch comes in beside them, and the next commit brings them together.
+#[tokio::test]
+async fn a_strike_may_uncover_more_heads_than_are_let_in() {
+    const MOST: usize = 16_384;
+    let forge = super::kit::Forge::new(1);
+    let (_instance, owner) = forge.database().await;
+    let (begin, by_rogue) = let_rogue_in(&forge, &owner).await;
+    let heads = async |from: usize, count: usize| {
+        let heads: Vec<_> = (from..from + count).map(|at| forge.entry(&[&begin], &format!("head {at}"), 1)).collect();
+        super::kit::hand_in_all(&owner, &heads).await;
+        heads
+    };
+    let mut merged = heads(0, 10_000).await;
+    while merged.len() > 1 {
+        let merges: Vec<_> =
+            merged.chunks(64).map(|part| by_rogue.entry(&part.iter().collect::<Vec<_>>(), "merge", 1)).collect();
+        super::kit::hand_in_all(&owner, &merges).await;
+        merged = merges;
+    }
+    heads(10_000, 10_000).await;
+    owner.remove_as_of(&by_rogue.key.public(), &Snapshot(vec![begin.id()])).await.unwrap();
+    let uncovered = owner.get_tips().await.unwrap().len();
+    assert!(uncovered == 20_001 && uncovered > MOST, "{uncovered}");
+    let another = forge.entry(&[&begin], "one more", 1);
+    let outcome = super::kit::hand_in(&owner, another.to_raw()).await;
+    assert_eq!(outcome, eidetica::Outcome::Parked(eidetica::Parked::Heads));
+    write(&owner, "all", 1).await;
+    assert_eq!(owner.get_tips().await.unwrap().len(), 1);
+    assert_eq!(super::kit::hand_in(&owner, another.to_raw()).await, eidetica::Outcome::Accepted);
+    check(&owner).await;
 }

@@ -192,6 +192,9 @@ impl Job<'_> {
                 lines.push(format!("  {what} {count} {entries} of {}", holders.shown(&Subject::Key(*author))));
             }
         }
+        if foreseen.leaves_no_admin {
+            lines.push("  leaves no admin: nobody will be able to change a right here, ever".into());
+        }
         let lowers = foreseen.rights.iter().any(|change| change.after < change.before);
         if lowers && !hands_over {
             lines.push(match foreseen.struck.is_empty() {
@@ -222,6 +225,7 @@ impl Job<'_> {
             "successor": self.successor.map(|key| key.to_string()), "right": keys::word(right), "priority": right.priority(),
             "by": by.to_string(), "hands_over": hands_over, "rights": changes.collect::<Vec<_>>(),
             "strikes": entries(&foreseen.struck), "lifts": entries(&foreseen.lifted),
+            "leaves_no_admin": foreseen.leaves_no_admin,
             "done": entry.is_some(), "entry": entry.map(|id| id.to_string()),
         })
     }

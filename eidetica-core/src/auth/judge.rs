@@ -73,13 +73,6 @@ impl SettingsEntry {
         };
         Case { number: self.number, author: self.author, below: &self.below, need, is_settings: true }
     }
-
-    fn limits(&self, key: PublicKey) -> bool {
-        let own = |(subject, setting): &(Subject, Setting)| {
-            *subject == Subject::Key(key) && matches!(setting, Setting::Limit(_))
-        };
-        self.rights.iter().any(own)
-    }
 }
 
 impl Rights {
@@ -90,9 +83,7 @@ impl Rights {
             [] => return Numbers::default(),
             // What the door has found of what is below it; itself it counts there, as the door has seen to, too.
             [top] => return self.entry(*top).map(|entry| entry.void_below.clone()).unwrap_or_default(),
-            several if several.len() == self.topmost.len() && several.iter().all(|top| self.topmost.contains(top)) => {
-                return self.void.clone();
-            }
+            several if several == self.topmost => return self.void.clone(),
             _ => {}
         }
         self.memo.get(&topmost).unwrap_or_else(|| {
@@ -110,6 +101,16 @@ impl Rights {
         &self.void
     }
 
+    /// Takes in a settings entry that has passed the door and came last, if it is void. False if it would count.
+    pub fn add_void(&mut self, entry: SettingsEntry) -> bool {
+        let void = self.void_with(&entry);
+        let is_void = void.contains(entry.number);
+        if is_void {
+            self.insert(entry, void);
+        }
+        is_void
+    }
+
     /// The settings entries that are void once this one has come last.
     pub fn void_with(&self, entry: &SettingsEntry) -> Numbers {
         if self.topmost.iter().all(|top| entry.below.contains(*top)) {
@@ -120,9 +121,7 @@ impl Rights {
         if !standing.upholds_settings(entry, &all) {
             return self.void.union(&Numbers::of(entry.number));
         }
-        let unseen = entry.below.missing_before(entry.number);
-        let strikes = |other: &SettingsEntry| unseen.contains(other.number) && entry.limits(other.author);
-        if !self.entries.iter().rev().any(|other| strikes(other)) {
+        if !self.has_unseen_of_limited(entry) {
             return self.void.clone();
         }
         let mut with = self.clone();
@@ -130,9 +129,28 @@ impl Rights {
         with.judge(&Seen::all_before(entry.number + 1))
     }
 
+    /// True if an entry limits the author of a settings entry that it has not seen.
+    fn has_unseen_of_limited(&self, entry: &SettingsEntry) -> bool {
+        let limited = entry.rights.iter().filter_map(|(subject, setting)| match (subject, setting) {
+            (Subject::Key(key), Setting::Limit(_)) => self.by_author.get(key),
+            _ => None,
+        });
+        limited.flatten().any(|number| !entry.below.contains(*number))
+    }
+
     /// True if an entry that is no settings entry is effective in a closed set, of which these settings entries are void.
     pub fn upholds(&self, case: &Case<'_>, set: &Seen, void: &Numbers) -> bool {
         self.standing_without(void.clone()).upholds(case, set)
+    }
+
+    /// The removal by which an entry is void in a closed set: one by which alone its author lacks what the entry needs, if there is such.
+    pub fn struck_by(&self, case: &Case<'_>, set: &Seen, void: &Numbers) -> Option<u64> {
+        let Need::Right(need) = case.need else { return None };
+        let standing = self.standing_without(void.clone());
+        let subjects = [Subject::Key(case.author), Subject::Everybody];
+        let removals = || subjects.into_iter().flat_map(|subject| standing.removals(subject, case, set));
+        let lacks = |removal: &&Effect| standing.of(case.author, &case.below.union(&removal.seen)) < need;
+        removals().find(lacks).or_else(|| removals().last()).map(|removal| removal.number)
     }
 
     /// How many settings entries there are.
@@ -230,16 +248,15 @@ impl Rights {
         }
         // The first of them to arrive has seen what is below that point, and of the settings nothing else.
         let mut void = open.last().map(|first| first.void_below.clone()).unwrap_or_default();
-        // What is not judged yet does not count.
-        let mut waiting = Numbers::of_all(open.iter().map(|entry| entry.number));
         open.sort_by_key(|entry| (Reverse(entry.rank), entry.number));
-        for entry in open {
-            let standing = self.standing_from(void.union(&waiting), entry.rank);
-            let upheld = standing.upholds_settings(entry, set);
-            waiting = waiting.difference(&Numbers::of(entry.number));
-            if !upheld {
-                void = void.union(&Numbers::of(entry.number));
-            }
+        // What is not judged yet does not count. Equals change nothing for each other, and are judged as one.
+        let mut waiting = Numbers::of_all(open.iter().map(|entry| entry.number));
+        for equals in open.chunk_by(|one, other| one.rank == other.rank) {
+            let standing = self.standing_from(void.union(&waiting), equals[0].rank);
+            let struck = equals.iter().filter(|entry| !standing.upholds_settings(entry, set));
+            let struck = Numbers::of_all(struck.map(|entry| entry.number));
+            void = void.union(&struck);
+            waiting = waiting.difference(&Numbers::of_all(equals.iter().map(|entry| entry.number)));
         }
         void
     }
@@ -267,15 +284,7 @@ impl Standing<'_> {
         let mut least = self.own(subject, case.below);
         let mut all: Option<Seen> = None;
         let mut several = false;
-        for removal in self.rights().effects(subject) {
-            let concurrent = !case.below.contains(removal.number)
-                && removal.number != case.number
-                && !removal.seen.contains(case.number);
-            // Stepping down leaves alone what the key has written.
-            let strikes = removal.limits && (case.is_settings || !removal.steps_down);
-            if !concurrent || !strikes || !set.contains(removal.number) || !self.counts(removal) {
-                continue;
-            }
+        for removal in self.removals(subject, case, set) {
             least = least.min(self.own(subject, &case.below.union(&removal.seen)));
             several |= all.is_some();
             all = Some(all.unwrap_or_else(|| case.below.clone()).union(&removal.seen));
@@ -284,5 +293,17 @@ impl Standing<'_> {
             Some(all) if several => least.min(self.own(subject, &all)),
             _ => least,
         }
+    }
+
+    /// The effective removals of a subject that are concurrent with an entry.
+    fn removals(&self, subject: Subject, case: &Case<'_>, set: &Seen) -> impl Iterator<Item = &Effect> {
+        self.rights().effects(subject).iter().filter(move |removal| {
+            let concurrent = !case.below.contains(removal.number)
+                && removal.number != case.number
+                && !removal.seen.contains(case.number);
+            // Stepping down leaves alone what the key has written.
+            let strikes = removal.limits && (case.is_settings || !removal.steps_down);
+            concurrent && strikes && set.contains(removal.number) && self.counts(removal)
+        })
     }
 }

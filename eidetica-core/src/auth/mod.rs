@@ -6,6 +6,8 @@
 mod delta;
 mod door;
 mod judge;
+#[cfg(test)]
+mod judge_tests;
 mod own;
 #[cfg(test)]
 mod own_tests;

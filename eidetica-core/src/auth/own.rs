@@ -25,18 +25,24 @@ pub(super) fn own_of(
 ///
 /// Walks down from the latest arrival until everything that is left in the set is below everything that it has come by. What
 /// is left is then concurrent with nothing of it, so neither side leaves out anything of the other; and of what it has come
-/// by the strongest one stays, so nothing that is left is topmost. On a chain that is after one step.
+/// by the strongest one stays, so nothing that is left is topmost. On a chain that is after one step. What the set has not seen is
+/// stepped over, however much it is.
 fn deciding(effects: &[Effect], set: &Seen, counts: &dyn Fn(&Effect) -> bool) -> Vec<usize> {
     let mut deciding: Vec<usize> = Vec::new();
     // The lowest number in the set that is not below something in `deciding`.
     let mut lowest: Option<u64> = None;
-    for (at, effect) in effects.iter().enumerate().rev() {
+    let mut upper = effects.len();
+    while let Some(at) = upper.checked_sub(1) {
+        let effect = &effects[at];
         #[cfg(test)]
         super::own_tests::count(1);
         if !deciding.is_empty() && lowest.is_none_or(|lowest| effect.number < lowest) {
             break;
         }
-        if set.contains(effect.number) && counts(effect) {
+        upper = at;
+        if let Some(start) = set.hole(effect.number) {
+            upper = effects[..at].partition_point(|effect| effect.number < start);
+        } else if counts(effect) {
             let unseen = set.difference(&effect.seen).below(effect.number);
             lowest = lowest.into_iter().chain(unseen.first()).min();
             deciding.push(at);

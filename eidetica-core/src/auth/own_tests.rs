@@ -18,6 +18,12 @@ pub(super) fn count(effects: usize) {
     LOOKED_AT.with(|looked_at| looked_at.set(looked_at.get() + effects));
 }
 
+/// What a piece of work comes to, and how many effects it looks at.
+pub(super) fn looked_at<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    LOOKED_AT.with(|looked_at| looked_at.set(0));
+    (work(), LOOKED_AT.with(Cell::get))
+}
+
 /// Rule 4, as it is written down.
 fn naive(rights: &Rights, subject: Subject, set: &Seen) -> Right {
     let is_below = |lower: &Effect, upper: &Effect| lower.number != upper.number && upper.seen.contains(lower.number);
@@ -104,9 +110,7 @@ fn toggle(at: usize) -> Setting {
 
 /// How many effects are looked at while a history arrives, or is loaded.
 fn work(history: impl FnOnce(&mut Rights)) -> usize {
-    LOOKED_AT.with(|looked_at| looked_at.set(0));
-    history(&mut Rights::default());
-    LOOKED_AT.with(Cell::get)
+    looked_at(|| history(&mut Rights::default())).1
 }
 
 fn judged(rights: &mut Rights, number: u64, below: &Seen, at: usize) {

@@ -21,6 +21,8 @@ pub(crate) struct Rights {
     /// In the order of arrival.
     pub(super) entries: Vec<Arc<SettingsEntry>>,
     pub(super) by_subject: HashMap<Subject, Vec<Effect>>,
+    /// The numbers of each author's entries.
+    pub(super) by_author: HashMap<PublicKey, Vec<u64>>,
     /// Those that are void in the set of all that are here.
     pub(super) void: Numbers,
     /// The topmost of all.
@@ -104,6 +106,7 @@ impl Rights {
         subjects.into_iter().for_each(|subject| self.revalue(subject, 0));
         self.topmost.retain(|top| !entry.below.contains(*top));
         self.topmost.push(entry.number);
+        self.by_author.entry(entry.author).or_default().push(entry.number);
         self.entries.push(Arc::new(entry));
         // It goes by numbers, and if this group is undone others get the number of this entry.
         self.memo = Arc::default();

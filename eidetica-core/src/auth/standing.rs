@@ -19,8 +19,8 @@ pub(crate) struct Standing<'a> {
     void: Numbers,
     /// Entries of lower rank do not count.
     least: Rank,
-    /// Values that differ from those that are kept, where something else counts.
-    values: RefCell<HashMap<Subject, Rc<[Right]>>>,
+    /// Values where something else counts than by those that are kept; `None` where they are the same.
+    values: RefCell<HashMap<Subject, Option<Rc<[Right]>>>>,
 }
 
 impl Rights {
@@ -75,22 +75,24 @@ impl Standing<'_> {
 
     /// The values of a subject, where they differ from those that are kept.
     fn values(&self, subject: Subject, effects: &[Effect]) -> Option<Rc<[Right]>> {
-        let all_count = self.least == Rank::Of(Right::REMOVED);
-        let kept = |effect: &Effect| !self.rights.void.contains(effect.number);
-        if (all_count && self.void == self.rights.void) || effects.iter().all(|e| self.counts(e) == kept(e)) {
+        if self.least == Rank::Of(Right::REMOVED) && self.void == self.rights.void {
             return None;
         }
         if let Some(values) = self.values.borrow().get(&subject) {
-            return Some(values.clone());
+            return values.clone();
         }
-        let mut values: Vec<Right> = Vec::with_capacity(effects.len());
-        for (at, effect) in effects.iter().enumerate() {
-            let value = effect.value_by(&effects[..at], &|effect| self.counts(effect), &|at| values[at]);
-            values.push(value);
-        }
-        let values: Rc<[Right]> = values.into();
+        let kept = |effect: &Effect| !self.rights.void.contains(effect.number);
+        let same = effects.iter().all(|effect| self.counts(effect) == kept(effect));
+        let values = (!same).then(|| {
+            let mut values: Vec<Right> = Vec::with_capacity(effects.len());
+            for (at, effect) in effects.iter().enumerate() {
+                let value = effect.value_by(&effects[..at], &|effect| self.counts(effect), &|at| values[at]);
+                values.push(value);
+            }
+            Rc::from(values)
+        });
         self.values.borrow_mut().insert(subject, values.clone());
-        Some(values)
+        values
     }
 }
 

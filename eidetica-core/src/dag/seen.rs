@@ -35,6 +35,23 @@ impl Seen {
         number < self.next && !self.hidden.contains(number)
     }
 
+    /// A number that is greater than all in the set.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Where the run of numbers begins that are not in the set and of which this is one; `None` if it is in the set.
+    pub(crate) fn hole(&self, number: u64) -> Option<u64> {
+        let ranges = self.hidden.ranges();
+        match number < self.next {
+            true => ranges[..ranges.partition_point(|(start, _)| *start <= number)]
+                .last()
+                .filter(|(_, end)| number < *end)
+                .map(|(start, _)| *start),
+            false => Some(ranges.last().filter(|(_, end)| *end == self.next).map_or(self.next, |(start, _)| *start)),
+        }
+    }
+
     /// The numbers below `next` that are not in the set.
     pub fn hidden(&self) -> &Numbers {
         &self.hidden

@@ -30,6 +30,12 @@ impl Database {
     /// the same, each entry whole or not at all.
     #[tracing::instrument(level = "debug", skip_all, fields(entries = entries.len()))]
     pub async fn ingest(&self, entries: Vec<RawEntry>, source: &str) -> Result<Vec<Outcome>> {
+        Box::pin(self.take_up(entries, source, false)).await
+    }
+
+    /// The same. `keeps_void`: void entries for which there is no room, and on which something may stand that comes later, are taken in for
+    /// good.
+    pub(super) async fn take_up(&self, entries: Vec<RawEntry>, source: &str, keeps_void: bool) -> Result<Vec<Outcome>> {
         let source: Arc<str> = source.into();
         // Where each entry stands: those whose parents come later in the page wait for them, and go together.
         let places: HashMap<Id, usize> = match entries.len() <= SHARE {
@@ -45,11 +51,11 @@ impl Database {
             held.extend(proven);
             let later = |parent: &Id| places.get(parent).is_some_and(|place| *place >= end);
             if held.len() >= SHARE && !held.iter().flatten().any(|entry| entry.header().parents.iter().any(later)) {
-                answers.push(self.hand_over(std::mem::take(&mut held), &source).await?);
+                answers.push(self.hand_over(std::mem::take(&mut held), &source, keeps_void).await?);
             }
         }
         if !held.is_empty() {
-            answers.push(self.hand_over(held, &source).await?);
+            answers.push(self.hand_over(held, &source, keeps_void).await?);
         }
         let mut outcomes = Vec::with_capacity(end);
         for answer in answers {
@@ -62,7 +68,7 @@ impl Database {
     }
 
     /// Hands entries to the writer, and does not wait for what becomes of them.
-    async fn hand_over(&self, proven: Vec<Proven>, source: &Arc<str>) -> Result<Answer> {
+    async fn hand_over(&self, proven: Vec<Proven>, source: &Arc<str>, keeps_void: bool) -> Result<Answer> {
         let mut outcomes = vec![Outcome::Deferred; proven.len()];
         let mut entries = Vec::with_capacity(proven.len());
         for (place, result) in proven.into_iter().enumerate() {
@@ -77,7 +83,7 @@ impl Database {
         if entries.is_empty() {
             return Ok(Answer::Known(outcomes));
         }
-        let arrivals = Arrivals { source: source.clone(), entries, outcomes };
+        let arrivals = Arrivals { source: source.clone(), entries, outcomes, keeps_void };
         Ok(Answer::Awaited(self.writer.ingest(arrivals).await?))
     }
 }

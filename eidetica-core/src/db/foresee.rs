@@ -21,6 +21,8 @@ pub struct Foreseen {
     pub lifted: BTreeMap<PublicKey, u64>,
     /// Whose right would be another one, by subject.
     pub rights: Vec<RightChange>,
+    /// True if no admin would be left: nobody could change a right any more, ever.
+    pub leaves_no_admin: bool,
 }
 
 /// A right of a key, or of everybody, that a commit would change: what was granted and limited for this subject alone.
@@ -56,6 +58,8 @@ impl Transaction {
         let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) =
             (rights.into_iter().collect(), work.state.all_rights(None).into_iter().collect());
         let subjects: std::collections::BTreeSet<&Subject> = before.keys().chain(after.keys()).collect();
+        let has_admin = |rights: &BTreeMap<Subject, Right>| rights.values().any(|right| *right >= Right::admin(0));
+        foreseen.leaves_no_admin = has_admin(&before) && !has_admin(&after);
         for subject in subjects {
             let right = |rights: &BTreeMap<Subject, Right>| rights.get(subject).copied().unwrap_or(Right::NONE);
             let (before, after) = (right(&before), right(&after));

@@ -184,10 +184,13 @@ impl Writer {
                 let Some(page) = self.pages.iter_mut().find(|page| page.number == number) else { return };
                 page.open -= 1;
                 page.attempts = 0;
-                for (place, _, _, outcome) in judged {
-                    if let Some(place) = place {
-                        page.arrivals.outcomes[place] = outcome;
-                    }
+                for (place, entry, _, outcome) in judged {
+                    let Some(place) = place else { continue };
+                    match outcome {
+                        Outcome::Void => page.void.insert(entry.id(), place),
+                        _ => page.void.remove(&entry.id()),
+                    };
+                    page.arrivals.outcomes[place] = outcome;
                 }
                 if page.todo.is_empty() && page.open == 0 {
                     self.end_page_judged(number);
@@ -201,6 +204,7 @@ impl Writer {
         match part {
             Part::Commits(commits, _) => Some(Unit::Commits(commits)),
             Part::Page(number, judged) => {
+                self.forget_numbers();
                 let Some(page) = self.pages.iter_mut().find(|page| page.number == number) else {
                     // The page has failed meanwhile.
                     let todo = judged.into_iter().map(|(place, entry, source, _)| (place, entry, source)).collect();
@@ -219,12 +223,19 @@ impl Writer {
         }
     }
 
+    /// What is not committed by now gives its numbers to others.
+    fn forget_numbers(&mut self) {
+        let committed = if self.core.storage.shared { 0 } else { self.core.state().meta.next };
+        self.parking.forget_grounds(committed);
+    }
+
     fn fail(&mut self, part: Part, error: &Error) {
         match part {
             Part::Commits(commits, _) => {
                 commits.into_iter().for_each(|(_, reply)| drop(reply.send(Err(crate::storage::again(error)))));
             }
             Part::Page(number, judged) => {
+                self.forget_numbers();
                 if let Some(page) = self.pages.iter_mut().find(|page| page.number == number) {
                     page.put_back(judged);
                     let todo = std::mem::take(&mut page.todo);
@@ -239,7 +250,13 @@ impl Writer {
     fn end_page_judged(&mut self, number: u64) {
         let again = self.take_judged_otherwise();
         match self.pages.iter_mut().find(|page| page.number == number).filter(|_| !again.is_empty()) {
-            Some(page) => page.todo = again.into_iter().map(|(entry, source)| (None, entry, source)).rev().collect(),
+            Some(page) => {
+                // What it has brought itself is answered by what comes of it in the end.
+                let mut todo: Vec<_> =
+                    again.into_iter().map(|(entry, source)| (page.void.remove(&entry.id()), entry, source)).collect();
+                todo.reverse();
+                page.todo = todo;
+            }
             None => self.end_page(number, Ok),
         }
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use eidetica_contract::Result;
 
 use super::group::{GROUP_BYTES, GROUP_ENTRIES};
+use super::held::Held;
+use super::holding::Foreseen;
 use super::ingest::{Outcome, Parked, Refused};
 use super::page::Judged;
 use super::work::{Ready, Verdict, Work};
@@ -20,6 +22,13 @@ const MAX_HEADS: usize = 16_384;
 /// How soon what could not be stored is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// What comes of an entry whose turn it is.
+enum Step {
+    Judged(Outcome),
+    /// These go first, and then it has its turn again.
+    After(Vec<(VerifiedEntry, Arc<str>)>),
+}
+
 impl Writer {
     /// Judges the next few entries of a page. What was judged before an error is in `judged`, too.
     pub(super) async fn judge_some(
@@ -32,9 +41,11 @@ impl Writer {
         let Some(at) = self.pages.iter().position(|page| page.number == number) else { return Ok(None) };
         self.pages[at].open += 1;
         let mut work = work?;
-        let begin = work.save();
+        let (begin, first) = (work.save(), work.next());
         self.judge_on(&mut work, at, judged, &HashMap::new(), 0).await?;
-        let unsupported: HashSet<Id> = work.unsupported().into_iter().collect();
+        let mut unsupported: HashSet<Id> = work.unsupported().into_iter().collect();
+        // What was struck in the group in which it came is to whoever keeps all no other thing than what was struck later.
+        unsupported.retain(|id| !self.pages[at].arrivals.keeps_void && !self.parking.wants(id));
         if !unsupported.is_empty() {
             // Once more without what does not count and carries nothing that does: that is not kept. What has changed nothing is
             // not asked again, since it may have been judged by such.
@@ -43,7 +54,7 @@ impl Writer {
                 // What came of it last: one that waited at first may have come in then.
                 match outcome {
                     _ if unsupported.contains(&entry.id()) => settled.insert(entry.id(), Outcome::Void),
-                    // It was foreseen, and waits already.
+                    // It waits already.
                     Outcome::Void if self.parking.holds(&[entry.id()]) == [true] => {
                         settled.insert(entry.id(), Outcome::Void)
                     }
@@ -54,6 +65,7 @@ impl Writer {
                 };
             }
             work.restore(begin);
+            self.parking.forget_grounds(first);
             // No further than before: of what would come behind nothing is settled.
             let left = self.pages[at].todo.len();
             self.pages[at].put_back(std::mem::take(judged));
@@ -67,14 +79,12 @@ impl Writer {
                 }
             }
         }
-        let now = self.now();
         for (_, entry, source, outcome) in judged.iter_mut().filter(|(.., outcome)| *outcome == Outcome::Void) {
-            if unsupported.contains(&entry.id()) {
-                if !self.parking.keep_unsupported(entry.clone(), source, now) {
-                    // What stands on it could not be judged: that there is no room is not passed over.
-                    *outcome = Outcome::Deferred;
-                }
-            } else if work.is_live(entry).await? {
+            let id = entry.id();
+            if unsupported.contains(&id) {
+                // What stands on it could not be judged without: that there is no room is not passed over.
+                *outcome = Box::pin(self.hold_back(&work, at, entry, source, None)).await?.unwrap_or(Outcome::Deferred);
+            } else if self.parking.holds(&[id]) == [false] && work.is_live(entry).await? {
                 // Something that came later in the group stands on it.
                 *outcome = Outcome::Accepted;
             }
@@ -104,47 +114,86 @@ impl Writer {
                 judged.push((place, entry, source, outcome.clone()));
                 continue;
             }
-            let ground = match entry.header().time > self.allowed_time() {
-                // It waits for the clock, whatever it stands on.
-                true => None,
-                false => self.parking.ground_of(&entry.header().parents),
+            let carried = until.is_some_and(|left| self.pages[at].todo.len() > left);
+            let (wanted, kept) = (self.parking.wants(&entry.id()), self.pages[at].kept.contains(&entry.id()));
+            // What is ahead of the clock waits for it, whatever it stands on. Below what is wanted there is nothing left to take along.
+            let future = entry.header().time > self.allowed_time();
+            let on_held = !future && !wanted && self.parking.holds(&entry.header().parents).contains(&true);
+            // What is rare is boxed, so that the future of the usual path stays small.
+            let looked = match on_held {
+                true => Box::pin(self.look(work, at, &entry, &source, carried || kept)).await,
+                false => Ok(None),
             };
-            if let Some(Some(ground)) = &ground
-                && let Some(outcome) = Box::pin(work.foresee(&entry, ground)).await?
-            {
-                let outcome = match outcome {
-                    Outcome::Void if !self.parking.keep_unsupported(entry.clone(), &source, self.now()) => {
-                        Outcome::Deferred
-                    }
-                    Outcome::Void => Outcome::Void,
-                    other => {
-                        self.parking.refuse(entry.id());
-                        other
-                    }
-                };
-                self.follow(at, &entry, &outcome);
-                judged.push((place, entry, source, outcome));
-                continue;
-            }
-            let held = ground.map(|_| self.parking.take_unsupported(&entry.header().parents)).unwrap_or_default();
-            if !held.is_empty() {
-                let left = self.pages[at].todo.len();
-                until = Some(until.map_or(left, |until| until.min(left)));
-                let held: Vec<_> = held.into_iter().flat_map(|held| with_places(held, judged)).collect();
-                self.pages[at].todo.push((place, entry, source));
-                self.pages[at].todo.extend(held.into_iter().rev());
-                continue;
-            }
-            let outcome = match self.judge(work, &entry, &source).await {
-                Ok(outcome) => outcome,
+            let step = match looked {
+                Ok(Some(step)) => Ok(step),
+                Ok(None) => self.judge(work, at, &entry, &source, (carried, wanted || kept)).await,
+                Err(error) => Err(error),
+            };
+            match step {
+                Ok(Step::Judged(outcome)) => {
+                    self.follow(at, &entry, &outcome);
+                    judged.push((place, entry, source, outcome));
+                }
+                Ok(Step::After(held)) => {
+                    let left = self.pages[at].todo.len();
+                    until = Some(until.map_or(left, |until| until.min(left)));
+                    let held: Vec<_> = held.into_iter().flat_map(|held| with_places(held, judged)).collect();
+                    self.pages[at].todo.push((place, entry, source));
+                    self.pages[at].todo.extend(held.into_iter().rev());
+                }
                 Err(error) => {
                     self.pages[at].todo.push((place, entry, source));
                     return Err(error);
                 }
-            };
-            self.follow(at, &entry, &outcome);
-            judged.push((place, entry, source, outcome));
+            }
         }
+    }
+
+    /// Says what comes of an entry on top of what is held back, or what has to be judged before it. `None`: it is to be judged itself.
+    /// `carried`: it was held back, too, and goes in with what takes it along.
+    async fn look(
+        &mut self,
+        work: &Work<'_>,
+        at: usize,
+        entry: &VerifiedEntry,
+        source: &Arc<str>,
+        carried: bool,
+    ) -> Result<Option<Step>> {
+        let mut proven = false;
+        if !carried {
+            match self.foresee(work, entry).await? {
+                Foreseen::Void(held) => return self.hold_or_keep(work, at, entry, source, Some(held)).await.map(Some),
+                Foreseen::Other(outcome) => {
+                    if matches!(outcome, Outcome::Refused(_)) {
+                        self.parking.refuse(entry.id());
+                    }
+                    return Ok(Some(Step::Judged(outcome)));
+                }
+                Foreseen::Counts => proven = true,
+                Foreseen::Unknown => {}
+            }
+        }
+        let held = self.parking.take_unsupported(&entry.header().parents, proven);
+        Ok((!held.is_empty()).then_some(Step::After(held)))
+    }
+
+    /// Holds an entry back, or has it and what it stands on brought in for good.
+    async fn hold_or_keep(
+        &mut self,
+        work: &Work<'_>,
+        at: usize,
+        entry: &VerifiedEntry,
+        source: &Arc<str>,
+        held: Option<Held>,
+    ) -> Result<Step> {
+        if let Some(outcome) = self.hold_back(work, at, entry, source, held).await? {
+            return Ok(Step::Judged(outcome));
+        }
+        let below = self.parking.take_unsupported(&entry.header().parents, false);
+        let kept = &mut self.pages[at].kept;
+        kept.insert(entry.id());
+        kept.extend(below.iter().map(|(entry, _)| entry.id()));
+        Ok(Step::After(below))
     }
 
     /// What waited for an entry can be judged once it is known what becomes of it, and goes first: a branch is best taken up in one go.
@@ -155,7 +204,7 @@ impl Writer {
         }
     }
 
-    fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         self.core.storage.environment().now()
     }
 
@@ -172,27 +221,36 @@ impl Writer {
         }
     }
 
-    async fn judge(&mut self, work: &mut Work<'_>, entry: &VerifiedEntry, source: &Arc<str>) -> Result<Outcome> {
+    async fn judge(
+        &mut self,
+        work: &mut Work<'_>,
+        at: usize,
+        entry: &VerifiedEntry,
+        source: &Arc<str>,
+        (carried, for_good): (bool, bool),
+    ) -> Result<Step> {
         let now = self.now();
         if let Some(refused) = entry.header().parents.iter().find(|parent| self.parking.is_refused(parent)) {
             self.parking.refuse(entry.id());
-            return Ok(Outcome::Refused(Refused::AboveRefused(*refused)));
+            return Ok(Step::Judged(Outcome::Refused(Refused::AboveRefused(*refused))));
         }
         let future = entry.header().time > self.allowed_time();
         if future && !work.knows(entry).await? {
-            return Ok(match self.parking.keep_until(entry.clone(), source, entry.header().time, now) {
+            return Ok(Step::Judged(match self.parking.keep_until(entry.clone(), source, entry.header().time, now) {
                 true => Outcome::Parked(Parked::Future),
                 false => Outcome::Deferred,
-            });
+            }));
         }
         let adds_a_head = entry.header().parents.iter().all(|id| work.state.meta.tip(id).is_none());
         if work.state.meta.tips.len() >= MAX_HEADS && adds_a_head && !work.knows(entry).await? {
-            return Ok(Outcome::Parked(Parked::Heads));
+            return Ok(Step::Judged(Outcome::Parked(Parked::Heads)));
         }
-        Ok(match work.admit(entry.clone(), false).await? {
+        Ok(Step::Judged(match work.admit_foreign(entry.clone(), carried || for_good).await? {
             Verdict::Admitted(_) => Outcome::Accepted,
             Verdict::Known => Outcome::Known,
-            Verdict::Void | Verdict::WouldBeVoid => Outcome::Void,
+            Verdict::WouldBeVoid { .. } => return Box::pin(self.hold_or_keep(work, at, entry, source, None)).await,
+            Verdict::Carried if for_good => Outcome::Accepted,
+            Verdict::Carried | Verdict::Void => Outcome::Void,
             Verdict::Completed => Outcome::Completed,
             Verdict::MissingParents(missing) => match self.parking.keep_for(entry.clone(), source, missing[0], now) {
                 true => Outcome::Parked(Parked::Parents(missing)),
@@ -203,7 +261,7 @@ impl Writer {
                 self.parking.refuse(entry.id());
                 Outcome::Refused(reason)
             }
-        })
+        }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Foreign entries that arrived together, and how far they are judged.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use eidetica_contract::Result;
@@ -17,6 +17,8 @@ pub(crate) struct Arrivals {
     pub entries: Vec<(usize, VerifiedEntry)>,
     /// One for each entry that arrived, filled in as they are judged.
     pub outcomes: Vec<Outcome>,
+    /// True if void entries for which there is no room come in for good: somebody here has asked for all of it.
+    pub keeps_void: bool,
 }
 
 /// A page under way.
@@ -31,6 +33,10 @@ pub(crate) struct Page {
     /// Groups with entries of it that are neither answered nor undone.
     pub open: usize,
     pub reply: oneshot::Sender<Result<Vec<Outcome>>>,
+    /// Void entries that come in for good.
+    pub kept: HashSet<Id>,
+    /// The places of entries that were answered as void, of which something that comes later in the page may make more.
+    pub void: HashMap<Id, usize>,
 }
 
 /// An entry of a page, and what became of it.
@@ -77,6 +83,7 @@ impl Page {
         // The same entry twice in one page: the copies come last, and are known by then.
         todo.extend(entries.into_iter().flatten().map(|(place, entry)| (Some(place), entry, source.clone())));
         todo.reverse();
-        Page { number, arrivals, todo, attempts: 0, open: 0, reply }
+        let (kept, void) = Default::default();
+        Page { number, arrivals, todo, attempts: 0, open: 0, reply, kept, void }
     }
 }

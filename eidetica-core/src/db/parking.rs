@@ -1,43 +1,58 @@
 //! Where entries wait for what they lack: bounded in bytes, per source and in all databases of a store, and forgotten by age.
+//!
+//! What is void waits whole for as long as there is room. Of what comes beyond that it is kept in mind what it stands on, so that what
+//! comes above it can be judged; if that counts, the entries in between are *wanted*, and taken in when they are offered again.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::held::{Aside, Ground, Held};
+use crate::auth::Rights;
 use crate::clock::Time;
+use crate::dag::Numbers;
 use crate::entry::VerifiedEntry;
 use crate::id::Id;
 
-/// How many bytes may wait in all databases of a store.
+/// How many bytes may wait in all databases of a store; and how many more what is kept in mind may take.
 const MAX_BYTES: usize = 64 << 20;
-/// How many bytes of one source may wait in all of them.
+/// How many bytes of one source may wait in all of them, and as many more.
 const MAX_BYTES_OF_SOURCE: usize = 16 << 20;
 /// How long an entry waits.
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// How many ids of refused entries are remembered, so that what stands on them is refused at once.
 const MAX_REFUSED: usize = 4096;
+/// How many entries may be wanted.
+const MAX_WANTED: usize = 1 << 18;
 /// What an entry takes beside its bytes.
 const OVERHEAD: usize = 512;
-/// Of how many stored entries below a void one it is remembered that it stands on them.
-const MAX_GROUND: usize = 64;
+/// What an entry takes of which is kept in mind what it stands on, and what each of its parents takes.
+const OVERHEAD_IN_MIND: usize = 256;
+const PARENT_IN_MIND: usize = 32;
 
 /// The room for entries that wait, which all databases of a store share.
+#[derive(Default)]
 pub(crate) struct Room {
+    whole: Pool,
+    in_mind: Pool,
+}
+
+struct Pool {
     most: usize,
     most_of_source: usize,
-    held: Mutex<Held>,
+    held: Mutex<Taken>,
 }
 
 #[derive(Default)]
-struct Held {
+struct Taken {
     bytes: usize,
     of: HashMap<Arc<str>, usize>,
 }
 
-impl Held {
-    fn take(&mut self, source: &Arc<str>, size: usize, room: &Room) -> bool {
+impl Taken {
+    fn take(&mut self, source: &Arc<str>, size: usize, pool: &Pool) -> bool {
         let of_source = self.of.get(source).copied().unwrap_or(0);
-        if self.bytes + size > room.most || of_source + size > room.most_of_source {
+        if self.bytes + size > pool.most || of_source + size > pool.most_of_source {
             return false;
         }
         self.bytes += size;
@@ -56,13 +71,13 @@ impl Held {
     }
 }
 
-impl Default for Room {
-    fn default() -> Room {
-        Room { most: MAX_BYTES, most_of_source: MAX_BYTES_OF_SOURCE, held: Mutex::default() }
+impl Default for Pool {
+    fn default() -> Pool {
+        Pool { most: MAX_BYTES, most_of_source: MAX_BYTES_OF_SOURCE, held: Mutex::default() }
     }
 }
 
-impl Room {
+impl Pool {
     /// Takes room for so many bytes. False if there is none.
     fn take(&self, source: &Arc<str>, size: usize) -> bool {
         self.held().take(source, size, self)
@@ -84,7 +99,7 @@ impl Room {
         taken
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, Taken> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -99,30 +114,30 @@ pub(crate) struct Parking {
     bytes: usize,
     refused: HashSet<Id>,
     refused_order: VecDeque<Id>,
+    /// Void entries that are known to be below one that counts.
+    wanted: HashSet<Id>,
+    aside: Aside,
 }
 
 struct Waiting {
-    entry: VerifiedEntry,
+    what: What,
     source: Arc<str>,
     /// For a parent, or for the clock.
     awaits: Awaits,
     /// Since when.
     since: Time,
-    /// For one that waits for support, what it stands on, unless that is too much.
-    ground: Option<Ground>,
+    /// For one that waits for support, on what it stands, if that is known.
+    held: Option<Held>,
+    /// The bytes that it takes.
+    size: usize,
 }
 
-/// The entries below some that are not themselves held back, on which the lowest of these stand.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ground {
-    pub ids: BTreeSet<Id>,
-    /// True if one of those between has operations on settings.
-    pub settings: bool,
-    /// The greatest height and the greatest time of those directly below that are held back.
-    pub top: (u64, Time),
+enum What {
+    Whole(VerifiedEntry),
+    InMind { parents: Box<[Id]>, height: u64, time: Time },
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Awaits {
     Parent(Id),
     Time(Time),
@@ -130,110 +145,273 @@ enum Awaits {
     Support,
 }
 
-fn size(entry: &VerifiedEntry) -> usize {
-    OVERHEAD + entry.length()
+fn size_of(entry: &VerifiedEntry, held: Option<&Held>) -> usize {
+    OVERHEAD + entry.length() + held.map_or(0, Held::bytes)
+}
+
+impl Waiting {
+    fn parents(&self) -> &[Id] {
+        match &self.what {
+            What::Whole(entry) => &entry.header().parents,
+            What::InMind { parents, .. } => parents,
+        }
+    }
+
+    /// Its height and its time.
+    fn top(&self) -> (u64, Time) {
+        match &self.what {
+            What::Whole(entry) => (entry.header().height, entry.header().time),
+            What::InMind { height, time, .. } => (*height, *time),
+        }
+    }
+
+    fn pool<'a>(&self, room: &'a Room) -> &'a Pool {
+        match self.what {
+            What::Whole(_) => &room.whole,
+            What::InMind { .. } => &room.in_mind,
+        }
+    }
 }
 
 impl Parking {
     pub fn new(room: Arc<Room>) -> Parking {
-        let (entries, by_parent, by_time, arrived, bytes, refused, refused_order) = Default::default();
-        Parking { room, entries, by_parent, by_time, arrived, bytes, refused, refused_order }
+        let (entries, by_parent, by_time, arrived, bytes) = Default::default();
+        let (refused, refused_order, wanted, aside) = Default::default();
+        Parking { room, entries, by_parent, by_time, arrived, bytes, refused, refused_order, wanted, aside }
     }
 
     /// Keeps an entry until this parent comes. False if there is no room.
     pub fn keep_for(&mut self, entry: VerifiedEntry, source: &Arc<str>, parent: Id, now: Time) -> bool {
-        self.keep(entry, source, Awaits::Parent(parent), now)
+        self.keep(entry, source, Awaits::Parent(parent), None, now)
     }
 
     /// Keeps an entry until the clock allows this time. False if there is no room.
     pub fn keep_until(&mut self, entry: VerifiedEntry, source: &Arc<str>, due: Time, now: Time) -> bool {
-        self.keep(entry, source, Awaits::Time(due), now)
+        self.keep(entry, source, Awaits::Time(due), None, now)
     }
 
     /// Keeps an entry that is void until something comes that counts and stands on it. False if there is no room.
-    pub fn keep_unsupported(&mut self, entry: VerifiedEntry, source: &Arc<str>, now: Time) -> bool {
-        self.keep(entry, source, Awaits::Support, now)
+    pub fn keep_unsupported(&mut self, entry: VerifiedEntry, source: &Arc<str>, held: Option<Held>, now: Time) -> bool {
+        self.keep(entry, source, Awaits::Support, held, now)
     }
 
-    /// Takes out those of some entries that are void and wait for support, with all such below them, parents first.
-    pub fn take_unsupported(&mut self, ids: &[Id]) -> Vec<(VerifiedEntry, Arc<str>)> {
-        let mut taken = Vec::new();
-        let mut wanted = ids.to_vec();
-        while let Some(id) = wanted.pop() {
-            let waits = self.entries.get(&id).is_some_and(|waiting| matches!(waiting.awaits, Awaits::Support));
-            if let Some((entry, source)) = waits.then(|| self.take(&id)).flatten() {
-                wanted.extend(&entry.header().parents);
-                taken.push((entry, source));
-            }
+    /// Keeps in mind on what a void entry stands, and not the entry. False if there is no room.
+    pub fn keep_in_mind(&mut self, entry: &VerifiedEntry, source: &Arc<str>, held: Held, now: Time) -> bool {
+        let header = entry.header();
+        let size = OVERHEAD_IN_MIND + PARENT_IN_MIND * header.parents.len() + held.bytes();
+        if self.entries.contains_key(&entry.id()) {
+            return true;
         }
-        taken.sort_by_key(|(entry, _)| entry.header().height);
-        taken
-    }
-
-    /// If a parent is void and waits for support: what this entry stands on, or `None` if it stands on too much. The outer
-    /// `None`: no parent waits.
-    pub fn ground_of(&self, parents: &[Id]) -> Option<Option<Ground>> {
-        self.holds(parents).contains(&true).then(|| self.ground(parents))
-    }
-
-    fn ground(&self, parents: &[Id]) -> Option<Ground> {
-        let mut ground = Ground::default();
-        for parent in parents {
-            match self.entries.get(parent).filter(|waiting| matches!(waiting.awaits, Awaits::Support)) {
-                Some(waiting) => {
-                    let below = waiting.ground.as_ref()?;
-                    let header = waiting.entry.header();
-                    ground.top = (ground.top.0.max(header.height), ground.top.1.max(header.time));
-                    ground.ids.extend(&below.ids);
-                    ground.settings |= below.settings || waiting.entry.touches_settings();
-                }
-                None => drop(ground.ids.insert(*parent)),
-            }
-        }
-        (ground.ids.len() <= MAX_GROUND).then_some(ground)
-    }
-
-    /// Takes out all that are void and wait for support, parents first.
-    pub fn take_all_unsupported(&mut self) -> Vec<(VerifiedEntry, Arc<str>)> {
-        let waits = |(id, waiting): (&Id, &Waiting)| matches!(waiting.awaits, Awaits::Support).then_some(*id);
-        let ids: Vec<Id> = self.entries.iter().filter_map(waits).collect();
-        let mut taken: Vec<_> = ids.iter().filter_map(|id| self.take(id)).collect();
-        taken.sort_by_key(|(entry, _)| (entry.header().height, entry.id()));
-        taken
-    }
-
-    /// Which of some entries are void and wait for support.
-    pub fn holds(&self, ids: &[Id]) -> Vec<bool> {
-        let unsupported = |id: &Id| self.entries.get(id).is_some_and(|w| matches!(w.awaits, Awaits::Support));
-        ids.iter().map(unsupported).collect()
-    }
-
-    fn keep(&mut self, mut entry: VerifiedEntry, source: &Arc<str>, awaits: Awaits, now: Time) -> bool {
-        self.forget_old(now);
-        let id = entry.id();
-        if let Some(known) = self.entries.get(&id) {
-            // A second copy may bring bodies that the first one lacks.
-            let Some(whole) = known.entry.completed_by(&entry) else { return true };
-            // Where there is no room for more, what is here stays.
-            if !self.room.exchange((&known.source, size(&known.entry)), (source, size(&whole))) {
-                return false;
-            }
-            self.leave(&id);
-            entry = whole;
-        } else if !self.room.take(source, size(&entry)) {
+        if !self.room.in_mind.take(source, size) {
             return false;
         }
-        let size = size(&entry);
+        let parents = header.parents.clone().into_boxed_slice();
+        let what = What::InMind { parents, height: header.height, time: header.time };
+        self.put(entry.id(), what, source, (Awaits::Support, Some(held)), size, now);
+        true
+    }
+
+    fn keep(
+        &mut self,
+        entry: VerifiedEntry,
+        source: &Arc<str>,
+        awaits: Awaits,
+        mut held: Option<Held>,
+        now: Time,
+    ) -> bool {
+        self.forget_old(now);
+        let (id, mut whole) = (entry.id(), entry);
+        let mut size = size_of(&whole, held.as_ref());
+        match self.entries.get(&id) {
+            None => {
+                if !self.room.whole.take(source, size) {
+                    return false;
+                }
+            }
+            Some(Waiting { what: What::InMind { .. }, .. }) => {
+                if !self.room.whole.take(source, size) {
+                    return false;
+                }
+                self.take(&id);
+            }
+            Some(known @ Waiting { what: What::Whole(entry), .. }) => {
+                // A second copy may bring bodies that the first one lacks.
+                let Some(fuller) = entry.completed_by(&whole) else { return true };
+                // On what it stands is the same.
+                held = known.held.clone();
+                size = size_of(&fuller, held.as_ref());
+                // Where there is no room for more, what is here stays.
+                if !self.room.whole.exchange((&known.source, known.size), (source, size)) {
+                    return false;
+                }
+                whole = fuller;
+                self.leave(&id);
+            }
+        }
+        self.put(id, What::Whole(whole), source, (awaits, held), size, now);
+        true
+    }
+
+    /// Puts in something for which room is taken.
+    fn put(
+        &mut self,
+        id: Id,
+        what: What,
+        source: &Arc<str>,
+        (awaits, held): (Awaits, Option<Held>),
+        size: usize,
+        now: Time,
+    ) {
         self.bytes += size;
         match awaits {
             Awaits::Parent(parent) => drop(self.by_parent.entry(parent).or_default().insert(id)),
             Awaits::Time(due) => drop(self.by_time.insert((due, id))),
             Awaits::Support => {}
         }
-        let ground = matches!(awaits, Awaits::Support).then(|| self.ground(&entry.header().parents)).flatten();
+        if let Some(settings) = held.as_ref().and_then(|held| held.settings.clone()) {
+            self.aside.put(settings);
+        }
         self.arrived.push_back((now, id));
-        self.entries.insert(id, Waiting { entry, source: source.clone(), awaits, since: now, ground });
-        true
+        self.entries.insert(id, Waiting { what, source: source.clone(), awaits, since: now, held, size });
+    }
+
+    /// Takes out those of some entries that are void and wait for support whole, with all such below them, parents first. If what
+    /// stands on them is `proven` to count, those that are only kept in mind are wanted from now on, and all between them.
+    pub fn take_unsupported(&mut self, ids: &[Id], proven: bool) -> Vec<(VerifiedEntry, Arc<str>)> {
+        let (mut found, mut visited) = (Vec::new(), HashSet::new());
+        let mut next = ids.to_vec();
+        let mut lacks = false;
+        while let Some(id) = next.pop() {
+            let Some(waiting) = self.entries.get(&id).filter(|waiting| waiting.awaits == Awaits::Support) else {
+                continue;
+            };
+            let in_mind = matches!(waiting.what, What::InMind { .. });
+            if (in_mind && self.wanted.contains(&id)) || !visited.insert(id) {
+                continue;
+            }
+            lacks |= in_mind;
+            next.extend(waiting.parents());
+            found.push(id);
+        }
+        if lacks && proven {
+            self.want(found.iter().copied());
+        }
+        let mut taken: Vec<_> =
+            found.iter().filter_map(|id| if self.is_whole(id) { self.take(id) } else { None }).collect();
+        taken.sort_by_key(|(entry, _)| entry.header().height);
+        taken
+    }
+
+    fn is_whole(&self, id: &Id) -> bool {
+        self.entries.get(id).is_some_and(|waiting| matches!(waiting.what, What::Whole(_)))
+    }
+
+    /// These are below something that counts.
+    fn want(&mut self, ids: impl ExactSizeIterator<Item = Id>) {
+        if self.wanted.len() + ids.len() > MAX_WANTED {
+            self.wanted.clear();
+        }
+        self.wanted.extend(ids.take(MAX_WANTED));
+    }
+
+    /// True if an entry is known to be below one that counts, and was not here when that was found.
+    pub fn wants(&self, id: &Id) -> bool {
+        self.wanted.contains(id)
+    }
+
+    /// On what an entry with these parents stands, as far as they are held back: `None` if none is, or for one of them it is not known.
+    pub fn ground(&self, parents: &[Id]) -> Option<Ground> {
+        let waiting = parents.iter().filter_map(|parent| self.unsupported(parent));
+        let mut ground: Option<Ground> = None;
+        for waiting in waiting {
+            let above = Ground::above(waiting.held.as_ref()?, waiting.top());
+            ground = Some(ground.map_or(above.clone(), |ground| ground.and(above)));
+        }
+        ground
+    }
+
+    /// Of these and all below them: the entries that are held back and of which it is not known on what they stand, lowest first.
+    pub fn groundless(&self, ids: &[Id]) -> Vec<VerifiedEntry> {
+        let (mut next, mut visited, mut found) = (ids.to_vec(), HashSet::new(), Vec::new());
+        while let Some(id) = next.pop() {
+            let Some(waiting) = self.unsupported(&id).filter(|waiting| waiting.held.is_none()) else { continue };
+            if let (What::Whole(entry), true) = (&waiting.what, visited.insert(id)) {
+                next.extend(&entry.header().parents);
+                found.push(entry.clone());
+            }
+        }
+        found.sort_by_key(|entry| entry.header().height);
+        found
+    }
+
+    /// On what an entry stands that is held back. Where there is no room for that, it waits no longer.
+    pub fn found(&mut self, id: &Id, held: Held) {
+        let Some(waiting) = self.entries.get_mut(id) else { return };
+        let size = waiting.size + held.bytes();
+        if !self.room.whole.exchange((&waiting.source, waiting.size), (&waiting.source, size)) {
+            self.take(id);
+            return;
+        }
+        self.bytes += held.bytes();
+        waiting.size = size;
+        if let Some(settings) = &held.settings {
+            self.aside.put(settings.clone());
+        }
+        waiting.held = Some(held);
+    }
+
+    /// Numbers of stored entries from this one on may become those of others.
+    pub fn forget_grounds(&mut self, from: u64) {
+        let reaches = |waiting: &Waiting| waiting.held.as_ref().is_some_and(|held| held.ground.reaches(from));
+        let found: Vec<Id> = self.entries.iter().filter(|(_, waiting)| reaches(waiting)).map(|(id, _)| *id).collect();
+        for id in &found {
+            if !self.is_whole(id) {
+                // There is nothing from which it could be found out anew.
+                self.take(id);
+                continue;
+            }
+            let Some(waiting) = self.entries.get_mut(id) else { continue };
+            let Some(held) = waiting.held.take() else { continue };
+            waiting.size -= held.bytes();
+            self.bytes -= held.bytes();
+            self.room.whole.give_back(&waiting.source, held.bytes());
+            if let Some(settings) = held.settings {
+                self.aside.remove(settings.number);
+            }
+        }
+        if !found.is_empty() {
+            self.aside.forget();
+        }
+    }
+
+    /// A number for a settings entry that is to be held back.
+    pub fn number(&mut self) -> u64 {
+        self.aside.number()
+    }
+
+    /// The rights here with settings entries that are held back; see [`Aside::rights`].
+    pub fn rights<'a>(&'a mut self, here: &'a Arc<Rights>, wanted: &Numbers) -> Option<&'a Rights> {
+        self.aside.rights(here, wanted)
+    }
+
+    /// Takes out all that are void and wait for support, parents first. What was only kept in mind is forgotten: whether it counts by
+    /// other settings cannot be told.
+    pub fn take_all_unsupported(&mut self) -> Vec<(VerifiedEntry, Arc<str>)> {
+        let waits = |(id, waiting): (&Id, &Waiting)| (waiting.awaits == Awaits::Support).then_some(*id);
+        let ids: Vec<Id> = self.entries.iter().filter_map(waits).collect();
+        let mut taken: Vec<_> = ids.iter().filter_map(|id| self.take(id)).collect();
+        taken.sort_by_key(|(entry, _)| (entry.header().height, entry.id()));
+        self.wanted.clear();
+        taken
+    }
+
+    /// Which of some entries are void and wait for support, be it in mind.
+    pub fn holds(&self, ids: &[Id]) -> Vec<bool> {
+        ids.iter().map(|id| self.unsupported(id).is_some()).collect()
+    }
+
+    fn unsupported(&self, id: &Id) -> Option<&Waiting> {
+        self.entries.get(id).filter(|waiting| waiting.awaits == Awaits::Support)
     }
 
     /// Takes out what waited for this entry.
@@ -284,16 +462,20 @@ impl Parking {
         (self.entries.len(), self.bytes)
     }
 
+    /// Takes out what waits, and the entry if it is here whole.
     fn take(&mut self, id: &Id) -> Option<(VerifiedEntry, Arc<str>)> {
-        let (entry, source) = self.leave(id)?;
-        self.room.give_back(&source, size(&entry));
-        Some((entry, source))
+        let waiting = self.leave(id)?;
+        waiting.pool(&self.room).give_back(&waiting.source, waiting.size);
+        match waiting.what {
+            What::Whole(entry) => Some((entry, waiting.source)),
+            What::InMind { .. } => None,
+        }
     }
 
-    /// Takes out an entry, whose room stays taken.
-    fn leave(&mut self, id: &Id) -> Option<(VerifiedEntry, Arc<str>)> {
+    /// Takes out what waits; its room stays taken.
+    fn leave(&mut self, id: &Id) -> Option<Waiting> {
         let waiting = self.entries.remove(id)?;
-        self.bytes -= size(&waiting.entry);
+        self.bytes -= waiting.size;
         match waiting.awaits {
             Awaits::Time(due) => drop(self.by_time.remove(&(due, *id))),
             Awaits::Support => {}
@@ -306,7 +488,10 @@ impl Parking {
                 }
             }
         }
-        Some((waiting.entry, waiting.source))
+        if let Some(settings) = waiting.held.as_ref().and_then(|held| held.settings.as_ref()) {
+            self.aside.remove(settings.number);
+        }
+        Some(waiting)
     }
 
     /// How long until the first of them is too old to wait on.
@@ -339,7 +524,7 @@ impl Parking {
 
 impl Drop for Parking {
     fn drop(&mut self) {
-        self.entries.values().for_each(|waiting| self.room.give_back(&waiting.source, size(&waiting.entry)));
+        self.entries.values().for_each(|waiting| waiting.pool(&self.room).give_back(&waiting.source, waiting.size));
     }
 }
 
@@ -363,6 +548,15 @@ mod tests {
         VerifiedEntry::sign(header, Vec::new(), &key).unwrap()
     }
 
+    fn room(most: usize, most_of_source: usize) -> Arc<Room> {
+        let whole = Pool { most, most_of_source, held: Mutex::default() };
+        Arc::new(Room { whole, in_mind: Pool::default() })
+    }
+
+    fn size(entry: &VerifiedEntry) -> usize {
+        size_of(entry, None)
+    }
+
     #[test]
     fn a_fuller_copy_that_finds_no_room_takes_nothing_away() {
         let key = SecretKey::from_seed(&[1; 32]);
@@ -371,15 +565,14 @@ mod tests {
         let bare = crate::entry::verify(RawEntry { bodies: vec![None], ..whole.to_raw() }).unwrap();
         let now = Time::from_millis(1);
         for more in [0, 1000] {
-            let room = Room { most: size(&bare) + more, most_of_source: usize::MAX, held: Mutex::default() };
-            let room = Arc::new(room);
+            let room = room(size(&bare) + more, usize::MAX);
             let mut parking = Parking::new(room.clone());
             let source: Arc<str> = "a".into();
             assert!(parking.keep_for(bare.clone(), &source, Id::of(&[0]), now));
             assert_eq!(parking.keep_for(whole.clone(), &source, Id::of(&[0]), now), more > 0);
             let kept = parking.take_children(&Id::of(&[0]));
             assert_eq!(kept, [(if more > 0 { whole.clone() } else { bare.clone() }, source)]);
-            assert!(parking.size() == (0, 0) && room.held().bytes == 0 && room.held().of.is_empty());
+            assert!(parking.size() == (0, 0) && room.whole.held().bytes == 0 && room.whole.held().of.is_empty());
         }
     }
 
@@ -388,9 +581,9 @@ mod tests {
         let mut parking = Parking::new(Arc::new(Room::default()));
         let (source, id) = ("a".into(), entry(0).id());
         let at = |seconds: u64| Time::from_millis(1).plus(Duration::from_secs(seconds));
-        assert!(parking.keep_unsupported(entry(0), &source, at(0)));
-        assert_eq!(parking.take_unsupported(&[id]).len(), 1);
-        assert!(parking.keep_unsupported(entry(0), &source, at(400)));
+        assert!(parking.keep_unsupported(entry(0), &source, None, at(0)));
+        assert_eq!(parking.take_unsupported(&[id], false).len(), 1);
+        assert!(parking.keep_unsupported(entry(0), &source, None, at(400)));
         parking.forget_old(at(700));
         assert_eq!(parking.holds(&[id]), [true]);
         parking.forget_old(at(1_001));
@@ -398,9 +591,32 @@ mod tests {
     }
 
     #[test]
+    fn what_numbers_say_is_forgotten_with_them() {
+        use crate::dag::Seen;
+
+        let room = Arc::new(Room::default());
+        let mut parking = Parking::new(room.clone());
+        let (source, now): (Arc<str>, _) = ("a".into(), Time::from_millis(1));
+        let on = |next| Held { ground: Ground::on(Seen::all_before(next), (0, now)), settings: None };
+        assert!(parking.keep_unsupported(entry(0), &source, Some(on(5)), now));
+        assert!(parking.keep_unsupported(entry(1), &source, Some(on(6)), now));
+        assert!(parking.keep_in_mind(&entry(2), &source, on(5), now));
+        assert!(parking.keep_in_mind(&entry(3), &source, on(6), now));
+        parking.forget_grounds(5);
+        let ids: Vec<Id> = (0..4).map(|number| entry(number).id()).collect();
+        assert_eq!(parking.holds(&ids), [true, true, true, false], "nothing else is known of the last");
+        let known = |id: &Id| parking.ground(&[*id]).is_some();
+        assert_eq!(ids.iter().map(known).collect::<Vec<_>>(), [true, false, true, false]);
+        assert_eq!(parking.groundless(&ids), [entry(1)]);
+        assert_eq!(parking.size().1, room.whole.held().bytes + room.in_mind.held().bytes);
+        parking.take_all_unsupported();
+        assert!(parking.size() == (0, 0) && room.whole.held().of.is_empty() && room.in_mind.held().of.is_empty());
+    }
+
+    #[test]
     fn all_databases_share_the_room() {
         let size = size(&entry(0));
-        let room = Arc::new(Room { most: 5 * size, most_of_source: 3 * size, held: Mutex::default() });
+        let room = room(5 * size, 3 * size);
         let (mut one, mut other) = (Parking::new(room.clone()), Parking::new(room.clone()));
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let now = Time::from_millis(1);
@@ -418,11 +634,11 @@ mod tests {
         // A copy that is here already takes none.
         assert!(keep(&mut other, 5, &b));
         drop(other);
-        assert_eq!(room.held().bytes, size);
+        assert_eq!(room.whole.held().bytes, size);
         // The old ones are forgotten when another one comes.
         assert!(one.keep_for(entry(9), &a, Id::of(&[9]), now.plus(MAX_AGE).plus(Duration::from_millis(1))));
-        assert_eq!((one.size().0, room.held().bytes), (1, size));
+        assert_eq!((one.size().0, room.whole.held().bytes), (1, size));
         drop(one);
-        assert!(room.held().bytes == 0 && room.held().of.is_empty());
+        assert!(room.whole.held().bytes == 0 && room.whole.held().of.is_empty());
     }
 }

@@ -268,7 +268,7 @@ impl Work<'_> {
         let settings = stored.entry.settings().and_then(|body| auth::Settings::parse(body).ok());
         let admission = auth::admit(&self.state.rights, &below, header, settings.as_ref());
         let admission = admission.map_err(|_| damaged("an entry without the right for it"))?;
-        let coming = Coming::new(&self.state, admission, stored.number, header, below.clone());
+        let coming = Coming::new(&self.state.rights, admission, stored.number, header, below.clone());
         let lineage = self.core.graph.lineage(&self.rows, &mut self.fresh, stored.number, &parents, &below).await?;
         for (delta, _) in stored.entry.deltas() {
             // In this order, so that each store gets the number that it had.

@@ -10,6 +10,7 @@ use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
 
 use super::as_of::AsOf;
 use super::core::Core;
+use super::entries::entry_at;
 use super::ingest::Refused;
 use super::meta::Tip;
 use super::used::{Touch, Used};
@@ -414,10 +415,14 @@ impl Intent {
                     Error::new(ErrorKind::PermissionDenied, "the commit was not made: the right for it is missing");
                 Err(error.with("reason", denied).with("key", self.key.public()))
             }
-            Verdict::WouldBeVoid => {
+            Verdict::WouldBeVoid { by } => {
                 let message =
                     "the commit was not made: the right for it has been taken away since the transaction began";
-                Err(Error::new(ErrorKind::PermissionDenied, message).with("key", self.key.public()))
+                let error = Error::new(ErrorKind::PermissionDenied, message).with("key", self.key.public());
+                Err(match by {
+                    Some(by) => error.with("struck_by", entry_at(&work.rows, work.core.number, by).await?.entry.id()),
+                    None => error,
+                })
             }
             other => {
                 Err(Error::new(ErrorKind::Internal, "a local entry was not admitted")

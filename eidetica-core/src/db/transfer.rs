@@ -166,7 +166,7 @@ async fn with_kept(error: Error, database: Option<&Database>) -> Error {
 
 async fn hand_in(database: &Database, page: Vec<RawEntry>) -> Result<()> {
     let headers: Vec<Bytes> = page.iter().map(|raw| raw.header.clone()).collect();
-    for (outcome, header) in database.ingest(page, "import").await?.into_iter().zip(headers) {
+    for (outcome, header) in Box::pin(database.take_up(page, "import", true)).await?.into_iter().zip(headers) {
         match outcome {
             Outcome::Accepted | Outcome::Known | Outcome::Completed => {}
             // What it carries comes later, and brings it in.

@@ -91,10 +91,15 @@ pub(crate) struct Admitted {
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Admitted(u64),
-    /// It passes the door, and does not count. It is here for as long as something that comes with it may stand on it.
+    /// It is here, does not count, and carries nothing that does.
     Void,
+    /// It passes the door, does not count, and is in for what stands on it.
+    Carried,
     /// It passes the door, and would not count. Nothing was changed.
-    WouldBeVoid,
+    WouldBeVoid {
+        /// For a local one the number of the entry that takes the right for it away, if it is one.
+        by: Option<u64>,
+    },
     Known,
     /// Bodies that were missing have come.
     Completed,
@@ -175,12 +180,18 @@ impl<'a> Work<'a> {
 
     /// Judges an entry that was committed here, whose deltas need not be read again.
     pub async fn admit_local(&mut self, entry: VerifiedEntry, deltas: &[NewDelta]) -> Result<Verdict> {
-        self.judge(entry, true, deltas).await
+        self.judge(entry, true, deltas, false).await
     }
 
-    /// Judges an entry, and applies it if it passes. Nothing is changed if it does not.
+    /// Judges an entry, and applies it if it passes and counts. Nothing is changed if it does not.
     pub async fn admit(&mut self, entry: VerifiedEntry, local: bool) -> Result<Verdict> {
-        self.judge(entry, local, &[]).await
+        self.judge(entry, local, &[], false).await
+    }
+
+    /// Judges an entry that came from elsewhere, and applies it if it passes, also if it is void and is to be carried: something that
+    /// counts stands on it, as far as is known.
+    pub async fn admit_foreign(&mut self, entry: VerifiedEntry, carries: bool) -> Result<Verdict> {
+        self.judge(entry, false, &[], carries).await
     }
 
     /// The number behind the last entry that is here.
@@ -203,7 +214,7 @@ impl<'a> Work<'a> {
     }
 
     /// Where these entries are, each `None` if it is not here. Of heads that is known, and most parents are heads.
-    async fn places(&self, ids: &[Id]) -> Result<Vec<Option<Place>>> {
+    pub(super) async fn places(&self, ids: &[Id]) -> Result<Vec<Option<Place>>> {
         let mut found: Vec<Option<Place>> = ids.iter().map(|id| self.state.meta.tip(id).map(Place::from)).collect();
         let others: Vec<Id> = ids.iter().zip(&found).filter(|(_, place)| place.is_none()).map(|(id, _)| *id).collect();
         if !others.is_empty() {
@@ -213,7 +224,13 @@ impl<'a> Work<'a> {
         Ok(found)
     }
 
-    async fn judge(&mut self, entry: VerifiedEntry, local: bool, deltas: &[NewDelta]) -> Result<Verdict> {
+    async fn judge(
+        &mut self,
+        entry: VerifiedEntry,
+        local: bool,
+        deltas: &[NewDelta],
+        carries: bool,
+    ) -> Result<Verdict> {
         let header = entry.header();
         if entry.database() != self.core.id {
             return Ok(Verdict::Refused(Refused::ForeignDatabase));
@@ -252,14 +269,15 @@ impl<'a> Work<'a> {
             Err(denied) => return Ok(Verdict::Refused(Refused::Denied(denied))),
         };
         let number = self.state.meta.next;
-        let coming = Coming::new(&self.state, admission, number, header, below);
-        if coming.void && local {
-            return Ok(Verdict::WouldBeVoid);
+        let coming = Coming::new(&self.state.rights, admission, number, header, below);
+        if coming.void && !carries {
+            let by = if local { coming.struck_by(&self.state.rights, number, header) } else { None };
+            return Ok(Verdict::WouldBeVoid { by });
         }
         let lineage = self.core.graph.lineage(&self.rows, &mut self.fresh, number, &numbers, &coming.below).await?;
         let void = coming.void;
         self.take_in(StoredEntry { number, lineage, local, entry }, coming, &numbers, (true, deltas)).await?;
-        Ok(if void { Verdict::Void } else { Verdict::Admitted(number) })
+        Ok(if void { Verdict::Carried } else { Verdict::Admitted(number) })
     }
 
     /// Takes in an entry that has passed the door, with all that follows from it. `new` says that its own row must be written,
@@ -271,7 +289,7 @@ impl<'a> Work<'a> {
         parents: &[u64],
         (new, deltas): (bool, &[NewDelta]),
     ) -> Result<()> {
-        let Coming { settings, void, below } = coming;
+        let Coming { settings, void, below, .. } = coming;
         let number = stored.number;
         let is_settings = settings.is_some();
         let void_before = self.state.rights.void().clone();

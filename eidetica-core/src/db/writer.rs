@@ -385,7 +385,8 @@ impl Writer {
         }
         if !ready.is_empty() {
             let (reply, _) = oneshot::channel();
-            let arrivals = Arrivals { source: Arc::from("waiting"), entries: Vec::new(), outcomes: Vec::new() };
+            let (entries, outcomes) = Default::default();
+            let arrivals = Arrivals { source: Arc::from("waiting"), entries, outcomes, keeps_void: false };
             self.push_page(arrivals, reply);
             if let Some(page) = self.pages.back_mut() {
                 page.todo = ready.into_iter().map(|(entry, source)| (None, entry, source)).rev().collect();

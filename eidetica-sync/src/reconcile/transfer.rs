@@ -19,8 +19,8 @@ const WANTED: usize = 1024;
 const HEAD: usize = 128;
 /// How many pages in a row may bring nothing new.
 const FRUITLESS: usize = 4;
-/// How many in a row may bring nothing but what does not count: about as much as waits here for something to stand on it.
-const FRUITLESS_VOID: usize = 16;
+/// How many in a row may bring nothing but what does not count: about as much as is held or kept in mind here for something to stand on it.
+const FRUITLESS_VOID: usize = 128;
 
 /// What is to be sent, a page at a time.
 #[derive(Default)]

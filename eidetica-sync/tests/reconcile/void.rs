@@ -154,3 +154,26 @@ async fn what_came_meanwhile_is_fetched_once_entries_were_void() {
     assert!(outcome.void_there > 0 && outcome.complete, "{outcome:?}");
     assert_same(&one, &other).await;
 }
+
+/// More than there is room for waits for what stands on it, also where either side asks in turn, and so two sources bring it: once that
+/// is known to count, it is fetched again.
+#[tokio::test]
+async fn any_length_of_void_entries_below_one_that_counts_is_fetched() {
+    let mut scene = Scene::new(0);
+    let of_member = Forge { root: scene.forge.root.clone(), key: member() };
+    for at in 0..36 {
+        let below = scene.written.last().unwrap_or(&scene.granted);
+        let entry = of_member.sized(&[below], &format!("w {at}"), 1 << 20);
+        scene.written.push(entry);
+    }
+    scene.written.push(scene.forge.sized(&[scene.written.last().unwrap()], "o", 10));
+    let (written, removed) = scene.peers().await;
+    let mut rounds = Vec::new();
+    for turned in [false, true, false] {
+        let (one, other) = if turned { (&removed, &written) } else { (&written, &removed) };
+        rounds.push(round(one, other, &Options::default()).await.0);
+    }
+    assert!(rounds[2].complete, "{rounds:?}");
+    assert_same(&written, &removed).await;
+    assert_eq!(removed.entry_count().await.unwrap(), 3 + 37);
+}
