@@ -36,11 +36,16 @@
 
 pub mod backend;
 mod case;
+#[cfg(feature = "faults")]
+pub mod faults;
+pub mod kind;
 mod known;
 #[cfg(feature = "teeth")]
 pub mod mutants;
 #[cfg(feature = "network")]
 mod network;
+pub mod process;
+pub mod proxy;
 mod report;
 mod run;
 mod seed;
@@ -48,9 +53,11 @@ mod subject;
 pub mod transport;
 
 pub use case::{Area, Case, Level, Need, cases};
+pub use kind::KindSubject;
 pub use known::KnownFailures;
 pub use report::{Executed, Outcome, Report};
 pub use run::{Budget, Suite, main_of, run};
+pub use seed::Dice;
 pub use subject::{BackendSubject, Place, TransportSubject, UrlBackend, UrlTransport};
 
 /// The whole of a test: certifies subjects by URL, each case as a test of its own.

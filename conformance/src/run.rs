@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use eidetica_contract::Error;
 use eidetica_core::SecretKey;
+use eidetica_core::store::Semilattice;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 
@@ -17,7 +18,10 @@ use crate::known::KnownFailures;
 use crate::network;
 use crate::report::{Executed, Outcome, Report, Subject};
 use crate::subject::build;
-use crate::{BackendSubject, Case, TransportSubject, UrlBackend, UrlTransport, backend, seed, transport};
+use crate::{
+    BackendSubject, Case, Dice, KindSubject, TransportSubject, UrlBackend, UrlTransport, backend, kind, process, seed,
+    transport,
+};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +36,13 @@ pub enum Budget {
 pub struct Suite {
     backends: Vec<Arc<dyn BackendSubject>>,
     transports: Vec<Arc<dyn TransportSubject>>,
+    kinds: Vec<Arc<dyn kind::Kind>>,
     #[cfg(feature = "network")]
     networks: Vec<network::Parts>,
     known: KnownFailures,
     budget: Budget,
+    /// How long whole nodes may take for one thing. A case may take twice as long.
+    patience: Duration,
     seed: u64,
     only: Option<String>,
     on: Option<String>,
@@ -55,10 +62,12 @@ impl Suite {
         Suite {
             backends: Vec::new(),
             transports: Vec::new(),
+            kinds: Vec::new(),
             #[cfg(feature = "network")]
             networks: Vec::new(),
             known: KnownFailures::default(),
             budget: if full { Budget::Full } else { Budget::Quick },
+            patience: Duration::from_secs(60),
             seed: seed::of_run(),
             only: None,
             on: None,
@@ -92,6 +101,23 @@ impl Suite {
         self
     }
 
+    /// Adds a kind of store.
+    #[must_use]
+    pub fn kind(mut self, subject: impl KindSubject) -> Suite {
+        self.kinds.push(kind::erased(subject));
+        self
+    }
+
+    /// Adds the kind of store that a semilattice makes, by a function that makes states of it, as the dice fall.
+    #[must_use]
+    pub fn lattice<L: Semilattice + 'static>(
+        mut self,
+        any: impl Fn(&mut Dice) -> L + Clone + Send + Sync + 'static,
+    ) -> Suite {
+        self.kinds.push(kind::lattice(any));
+        self
+    }
+
     /// Adds whole nodes on every pair of these backends and transports, by URL, and on all of them mixed if there are several.
     #[cfg(feature = "network")]
     #[must_use]
@@ -116,13 +142,27 @@ impl Suite {
     ) -> Suite {
         for backend in &backends {
             for transport in &transports {
-                let pair = network::Parts { backends: vec![backend.clone()], transports: vec![transport.clone()] };
-                self.networks.push(pair);
+                let (backends, transports) = (vec![backend.clone()], vec![transport.clone()]);
+                self.networks.push(network::Parts { backends, transports, without: None });
             }
         }
         if backends.len() > 1 || transports.len() > 1 {
-            self.networks.push(network::Parts { backends, transports });
+            self.networks.push(network::Parts { backends, transports, without: None });
         }
+        self
+    }
+
+    /// Whole nodes that do not do something.
+    #[cfg(all(feature = "network", feature = "teeth"))]
+    pub(crate) fn network_without(mut self, parts: network::Parts) -> Suite {
+        self.networks.push(parts);
+        self
+    }
+
+    /// Gives up sooner on what does not come.
+    #[cfg(feature = "teeth")]
+    pub(crate) fn patience(mut self, patience: Duration) -> Suite {
+        self.patience = patience;
         self
     }
 
@@ -183,23 +223,32 @@ impl Suite {
             let store = place.open().await?;
             let can = store.info().capabilities;
             store.close().await?;
+            let elsewhere = process::can_be_started() && place.elsewhere().is_some();
             let declares = serde_json::json!({
                 "durable": can.durable, "shared": can.shared, "compact": can.compact, "check": can.check,
             });
             let about = Subject { name: subject.name(), declares };
-            let fitting = cases().filter(|case| case.fits_backend(&can) && wanted(case));
+            let fitting = cases().filter(|case| case.fits_backend(&can, elsewhere) && wanted(case));
             plan.extend(fitting.map(|case| self.planned(case, &about, Made::Backend(subject.clone()))));
         }
         for subject in &self.transports {
             let transport = build(subject.dialling()?, &SecretKey::from_seed(&[1; 32])).await?;
             let info = transport.info();
             transport.close().await?;
+            let one_place = subject.one_place()?.is_some();
             let declares = serde_json::json!({
                 "scheme": info.scheme, "max_message": info.max_message, "proves_identity": info.proves_identity,
             });
             let about = Subject { name: subject.name(), declares };
-            let fitting = cases().filter(|case| case.fits_transport(&info) && wanted(case));
+            let fitting = cases().filter(|case| case.fits_transport(&info, one_place) && wanted(case));
             plan.extend(fitting.map(|case| self.planned(case, &about, Made::Transport(subject.clone()))));
+        }
+        for kind in &self.kinds {
+            let (join, cells) = (kind.join().is_some(), kind.is_of_cells());
+            let declares = serde_json::json!({ "join": join, "cells": cells });
+            let about = Subject { name: kind.name().to_owned(), declares };
+            let fitting = cases().filter(|case| case.fits_kind(join, cells) && wanted(case));
+            plan.extend(fitting.map(|case| self.planned(case, &about, Made::Kind(kind.clone()))));
         }
         #[cfg(feature = "network")]
         for parts in &self.networks {
@@ -219,7 +268,8 @@ impl Suite {
     }
 
     fn planned(&self, case: &'static Case, about: &Subject, made: Made) -> Planned {
-        Planned { case, about: about.clone(), made, seed: self.seed, budget: self.budget }
+        let (about, seed, budget, patience) = (about.clone(), self.seed, self.budget, self.patience);
+        Planned { case, about, made, seed, budget, patience }
     }
 }
 
@@ -231,12 +281,14 @@ struct Planned {
     made: Made,
     seed: u64,
     budget: Budget,
+    patience: Duration,
 }
 
 #[derive(Clone)]
 enum Made {
     Backend(Arc<dyn BackendSubject>),
     Transport(Arc<dyn TransportSubject>),
+    Kind(Arc<dyn kind::Kind>),
     #[cfg(feature = "network")]
     Network(network::Parts),
 }
@@ -244,7 +296,7 @@ enum Made {
 impl Planned {
     /// Runs the case, in a task of its own: a panic there is how it fails.
     async fn execute(self) -> Executed {
-        let Planned { case, about, made, seed, budget } = self;
+        let Planned { case, about, made, seed, budget, patience } = self;
         let began = Instant::now();
         let seen = Seen::default();
         let own = seed::of_case(seed, case.id);
@@ -253,13 +305,16 @@ impl Planned {
                 run(backend::Ground::new(subject, own, budget, seen.clone()))
             }
             (Run::Transport(run), Made::Transport(subject)) => run(transport::Ground::new(subject, own, seen.clone())),
+            (Run::Kind(run), Made::Kind(kind)) => run(kind::Ground::new(kind, own, budget, seen.clone())),
             #[cfg(feature = "network")]
-            (Run::Network(run), Made::Network(parts)) => run(network::Ground::new(parts, own, budget, seen.clone())),
+            (Run::Network(run), Made::Network(parts)) => {
+                run(network::Ground::new(parts, own, budget, patience, seen.clone()))
+            }
             _ => Box::pin(async { panic!("a case was planned for a subject of another kind") }),
         };
         let limit = match budget {
-            Budget::Quick => Duration::from_secs(120),
-            Budget::Full => Duration::from_secs(1200),
+            Budget::Quick => 2 * patience,
+            Budget::Full => 20 * patience,
         };
         let task = tokio::spawn(running);
         let stop = task.abort_handle();
@@ -322,7 +377,10 @@ pub async fn run(suite: Suite) -> Result<Report, Error> {
 }
 
 /// The `main` of a test without harness: each case is a test, with the arguments that `cargo test` and nextest know.
+///
+/// Started as [another process](process), it is one, and does not return.
 pub fn main_of(suite: Suite) -> ExitCode {
+    process::serve();
     let mut arguments = Arguments::from_args();
     // As the harness of Rust's own tests does.
     let threads = || std::env::var("RUST_TEST_THREADS").ok()?.parse().ok();

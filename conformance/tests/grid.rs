@@ -14,11 +14,14 @@ fn short(name: &str) -> &str {
 /// how many each goes through alone.
 async fn grid() -> String {
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+    // As the program of the certified ones is.
+    eidetica_conformance::process::reached_by([""; 0]);
     for (subject, case) in suite().planned_cases().await.unwrap() {
         let place = match subject.split_once(" over ") {
             Some((backends, _)) if backends.contains(" + ") => ("mixed".to_owned(), "mixed".to_owned()),
             Some((backend, transport)) => (short(backend).to_owned(), short(transport).to_owned()),
             None if case.id.starts_with("backend.") => (subject.replace("{tmp}/", ""), String::new()),
+            None if case.id.starts_with("kind.") => (subject, "kind".to_owned()),
             None => (String::new(), short(&subject).to_owned()),
         };
         *counts.entry(place).or_default() += 1;
@@ -42,7 +45,9 @@ async fn grid() -> String {
         grid.push('\n');
     }
     let mixed = count("mixed", "mixed").unwrap();
-    grid + &format!("\nAll of them mixed in one network: {mixed}.\n")
+    let kinds = counts.iter().filter(|((_, transport), _)| transport == "kind");
+    let kinds: Vec<String> = kinds.map(|((kind, _), count)| format!("{count} `{kind}`")).collect();
+    grid + &format!("\nAll of them mixed in one network: {mixed}. Kinds of stores: {}.\n", kinds.join(", "))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

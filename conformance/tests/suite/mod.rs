@@ -1,4 +1,6 @@
-//! What is certified here: all backends and transports of this workspace, alone and in whole nodes.
+//! What is certified here: all backends and transports of this workspace, alone and in whole nodes, and the kinds of stores.
+
+mod kinds;
 
 use std::sync::Arc;
 
@@ -51,6 +53,7 @@ pub fn suite() -> Suite {
     let mut suite = backends.into_iter().fold(Suite::new(), Suite::backend);
     suite = suite.backend("sqlite::memory:").backend_subject(Lent);
     suite = transports.into_iter().fold(suite, Suite::transport).transport_subject(TransportMutant::sound(false));
+    suite = suite.kind(kinds::Documents).kind(kinds::Tables).kind(kinds::Settings);
     let memory: Arc<dyn TransportSubject> = Arc::new(TransportMutant::sound(false));
     suite.network_of(
         backends.into_iter().map(|url| Arc::new(UrlBackend::new(url)) as Arc<dyn BackendSubject>).collect(),
