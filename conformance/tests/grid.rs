@@ -31,14 +31,18 @@ async fn grid() -> String {
         let all = counts.iter().filter(|((backend, transport), _)| transport.is_empty() && short(backend) == name);
         all.map(|((backend, _), count)| format!("{count} `{backend}`")).collect::<Vec<_>>().join(", ")
     };
-    let transports = ["memory", "http", "iroh"];
-    let mut grid = String::from("| | alone | memory | HTTP | iroh |\n| --- | --- | --- | --- | --- |\n| alone | |");
+    let transports = ["memory", "http", "iroh", "tcp"];
+    let mut grid = String::from(
+        "| | alone | memory | HTTP | iroh | template |\n| --- | --- | --- | --- | --- | --- |\n| alone | |",
+    );
     for transport in transports {
         grid += &format!(" {} |", count("", transport).unwrap());
     }
     grid.push('\n');
-    for backend in ["memory", "sqlite", "redb", "lent"] {
-        grid += &format!("| {backend} | {} |", alone(backend));
+    for (backend, called) in
+        [("memory", "memory"), ("sqlite", "sqlite"), ("redb", "redb"), ("journal", "template"), ("lent", "lent")]
+    {
+        grid += &format!("| {called} | {} |", alone(backend));
         for transport in transports {
             grid += &count(backend, transport).map_or_else(|| " |".to_owned(), |count| format!(" {count} |"));
         }

@@ -16,7 +16,7 @@ pub(super) const CASES: &[Case] = &[
     case!(Kind, must "kind.join.bytes-are-the-state",
         "Equal states have equal bytes, and reading the bytes of a state gives that state.", bytes, need Join),
     case!(Kind, must "kind.join.foreign-bytes-do-no-harm",
-        "Any bytes may come here, and none may panic.", foreign, need Join),
+        "`None` if they are not of that form. Any bytes may come here, and none may panic.", foreign, need Join),
 ];
 
 /// Three states: some made on their own, some that have taken up others.

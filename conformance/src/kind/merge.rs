@@ -16,7 +16,7 @@ pub(super) const CASES: &[Case] = &[
     case!(Kind, must "kind.merge.unread-is-kept",
         "Peers that do not know the kind keep and relay its entries unread.", unread),
     case!(Kind, must "kind.merge.foreign-values-are-passed-over",
-        "What another program has written in a form that the kind does not have is passed over, and is no error.",
+        "What another program has written in a form that the kind does not have is passed over, and is no error. Such a value of another peer is passed over.",
         foreign, need Cells),
 ];
 

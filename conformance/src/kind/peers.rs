@@ -22,7 +22,7 @@ pub(super) struct Peer {
 }
 
 impl Ground {
-    /// So many peers who may write.
+    /// So many peers who may write, and change settings.
     pub(super) async fn peers(&self, count: u8) -> Peers<'_> {
         let key = |number: u8| {
             let mut seed = [number; 32];
@@ -34,7 +34,7 @@ impl Ground {
         let transaction = database.new_transaction().await.expect("a transaction");
         let settings = transaction.get_store::<SettingsStore>("_settings").await.expect("the settings");
         for number in 1..count {
-            settings.set_auth_key(&key(number).public(), Permission::Write, 0).await.expect("a key is let in");
+            settings.set_auth_key(&key(number).public(), Permission::Admin, 0).await.expect("a key is let in");
         }
         let grants = transaction.commit().await.expect("the settings are changed");
         let mut entries = Vec::new();

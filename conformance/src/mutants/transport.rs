@@ -63,6 +63,7 @@ pub enum TransportDefect {
     DialsWhenClosed,
     OneChannelOnly,
     ForgetsTheKeyOfAnAddress,
+    SharesItsAddress,
 }
 
 use TransportDefect::*;
@@ -114,6 +115,7 @@ pub(super) const ALL: &[(TransportDefect, &[&str])] = &[
     (DialsWhenClosed, &["transport.stopping.closing-ends-channels"]),
     (OneChannelOnly, &["transport.exchange.many-channels"]),
     (ForgetsTheKeyOfAnAddress, &["transport.dialling.the-key-of-an-address-counts"]),
+    (SharesItsAddress, &["transport.listening.an-address-in-use-is-locked"]),
 ];
 
 /// A transport in memory with one defect, or none.
@@ -323,7 +325,10 @@ impl Transport for Mutant {
         };
         let service =
             Arc::new(MutantService { service, defect: self.defect, lock: Mutex::new(()), dead: false.into() });
-        self.inner.listen(service).await?;
+        match self.inner.listen(service).await {
+            Err(error) if self.has(SharesItsAddress) && error.kind() == ErrorKind::Locked => {}
+            listening => listening?,
+        }
         self.listened.store(true, Ordering::SeqCst);
         Ok(())
     }
