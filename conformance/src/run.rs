@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use eidetica_contract::Error;
+use eidetica_contract::{Error, ErrorKind};
 use eidetica_core::SecretKey;
 use eidetica_core::store::Semilattice;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -30,6 +30,26 @@ pub enum Budget {
     Quick,
     /// Some minutes.
     Full,
+    /// So long: the cases have equal parts of it, and each repeats the quick level with new seeds until its part is over, or it fails.
+    Soak(Duration),
+}
+
+impl Budget {
+    /// What the environment asks for: `full`, `soak` (ten minutes), `soak:SECONDS`.
+    fn of_run() -> Result<Budget, Error> {
+        let Ok(asked) = std::env::var("EIDETICA_BUDGET") else { return Ok(Budget::Quick) };
+        let soak = asked.strip_prefix("soak:").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+        match (asked.as_str(), soak) {
+            ("" | "quick", _) => Ok(Budget::Quick),
+            ("full", _) => Ok(Budget::Full),
+            ("soak", _) => Ok(Budget::Soak(Duration::from_secs(600))),
+            (_, Some(time)) => Ok(Budget::Soak(time)),
+            _ => {
+                let message = "EIDETICA_BUDGET is `quick`, `full`, `soak` or `soak:SECONDS`";
+                Err(Error::new(ErrorKind::InvalidInput, message).with("budget", asked))
+            }
+        }
+    }
 }
 
 /// What is certified, and how.
@@ -56,9 +76,13 @@ impl Default for Suite {
 }
 
 impl Suite {
-    /// Nothing yet. The seed is that of `EIDETICA_SEED`, else a new one; `EIDETICA_BUDGET=full` does more than the quick level.
+    /// Nothing yet. The seed is that of `EIDETICA_SEED`, else a new one. `EIDETICA_BUDGET=full` does more than the quick level, and
+    /// `EIDETICA_BUDGET=soak:SECONDS` does that again and again; a budget of another name fails the run.
     pub fn new() -> Suite {
-        let full = std::env::var("EIDETICA_BUDGET").is_ok_and(|budget| budget == "full");
+        let (budget, problem) = match Budget::of_run() {
+            Ok(budget) => (budget, None),
+            Err(problem) => (Budget::Quick, Some(problem)),
+        };
         Suite {
             backends: Vec::new(),
             transports: Vec::new(),
@@ -66,12 +90,12 @@ impl Suite {
             #[cfg(feature = "network")]
             networks: Vec::new(),
             known: KnownFailures::default(),
-            budget: if full { Budget::Full } else { Budget::Quick },
+            budget,
             patience: Duration::from_secs(60),
             seed: seed::of_run(),
             only: None,
             on: None,
-            problem: None,
+            problem,
         }
     }
 
@@ -264,12 +288,18 @@ impl Suite {
             plan.extend(fitting.map(|case| self.planned(case, &about, Made::Network(parts.clone()))));
         }
         plan.retain(|one: &Planned| self.on.as_ref().is_none_or(|on| one.about.name == *on));
+        let cases = u32::try_from(plan.len()).unwrap_or(u32::MAX).max(1);
+        plan.iter_mut().for_each(|one| one.part /= cases);
         Ok(plan)
     }
 
     fn planned(&self, case: &'static Case, about: &Subject, made: Made) -> Planned {
-        let (about, seed, budget, patience) = (about.clone(), self.seed, self.budget, self.patience);
-        Planned { case, about, made, seed, budget, patience }
+        let (about, seed, patience) = (about.clone(), self.seed, self.patience);
+        let (budget, part) = match self.budget {
+            Budget::Soak(time) => (Budget::Quick, time),
+            budget => (budget, Duration::ZERO),
+        };
+        Planned { case, about, made, seed, budget, part, patience }
     }
 }
 
@@ -281,6 +311,8 @@ struct Planned {
     made: Made,
     seed: u64,
     budget: Budget,
+    /// For how long it repeats.
+    part: Duration,
     patience: Duration,
 }
 
@@ -294,9 +326,21 @@ enum Made {
 }
 
 impl Planned {
+    /// Runs the case, and again with other seeds until its part of the time is over or it fails. What is reported is the last time.
+    async fn execute(mut self) -> Executed {
+        let began = Instant::now();
+        loop {
+            let executed = self.clone().once().await;
+            if !executed.outcome.is_good() || began.elapsed() >= self.part {
+                return executed;
+            }
+            self.seed = self.seed.wrapping_add(1);
+        }
+    }
+
     /// Runs the case, in a task of its own: a panic there is how it fails.
-    async fn execute(self) -> Executed {
-        let Planned { case, about, made, seed, budget, patience } = self;
+    async fn once(self) -> Executed {
+        let Planned { case, about, made, seed, budget, patience, .. } = self;
         let began = Instant::now();
         let seen = Seen::default();
         let own = seed::of_case(seed, case.id);
@@ -313,8 +357,8 @@ impl Planned {
             _ => Box::pin(async { panic!("a case was planned for a subject of another kind") }),
         };
         let limit = match budget {
-            Budget::Quick => 2 * patience,
             Budget::Full => 20 * patience,
+            _ => 2 * patience,
         };
         let task = tokio::spawn(running);
         let stop = task.abort_handle();
@@ -389,7 +433,7 @@ pub fn main_of(suite: Suite) -> ExitCode {
         Ok(runtime) => Arc::new(runtime),
         Err(error) => return harness_error(&error),
     };
-    let plan = match runtime.block_on(suite.plan()) {
+    let mut plan = match runtime.block_on(suite.plan()) {
         Ok(plan) => plan,
         Err(error) => return harness_error(&error),
     };
@@ -403,6 +447,10 @@ pub fn main_of(suite: Suite) -> ExitCode {
         eprintln!("the file of known failures names what does not run, or what has expired: {}", stale.join("; "));
         return ExitCode::from(1);
     }
+    // The time of a soak is that of the whole, and so many cases run at once.
+    let threads = arguments.test_threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+    let threads = threads.and_then(|threads| u32::try_from(threads).ok()).unwrap_or(1);
+    plan.iter_mut().for_each(|one| one.part *= threads);
     let planned = plan.len();
     let all: Arc<Mutex<Vec<Executed>>> = Arc::default();
     let trials = plan.into_iter().map(|one| {
@@ -410,8 +458,8 @@ pub fn main_of(suite: Suite) -> ExitCode {
         let (runtime, known, all) = (runtime.clone(), known.clone(), all.clone());
         Trial::test(name.clone(), move || {
             let full = if one.budget == Budget::Full { "EIDETICA_BUDGET=full " } else { "" };
-            let again = format!("again: EIDETICA_SEED={} {full}cargo test -- --exact '{name}'", one.seed);
             let executed = runtime.block_on(one.execute());
+            let again = format!("again: EIDETICA_SEED={} {full}cargo test -- --exact '{name}'", executed.seed);
             let why = known.judge(&executed);
             let sentence = executed.sentence();
             all.lock().unwrap_or_else(PoisonError::into_inner).push(executed);
@@ -436,4 +484,21 @@ pub fn main_of(suite: Suite) -> ExitCode {
 fn harness_error(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("the suite cannot begin: {error}");
     ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A soak goes on with new seeds for its time; anything else runs once, with the seed of the run.
+    #[tokio::test]
+    async fn a_soak_repeats_with_new_seeds() {
+        let suite = || Suite::new().backend("memory:").only("backend.commit.empty").seed(7);
+        let once = run(suite().budget(Budget::Quick)).await.unwrap();
+        assert_eq!((once.executed.len(), once.executed[0].seed), (1, 7));
+        let began = Instant::now();
+        let soaked = run(suite().budget(Budget::Soak(Duration::from_millis(200)))).await.unwrap();
+        assert!(began.elapsed() >= Duration::from_millis(200) && soaked.certifies());
+        assert!(soaked.executed[0].seed > 7, "it ran once");
+    }
 }

@@ -59,4 +59,12 @@ async fn the_readme_says_what_is_certified() {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
     let grid = grid().await;
     assert!(readme.contains(&grid), "README.md has to say:\n\n{grid}");
+    // And what `cargo xtask certify` has noted is of the same cases.
+    let noted = readme.lines().find_map(|line| line.strip_prefix("The full level certified all of this at commit `"));
+    let (commit, rest) = noted.and_then(|rest| rest.split_once("`, with the seed ")).expect("README.md notes a run");
+    let (seed, cases) = rest.strip_suffix(" cases.").and_then(|rest| rest.split_once(": ")).expect("it notes a seed");
+    assert!(commit.len() >= 7 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{commit} is no commit");
+    seed.parse::<u64>().expect("the seed is a number");
+    let planned = suite().planned_cases().await.unwrap().len();
+    assert_eq!(cases, planned.to_string(), "`cargo xtask certify` has to run again, and to note that it has");
 }

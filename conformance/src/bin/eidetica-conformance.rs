@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use eidetica_backend_redb as _;
@@ -25,6 +26,10 @@ struct Arguments {
     /// Do more than the quick level, which takes about a minute for a subject.
     #[arg(long, global = true)]
     full: bool,
+
+    /// Repeat the quick level with new seeds for so many seconds, which the cases share.
+    #[arg(long, global = true, value_name = "SECONDS", conflicts_with = "full")]
+    soak: Option<u64>,
 
     /// Cases that are known to fail, in a file.
     #[arg(long, global = true, value_name = "FILE")]
@@ -106,6 +111,9 @@ async fn work(arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     if arguments.full {
         suite = suite.budget(Budget::Full);
+    }
+    if let Some(seconds) = arguments.soak {
+        suite = suite.budget(Budget::Soak(Duration::from_secs(seconds)));
     }
     if let Some(path) = &arguments.known_failures {
         suite = suite.known_failures(path);
