@@ -2,7 +2,7 @@
 //! a network in memory whose messages are lost, held back, sent twice and changed.
 //!
 //! They keep to the contracts where the contracts say what may happen; that the suite notices what does not is for the
-//! [mutants](crate::mutants). For real sockets there is a [proxy](crate::proxy).
+//! mutants of the feature `teeth`. For real sockets there is a [proxy](crate::proxy).
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

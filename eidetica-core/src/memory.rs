@@ -229,6 +229,11 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_default_store_is_open() {
+        Memory::default().commit(WriteBatch::new()).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_fork_goes_its_own_way() {
         let store = Memory::new();
         let put = |value: &'static str| {

@@ -67,7 +67,7 @@ const LARGE_ANSWER: usize = 4 << 10;
 /// What is larger is lost.
 const LARGE_REQUEST: usize = 700;
 /// From this request on a transport repeats an answer.
-const REPEATS: u64 = 25;
+const REPEATS: u64 = 12;
 /// So many requests a server works on in its life.
 const PLACES: u64 = 12;
 
