@@ -25,10 +25,11 @@ const QUESTION: &str = "what do we do tonight?";
 /// Of each voter how often they have voted, and for what. (Who may write here could write for others, too: a poll among people who do not
 /// trust each other has to look at who has signed the entry.)
 #[derive(Default, Serialize, Deserialize)]
-struct Ballots(BTreeMap<String, (u64, String)>);
+pub struct Ballots(BTreeMap<String, (u64, String)>);
 
 impl Ballots {
-    fn cast(&mut self, voter: &str, choice: &str) {
+    /// Somebody votes, for the first time or again.
+    pub fn cast(&mut self, voter: &str, choice: &str) {
         let times = self.0.get(voter).map_or(0, |(times, _)| *times);
         self.0.insert(voter.to_owned(), (times.saturating_add(1), choice.to_owned()));
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 #[cfg(feature = "network")]
 use crate::network;
-use crate::{backend, transport};
+use crate::{backend, kind, transport};
 
 /// One thing that an implementation must, or should, do.
 #[derive(Clone, Copy)]
@@ -18,8 +18,8 @@ pub struct Case {
     pub id: &'static str,
     /// How bad failing is.
     pub level: Level,
-    /// Runs on subjects that declare this.
-    pub need: Option<Need>,
+    /// Runs on subjects that declare all of this.
+    pub needs: &'static [Need],
     /// Runs on subjects that do *not* declare this: checks that it is refused.
     pub unless: Option<Need>,
     /// The sentence that is checked, as it stands in the documentation of the contract. A test compares them.
@@ -55,6 +55,15 @@ pub enum Need {
     Check,
     /// [`TransportInfo::proves_identity`].
     ProvesIdentity,
+    /// Not declared, but found: [another process](crate::process) can be started, and
+    /// [is told](crate::Place::elsewhere) where the store lies.
+    Process,
+    /// Not declared, but found: two transports can [listen at one place](crate::TransportSubject::one_place), one after the other.
+    OnePlace,
+    /// Not declared, but found: the kind is a [`Semilattice`](eidetica_core::store::Semilattice).
+    Join,
+    /// Not declared, but found: the kind is made of [`Cells`](eidetica_core::store::Cells), and not one of the engine's own.
+    Cells,
 }
 
 /// Which contract a case belongs to.
@@ -65,6 +74,8 @@ pub enum Area {
     Backend,
     /// [`Transport`](eidetica_contract::Transport).
     Transport,
+    /// Kinds of stores: [`StoreType`](eidetica_core::store::StoreType) and [`Semilattice`](eidetica_core::store::Semilattice).
+    Kind,
     /// Whole nodes on a backend and a transport, or on several.
     Network,
 }
@@ -76,6 +87,7 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) enum Run {
     Backend(fn(backend::Ground) -> Running),
     Transport(fn(transport::Ground) -> Running),
+    Kind(fn(kind::Ground) -> Running),
     #[cfg(feature = "network")]
     Network(fn(network::Ground) -> Running),
 }
@@ -86,34 +98,50 @@ impl Case {
         match self.run {
             Run::Backend(_) => Area::Backend,
             Run::Transport(_) => Area::Transport,
+            Run::Kind(_) => Area::Kind,
             #[cfg(feature = "network")]
             Run::Network(_) => Area::Network,
         }
     }
 
-    /// True if the case runs on a backend that declares this.
-    pub fn fits_backend(&self, can: &Capabilities) -> bool {
+    /// True if the case runs on a backend that declares this, and whose stores another process can open or not.
+    pub fn fits_backend(&self, can: &Capabilities, elsewhere: bool) -> bool {
         let declares = |need| match need {
             Need::Durable => can.durable,
             Need::Shared => can.shared,
             Need::Exclusive => can.durable && !can.shared,
             Need::Compact => can.compact,
             Need::Check => can.check,
-            Need::ProvesIdentity => false,
+            Need::Process => elsewhere,
+            Need::ProvesIdentity | Need::OnePlace | Need::Join | Need::Cells => false,
         };
-        self.area() == Area::Backend && self.need.is_none_or(declares) && !self.unless.is_some_and(declares)
+        self.area() == Area::Backend && self.fits(declares)
     }
 
     /// True if the case runs on a network whose nodes all keep what was flushed, or do not.
     #[cfg(feature = "network")]
     pub fn fits_network(&self, durable: bool) -> bool {
-        self.area() == Area::Network && self.need.is_none_or(|need| need == Need::Durable && durable)
+        self.area() == Area::Network && self.fits(|need| need == Need::Durable && durable)
     }
 
-    /// True if the case runs on a transport that says this of itself.
-    pub fn fits_transport(&self, info: &TransportInfo) -> bool {
-        let declares = |need| need == Need::ProvesIdentity && info.proves_identity;
-        self.area() == Area::Transport && self.need.is_none_or(declares) && !self.unless.is_some_and(declares)
+    /// True if the case runs on a transport that says this of itself, and of which two can be at one place or not.
+    pub fn fits_transport(&self, info: &TransportInfo, one_place: bool) -> bool {
+        let declares = |need| match need {
+            Need::ProvesIdentity => info.proves_identity,
+            Need::OnePlace => one_place,
+            _ => false,
+        };
+        self.area() == Area::Transport && self.fits(declares)
+    }
+
+    /// True if the case runs on a kind that is a semilattice, or made of cells.
+    pub fn fits_kind(&self, join: bool, cells: bool) -> bool {
+        let has = |need| (need == Need::Join && join) || (need == Need::Cells && cells);
+        self.area() == Area::Kind && self.fits(has)
+    }
+
+    fn fits(&self, declares: impl Fn(Need) -> bool) -> bool {
+        self.needs.iter().all(|need| declares(*need)) && !self.unless.is_some_and(declares)
     }
 }
 
@@ -126,20 +154,21 @@ impl fmt::Debug for Case {
 /// All cases.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
     let cases = backend::CASES.iter().copied().chain(transport::CASES.iter().copied());
+    let cases = cases.chain(kind::CASES.iter().copied());
     #[cfg(feature = "network")]
     let cases = cases.chain(network::CASES.iter().copied());
     cases.flatten()
 }
 
 /// Writes a case as data: `case!(Backend, must "backend.commit.is-atomic", "The sentence.", is_atomic)`, and behind it
-/// `need Durable`, `unless Check`, `sees ["conflict"]`, in this order.
+/// `need Durable + Process`, `unless Check`, `sees ["conflict"]`, in this order.
 macro_rules! case {
     ($area:ident, $level:ident $id:literal, $sentence:literal, $run:path
-        $(, need $need:ident)? $(, unless $unless:ident)? $(, sees [$($witness:literal),+])?) => {
+        $(, need $need:ident $(+ $more:ident)*)? $(, unless $unless:ident)? $(, sees [$($witness:literal),+])?) => {
         $crate::Case {
             id: $id,
             level: $crate::case::level::$level,
-            need: $crate::case::maybe!($($need)?),
+            needs: &[$($crate::Need::$need $(, $crate::Need::$more)*)?],
             unless: $crate::case::maybe!($($unless)?),
             sentence: $sentence,
             witnesses: &[$($($witness),+)?],

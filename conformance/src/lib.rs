@@ -1,7 +1,8 @@
-//! Certifies backends and transports: whoever passes works with everything else.
+//! Certifies backends, transports and kinds of stores: whoever passes works with everything else.
 //!
-//! A backend or a transport is run through cases, each of which checks one sentence of its contract
-//! ([`Backend`](eidetica_contract::Backend), [`Transport`](eidetica_contract::Transport)). In a test of your own crate, with
+//! A backend, a transport or a kind of store is run through cases, each of which checks a sentence of its contract
+//! ([`Backend`](eidetica_contract::Backend), [`Transport`](eidetica_contract::Transport),
+//! [`StoreType`](eidetica_core::store::StoreType)). In a test of your own crate, with
 //! `harness = false` in its `[[test]]` section, so that each case shows as a test:
 //!
 //! ```no_run
@@ -15,7 +16,7 @@
 //!
 //! `{tmp}` stands for a new directory for each store. A transport is named by scheme and the address to bind:
 //! `transport("mine:127.0.0.1:0")`. What cannot be opened by URL is a [`BackendSubject`] or a [`TransportSubject`]; what has
-//! a runner of its own calls [`run`] and reads the [`Report`].
+//! a runner of its own calls [`run`] and reads the [`Report`]. For kinds of stores see [`kind`].
 //!
 //! # What is checked
 //!
@@ -31,27 +32,35 @@
 //! # Can it fail?
 //!
 //! The module `mutants` (feature `teeth`) holds implementations with one defect each. A test of this crate runs all of them: each must be caught by the cases
-//! that are named for it, every `must` case of a backend or a transport must catch one, and the implementations without defect must
-//! pass.
+//! that are named for it, every `must` case must catch one, and the implementations without defect must pass.
 
 pub mod backend;
 mod case;
+#[cfg(feature = "faults")]
+pub mod faults;
+pub mod kind;
 mod known;
 #[cfg(feature = "teeth")]
 pub mod mutants;
 #[cfg(feature = "network")]
 mod network;
+pub mod process;
+pub mod proxy;
 mod report;
 mod run;
 mod seed;
 mod subject;
+mod suite;
 pub mod transport;
 
 pub use case::{Area, Case, Level, Need, cases};
+pub use kind::KindSubject;
 pub use known::KnownFailures;
 pub use report::{Executed, Outcome, Report};
-pub use run::{Budget, Suite, main_of, run};
+pub use run::{main_of, run};
+pub use seed::Dice;
 pub use subject::{BackendSubject, Place, TransportSubject, UrlBackend, UrlTransport};
+pub use suite::{Budget, Suite};
 
 /// The whole of a test: certifies subjects by URL, each case as a test of its own.
 ///

@@ -1,5 +1,6 @@
 //! What is certified: factories of stores and of transports.
 
+use std::net::{TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -26,6 +27,12 @@ pub trait BackendSubject: Send + Sync + 'static {
 pub trait Place: Send + Sync {
     /// Opens the store: an empty one at first, later on what it holds.
     async fn open(&self) -> Result<Box<dyn Backend>>;
+
+    /// What [another process](crate::process) is told so that it opens this store, such as its URL. Default: `None`, nothing would help;
+    /// then the cases with processes do not run.
+    fn elsewhere(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A transport to certify.
@@ -39,6 +46,12 @@ pub trait TransportSubject: Send + Sync + 'static {
 
     /// A builder of a transport that only dials.
     fn dialling(&self) -> Result<Box<dyn TransportBuilder>>;
+
+    /// Two builders of transports that listen at one place, one after the other: at a port that both name, say. By default `None`, and then the
+    /// case does not run in which somebody else has come to the place of a device.
+    fn one_place(&self) -> Result<Option<[Box<dyn TransportBuilder>; 2]>> {
+        Ok(None)
+    }
 
     /// An address of this transport at which nobody listens.
     ///
@@ -89,6 +102,10 @@ impl Place for UrlPlace {
     async fn open(&self) -> Result<Box<dyn Backend>> {
         Registry::linked()?.open_backend(&self.url).await
     }
+
+    fn elsewhere(&self) -> Option<String> {
+        Some(self.url.clone())
+    }
 }
 
 impl UrlTransport {
@@ -97,12 +114,16 @@ impl UrlTransport {
         UrlTransport(url.into())
     }
 
-    /// A builder for the address; for dialling alone without one, and with the settings behind a question mark.
-    fn builder(&self, listens: bool) -> Result<Box<dyn TransportBuilder>> {
-        let (scheme, bind) = self.0.split_once(':').ok_or_else(|| {
+    fn parts(&self) -> Result<(&str, &str)> {
+        self.0.split_once(':').ok_or_else(|| {
             let message = "a transport is named by scheme and address, such as `http:127.0.0.1:0`";
             Error::new(ErrorKind::InvalidInput, message).with("transport", &self.0)
-        })?;
+        })
+    }
+
+    /// A builder for the address; for dialling alone without one, and with the settings behind a question mark.
+    fn builder(&self, listens: bool) -> Result<Box<dyn TransportBuilder>> {
+        let (scheme, bind) = self.parts()?;
         let settings = bind.find('?').map_or("", |at| &bind[at..]);
         Registry::linked()?.transport(scheme)?.builder(if listens { bind } else { settings })
     }
@@ -121,6 +142,26 @@ impl TransportSubject for UrlTransport {
     fn dialling(&self) -> Result<Box<dyn TransportBuilder>> {
         self.builder(false)
     }
+
+    /// Where the address leaves the port to the system, one that is free.
+    fn one_place(&self) -> Result<Option<[Box<dyn TransportBuilder>; 2]>> {
+        let (scheme, bind) = self.parts()?;
+        let (address, settings) = bind.split_at(bind.find('?').unwrap_or(bind.len()));
+        let (Some(host), Some(port)) = (address.strip_suffix(":0"), free_port()) else { return Ok(None) };
+        let registry = Registry::linked()?;
+        let scheme = registry.transport(scheme)?;
+        let builder = || scheme.builder(&format!("{host}:{port}{settings}"));
+        Ok(Some([builder()?, builder()?]))
+    }
+}
+
+/// One that is free for whatever listens at it.
+fn free_port() -> Option<u16> {
+    (0..16).find_map(|_| {
+        let listener = TcpListener::bind("127.0.0.1:0").ok()?;
+        let address = listener.local_addr().ok()?;
+        UdpSocket::bind(address).ok().map(|_| address.port())
+    })
 }
 
 /// What a transport is given that says it is this device: the secret only if it asks for it.

@@ -14,11 +14,14 @@ fn short(name: &str) -> &str {
 /// how many each goes through alone.
 async fn grid() -> String {
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+    // As the program of the certified ones is.
+    eidetica_conformance::process::reached_by([""; 0]);
     for (subject, case) in suite().planned_cases().await.unwrap() {
         let place = match subject.split_once(" over ") {
             Some((backends, _)) if backends.contains(" + ") => ("mixed".to_owned(), "mixed".to_owned()),
             Some((backend, transport)) => (short(backend).to_owned(), short(transport).to_owned()),
             None if case.id.starts_with("backend.") => (subject.replace("{tmp}/", ""), String::new()),
+            None if case.id.starts_with("kind.") => (subject, "kind".to_owned()),
             None => (String::new(), short(&subject).to_owned()),
         };
         *counts.entry(place).or_default() += 1;
@@ -28,21 +31,27 @@ async fn grid() -> String {
         let all = counts.iter().filter(|((backend, transport), _)| transport.is_empty() && short(backend) == name);
         all.map(|((backend, _), count)| format!("{count} `{backend}`")).collect::<Vec<_>>().join(", ")
     };
-    let transports = ["memory", "http", "iroh"];
-    let mut grid = String::from("| | alone | memory | HTTP | iroh |\n| --- | --- | --- | --- | --- |\n| alone | |");
+    let transports = ["memory", "http", "iroh", "tcp"];
+    let mut grid = String::from(
+        "| | alone | memory | HTTP | iroh | template |\n| --- | --- | --- | --- | --- | --- |\n| alone | |",
+    );
     for transport in transports {
         grid += &format!(" {} |", count("", transport).unwrap());
     }
     grid.push('\n');
-    for backend in ["memory", "sqlite", "redb", "lent"] {
-        grid += &format!("| {backend} | {} |", alone(backend));
+    for (backend, called) in
+        [("memory", "memory"), ("sqlite", "sqlite"), ("redb", "redb"), ("journal", "template"), ("lent", "lent")]
+    {
+        grid += &format!("| {called} | {} |", alone(backend));
         for transport in transports {
             grid += &count(backend, transport).map_or_else(|| " |".to_owned(), |count| format!(" {count} |"));
         }
         grid.push('\n');
     }
     let mixed = count("mixed", "mixed").unwrap();
-    grid + &format!("\nAll of them mixed in one network: {mixed}.\n")
+    let kinds = counts.iter().filter(|((_, transport), _)| transport == "kind");
+    let kinds: Vec<String> = kinds.map(|((kind, _), count)| format!("{count} `{kind}`")).collect();
+    grid + &format!("\nAll of them mixed in one network: {mixed}. Kinds of stores: {}.\n", kinds.join(", "))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,4 +59,12 @@ async fn the_readme_says_what_is_certified() {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
     let grid = grid().await;
     assert!(readme.contains(&grid), "README.md has to say:\n\n{grid}");
+    // And what `cargo xtask certify` has noted is of the same cases.
+    let noted = readme.lines().find_map(|line| line.strip_prefix("The full level certified all of this at commit `"));
+    let (commit, rest) = noted.and_then(|rest| rest.split_once("`, with the seed ")).expect("README.md notes a run");
+    let (seed, cases) = rest.strip_suffix(" cases.").and_then(|rest| rest.split_once(": ")).expect("it notes a seed");
+    assert!(commit.len() >= 7 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{commit} is no commit");
+    seed.parse::<u64>().expect("the seed is a number");
+    let planned = suite().planned_cases().await.unwrap().len();
+    assert_eq!(cases, planned.to_string(), "`cargo xtask certify` has to run again, and to note that it has");
 }

@@ -41,7 +41,7 @@ inventory::submit! {
 /// assert_eq!(store.snapshot().await?.get(NOTES, b"greeting").await?.as_deref(), Some(&b"hello"[..]));
 /// # Ok::<(), eidetica_contract::Error>(()) }).unwrap();
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Memory {
     // `None` once it is closed. The lock is held for one batch, and never while waiting.
     state: Mutex<Option<State>>,
@@ -49,6 +49,13 @@ pub struct Memory {
 
 /// The sixteen maps. A snapshot shares them; the next commit then copies sixteen roots, not their contents.
 type State = Arc<[OrdMap<Bytes, Bytes>; Keyspace::COUNT as usize]>;
+
+impl Default for Memory {
+    /// The same as [`Memory::new`]: empty, and open.
+    fn default() -> Memory {
+        Memory::new()
+    }
+}
 
 impl Memory {
     /// A new, empty store.
@@ -219,6 +226,11 @@ mod tests {
         assert_eq!(store.flush().await.unwrap_err().kind(), ErrorKind::Closed);
         assert_eq!(store.changed().await.unwrap_err().kind(), ErrorKind::Closed);
         assert_eq!(store.snapshot().await.err().unwrap().kind(), ErrorKind::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_default_store_is_open() {
+        Memory::default().commit(WriteBatch::new()).await.unwrap();
     }
 
     #[tokio::test]

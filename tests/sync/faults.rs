@@ -11,10 +11,10 @@ use eidetica::sync::SyncOptions;
 use eidetica::sync::transports::http::HttpTransport;
 use eidetica::user::types::{SyncSettings, TrackedDatabase};
 use eidetica::{Database, Id, Instance};
+use eidetica_conformance::proxy::{Proxy, Treatment};
 use tokio::time::sleep;
 
 use super::kit::*;
-use super::proxy::{Proxy, Treatment};
 
 /// A request that is swallowed is given up after half a minute; all that follows is a matter of seconds.
 const HEALED: Duration = Duration::from_secs(90);
@@ -41,7 +41,7 @@ impl Pair {
             instance.create_user(name, None).await.unwrap();
         }
         let socket = free_socket();
-        let proxy = Proxy::before(socket, seed).await;
+        let proxy = Proxy::before(socket, seed).await.unwrap();
         let mut anna = behind(anna, socket, &proxy).await;
         let mut ben = Device::with(ben, "ben", None, HttpTransport::builder(), hasty()).await;
         let there = anna.user.create_database(Doc::new(), &anna.key).await.unwrap();
@@ -49,7 +49,7 @@ impl Pair {
         let_in(&there, &ben.key).await;
         track(&mut ben, id).await;
         anna.listen().await;
-        ben.sync.sync_with_peer(&proxy.address(), Some(&id)).await.unwrap();
+        ben.sync.sync_with_peer(&proxy.address("http"), Some(&id)).await.unwrap();
         let here = ben.user.open_database(&id).await.unwrap();
         Pair { socket, proxy, anna, ben, there, here }
     }
@@ -80,7 +80,7 @@ fn free_socket() -> SocketAddr {
 
 /// Anna's device with a server that can only be reached through a proxy.
 async fn behind(instance: Instance, socket: SocketAddr, proxy: &Proxy) -> Device {
-    let http = HttpTransport::builder().bind(socket.to_string()).advertise(proxy.address().address);
+    let http = HttpTransport::builder().bind(socket.to_string()).advertise(proxy.address("http").address);
     Device::with(instance, "anna", None, http, hasty()).await
 }
 

@@ -8,7 +8,6 @@ mod kit;
 mod live;
 mod others;
 mod presence;
-mod proxy;
 mod removed;
 mod several;
 #[cfg(target_os = "linux")]

@@ -17,11 +17,11 @@ use eidetica::sync::transports::iroh::{IrohTransport, RelayMode};
 use eidetica::user::types::{SyncSettings, TrackedDatabase};
 use eidetica::{Database, Durability, Id, Instance};
 use eidetica_backend_redb::Redb;
+use eidetica_conformance::proxy::{Proxy, Treatment};
 use eidetica_sync::sim::Dice;
 use tokio::time::sleep;
 
 use super::kit::*;
-use super::proxy::{Proxy, Treatment};
 use crate::backend::children;
 
 const PEERS: usize = 8;
@@ -105,7 +105,7 @@ impl Peer {
         if !instance.list_users().await.unwrap().contains(&self.name) {
             instance.create_user(&self.name, None).await.unwrap();
         }
-        let http = HttpTransport::builder().bind(self.socket.to_string()).advertise(self.proxy.address().address);
+        let http = HttpTransport::builder().bind(self.socket.to_string()).advertise(self.proxy.address("http").address);
         let mut options = SyncOptions::default();
         options.schedule.max_backoff = Duration::from_secs(1);
         let device = Device::with(instance, &self.name, None, http, options).await;
@@ -130,7 +130,7 @@ impl Mesh {
                 _ => Some(directory.join(format!("{name}.redb"))),
             };
             let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            let proxy = Proxy::before(socket, seed + number as u64).await;
+            let proxy = Proxy::before(socket, seed + number as u64).await.unwrap();
             let peer = Peer { name, path, socket, proxy, runs: None };
             devices.push(peer.device(Some(Memory::new())).await);
             peers.push(peer);

@@ -3,6 +3,7 @@
 //! `cargo xtask list` names the steps, `cargo xtask full` runs all of them, `cargo xtask NAME…` some.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -40,9 +41,9 @@ const STEPS: [Step; 10] = [
     },
     Step {
         name: "certify",
-        about: "the contracts of backends and transports on all of ours, at the full level",
+        about: "the contracts of backends and transports on all of ours, at the full level; README.md notes the run",
         cargo: "test --release --package eidetica-conformance",
-        variables: &[("EIDETICA_BUDGET", "full")],
+        variables: &[("EIDETICA_BUDGET", "full"), ("EIDETICA_REPORT", "../target/certified.json")],
         tests: true,
     },
     Step {
@@ -111,7 +112,10 @@ fn main() -> ExitCode {
     for step in chosen {
         println!("==> {}: {}", step.name, step.about);
         let began = Instant::now();
-        let outcome = run(step);
+        let mut outcome = run(step);
+        if step.name == "certify" {
+            outcome = outcome.and_then(|done| Ok(format!("{done}; {}", note_certified()?)));
+        }
         let time = seconds(began.elapsed());
         let line = match &outcome {
             Ok(done) => format!("{:12} {time:>9}  {done}", step.name),
@@ -161,9 +165,54 @@ fn passed_in(line: &str) -> u64 {
     passed.and_then(|(number, _)| number.parse().ok()).unwrap_or(0)
 }
 
+/// How the line of the README begins that says what the full level has certified.
+const CERTIFIED: &str = "The full level certified all of this at commit `";
+
+/// Writes commit and seed of a run at the full level into the README, where the same commit can be had again.
+fn note_certified() -> Result<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).current_dir(&root).output();
+        let output = output.map_err(|error| format!("git cannot be started: {error}"))?;
+        Ok::<_, String>(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    if !git(&["status", "--porcelain"])?.is_empty() {
+        return Ok("not noted in README.md, since not everything is committed".into());
+    }
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let readable = |error| format!("the report or README.md: {error}");
+    let report = std::fs::read_to_string(root.join("target/certified.json")).map_err(readable)?;
+    let line = certified_line(&report, &commit).ok_or("the report does not say that all is certified")?;
+    let path = root.join("README.md");
+    let readme = std::fs::read_to_string(&path).map_err(readable)?;
+    let lines = readme.lines().map(|old| if old.starts_with(CERTIFIED) { line.as_str() } else { old });
+    let noted: String = lines.flat_map(|line| [line, "\n"]).collect();
+    if !noted.contains(&line) {
+        return Err(format!("README.md has no line that begins with {CERTIFIED:?}"));
+    }
+    std::fs::write(&path, noted).map_err(readable)?;
+    Ok(format!("README.md notes {commit}"))
+}
+
+/// The line, from a report in JSON.
+fn certified_line(report: &str, commit: &str) -> Option<String> {
+    let after = |name: &str| report.split_once(&format!("\n  \"{name}\": "))?.1.split([',', '\n']).next();
+    let (certified, seed, cases) = (after("certified")?, after("seed")?, after("planned")?);
+    (certified == "true").then(|| format!("{CERTIFIED}{commit}`, with the seed {seed}: {cases} cases."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_certified_is_noted() {
+        let report = "{\n  \"certified\": true,\n  \"planned\": 12,\n  \"schema\": 1,\n  \"seed\": 7,\n}\n";
+        let line = certified_line(report, "abc").unwrap();
+        assert_eq!(line, format!("{CERTIFIED}abc`, with the seed 7: 12 cases."));
+        assert_eq!(certified_line(&report.replace("true", "false"), "abc"), None);
+        assert_eq!(certified_line("", "abc"), None);
+    }
 
     #[test]
     fn the_number_of_tests_is_found() {

@@ -19,9 +19,9 @@ pub(super) const CASES: &[Case] = &[
     case!(Backend, must "backend.durability.flushes-at-once",
         "Makes durable everything whose commit returned before this was called.", flushes_at_once, need Durable),
     case!(Backend, must "backend.durability.opens-by-itself",
-        "After a crash a store opens by itself", opens_by_itself, need Durable),
+        "After a crash a store opens by itself: the backend cuts off what was written halfway (a torn record at the end of a log, say), back to a prefix of the commit order that holds at least all that was flushed.", opens_by_itself, need Durable),
     case!(Backend, must "backend.durability.flush-changes-nothing",
-        "Makes durable everything", flush_changes_nothing),
+        "Makes durable everything whose commit returned before this was called.", flush_changes_nothing),
 ];
 
 async fn closed_store_keeps_all(ground: Ground) {

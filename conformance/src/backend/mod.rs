@@ -4,6 +4,7 @@ mod closing;
 mod commit;
 mod durability;
 mod model;
+mod process;
 mod scan;
 mod sharing;
 mod snapshot;
@@ -28,6 +29,7 @@ pub(crate) const CASES: &[&[Case]] = &[
     sharing::CASES,
     upkeep::CASES,
     closing::CASES,
+    process::CASES,
     model::CASES,
 ];
 

@@ -79,10 +79,7 @@ pub(super) const CASES: &[Case] = &[
 const KEPT: &[&str] = &[include_str!("../../regressions/largest.json")];
 
 async fn random_histories(ground: Ground) {
-    let cases = match ground.budget {
-        Budget::Quick => 60,
-        Budget::Full => 2000,
-    };
+    let cases = if ground.budget == Budget::Full { 2000 } else { 60 };
     let runtime = tokio::runtime::Handle::current();
     // proptest waits where it is called.
     let run = tokio::task::spawn_blocking(move || {

@@ -9,7 +9,7 @@ use crate::case::case;
 
 pub(super) const CASES: &[Case] = &[
     case!(Backend, must "backend.sharing.an-open-store-is-locked",
-        "it holds a lock for as long as it has the store open, and a second opening, by this process or another, answers [`ErrorKind::Locked`] and changes nothing.",
+        "Any other backend sees to it that a store is open once: it holds a lock for as long as it has the store open, and a second opening, by this process or another, answers [`ErrorKind::Locked`] and changes nothing.",
         an_open_store_is_locked, need Exclusive),
     case!(Backend, must "backend.sharing.handles-see-one-order",
         "A backend whose store several processes may have open says so in [`Capabilities::shared`], and then each of them sees one commit order.",

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use eidetica_backend_redb as _;
 use eidetica_backend_sqlite as _;
-use eidetica_conformance::{Budget, Report, Suite, cases, mutants, run};
+use eidetica_conformance::{Budget, Report, Suite, cases, mutants, process, run};
 use eidetica_contract::Error;
 use eidetica_transport_http as _;
 use eidetica_transport_iroh as _;
@@ -25,6 +26,10 @@ struct Arguments {
     /// Do more than the quick level, which takes about a minute for a subject.
     #[arg(long, global = true)]
     full: bool,
+
+    /// Repeat the quick level with new seeds for so many seconds, which the cases share.
+    #[arg(long, global = true, value_name = "SECONDS", conflicts_with = "full")]
+    soak: Option<u64>,
 
     /// Cases that are known to fail, in a file.
     #[arg(long, global = true, value_name = "FILE")]
@@ -71,10 +76,15 @@ enum Command {
         subject: String,
     },
     /// Run the cases on implementations with one defect each, and show what caught them.
-    Teeth,
+    Teeth {
+        /// All cases of its area on each, not only those that must catch it.
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 fn main() -> ExitCode {
+    process::serve();
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -102,6 +112,9 @@ async fn work(arguments: &Arguments) -> Result<ExitCode, Error> {
     if arguments.full {
         suite = suite.budget(Budget::Full);
     }
+    if let Some(seconds) = arguments.soak {
+        suite = suite.budget(Budget::Soak(Duration::from_secs(seconds)));
+    }
     if let Some(path) = &arguments.known_failures {
         suite = suite.known_failures(path);
     }
@@ -121,7 +134,7 @@ async fn work(arguments: &Arguments) -> Result<ExitCode, Error> {
             suite = suite.only(case);
         }
         Command::List { json } => return Ok(list(*json)),
-        Command::Teeth => return teeth().await,
+        Command::Teeth { all } => return teeth(*all).await,
     }
     show(&run(suite).await?, &arguments.report)
 }
@@ -136,7 +149,7 @@ fn list(json: bool) -> ExitCode {
             true => println!(
                 "{}",
                 serde_json::json!({
-                    "case": case.id, "level": case.level, "area": case.area(), "need": case.need,
+                    "case": case.id, "level": case.level, "area": case.area(), "needs": case.needs,
                     "unless": case.unless, "sentence": case.sentence, "witnesses": case.witnesses,
                 })
             ),
@@ -170,13 +183,16 @@ fn show(report: &Report, files: &[PathBuf]) -> Result<ExitCode, Error> {
     Ok(report.exit_code())
 }
 
-async fn teeth() -> Result<ExitCode, Error> {
-    let sound = run(mutants::references()).await?;
-    for problem in sound.problems() {
-        println!("without a defect: {problem}");
+async fn teeth(all: bool) -> Result<ExitCode, Error> {
+    let mut good = true;
+    for suite in mutants::references() {
+        let sound = run(suite).await?;
+        for problem in sound.problems() {
+            println!("without a defect: {problem}");
+        }
+        good &= sound.certifies();
     }
-    let mut good = sound.certifies();
-    for kill in mutants::kills(false).await? {
+    for kill in mutants::kills(all).await? {
         let caught: Vec<&str> = kill.caught.iter().copied().collect();
         println!("{:<32} {}", kill.defect, caught.join(", "));
         for escaped in kill.escaped() {

@@ -1,18 +1,28 @@
 //! Implementations with one defect each, to see that the cases notice.
 //!
-//! Around [`Lasting`], a backend in memory that lasts as a file does, and around the transport in memory of `eidetica-sync`, stands
-//! a layer that does one thing wrong. [`kills`] runs on each the cases that are named for it. What has to be so:
+//! Around [`Lasting`], a backend in memory that lasts as a file does, around the transport in memory of `eidetica-sync`, and around whole
+//! nodes on both stands a layer that does one thing wrong; [`DiskMutant`] is a file that processes open, and there are kinds of stores. [`kills`] runs on each the cases
+//! that are named for it. What has to be so:
 //!
 //! 1. without a defect everything passes ([`references`]);
 //! 2. each defect is caught by the cases that are named for it;
-//! 3. each `must` case of a backend or a transport catches at least one defect. (Those of whole nodes have no mutants yet.)
+//! 3. each `must` case catches at least one defect.
 
 mod backend;
+mod kind;
 mod lasting;
+#[cfg(feature = "network")]
+mod network;
+mod on_disk;
 mod transport;
 
 pub use backend::{BackendDefect, BackendMutant};
+pub use kind::KindDefect;
 pub use lasting::Lasting;
+#[cfg(feature = "network")]
+pub use network::{NetworkDefect, NetworkMutant};
+pub(crate) use on_disk::open_elsewhere;
+pub use on_disk::{DiskDefect, DiskMutant};
 pub use transport::{TransportDefect, TransportMutant};
 
 use std::collections::BTreeSet;
@@ -25,7 +35,7 @@ use tokio::task::JoinSet;
 use crate::{Suite, run};
 
 /// How many mutants are at work at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 
 /// A defect and the cases that caught it.
 #[derive(Clone, Debug)]
@@ -45,8 +55,13 @@ impl Kill {
     }
 }
 
-/// The implementations without a defect, on which everything must pass.
-pub fn references() -> Suite {
+/// The implementations without a defect, on which everything must pass. Files and networks run the cases that they are for.
+pub fn references() -> Vec<Suite> {
+    let files =
+        [false, true].into_iter().fold(Suite::new(), |suite, shared| suite.backend_subject(DiskMutant::sound(shared)));
+    let mut suites = vec![files.backend("memory:").only("backend.process"), kind::references()];
+    #[cfg(feature = "network")]
+    suites.push(NetworkMutant::sound().suite());
     let mut suite = Suite::new();
     for shared in [false, true] {
         for jobs in [false, true] {
@@ -56,7 +71,8 @@ pub fn references() -> Suite {
     for proves in [false, true] {
         suite = suite.transport_subject(TransportMutant::sound(proves));
     }
-    suite
+    suites.push(suite);
+    suites
 }
 
 /// Runs on each mutant the cases that are named for it, or all of its area. Several mutants at once: most cases wait.
@@ -71,6 +87,19 @@ pub async fn kills(all: bool) -> Result<Vec<Kill>, Error> {
     }
     for (defect, named) in transport::ALL {
         let suite = move || Suite::new().transport_subject(TransportMutant::new(*defect));
+        under_way.spawn(kill(format!("{defect:?}"), named, suite, all, permits.clone()));
+    }
+    for (defect, named) in on_disk::ALL {
+        let suite = move || Suite::new().backend_subject(DiskMutant::new(*defect));
+        under_way.spawn(kill(format!("{defect:?}"), named, suite, all, permits.clone()));
+    }
+    for (defect, named) in kind::ALL {
+        let suite = move || kind::suite(*defect);
+        under_way.spawn(kill(format!("{defect:?}"), named, suite, all, permits.clone()));
+    }
+    #[cfg(feature = "network")]
+    for (defect, named) in network::ALL {
+        let suite = move || NetworkMutant::new(*defect).suite();
         under_way.spawn(kill(format!("{defect:?}"), named, suite, all, permits.clone()));
     }
     let mut kills = under_way.join_all().await.into_iter().collect::<Result<Vec<Kill>, Error>>()?;

@@ -62,6 +62,8 @@ pub enum TransportDefect {
     DroppedCallsBreakTheChannel,
     DialsWhenClosed,
     OneChannelOnly,
+    ForgetsTheKeyOfAnAddress,
+    SharesItsAddress,
 }
 
 use TransportDefect::*;
@@ -112,6 +114,8 @@ pub(super) const ALL: &[(TransportDefect, &[&str])] = &[
     (DroppedCallsBreakTheChannel, &["transport.exchange.dropped-calls-harm-none"]),
     (DialsWhenClosed, &["transport.stopping.closing-ends-channels"]),
     (OneChannelOnly, &["transport.exchange.many-channels"]),
+    (ForgetsTheKeyOfAnAddress, &["transport.dialling.the-key-of-an-address-counts"]),
+    (SharesItsAddress, &["transport.listening.an-address-in-use-is-locked"]),
 ];
 
 /// A transport in memory with one defect, or none.
@@ -138,14 +142,19 @@ impl TransportMutant {
 
     /// With this one.
     pub fn new(defect: TransportDefect) -> TransportMutant {
-        let proves = matches!(defect, ReportsTheWrongPeer | ReportsTheWrongCaller | BelievesClaims);
+        let proves =
+            matches!(defect, ReportsTheWrongPeer | ReportsTheWrongCaller | BelievesClaims | ForgetsTheKeyOfAnAddress);
         TransportMutant { defect: Some(defect), ..TransportMutant::sound(proves) }
     }
 
-    fn builder(&self, listens: bool) -> Box<dyn TransportBuilder> {
+    fn new_name(&self) -> String {
+        self.names.fetch_add(1, Ordering::SeqCst).to_string()
+    }
+
+    fn builder(&self, name: String, listens: bool) -> Box<dyn TransportBuilder> {
         Box::new(Builder {
             network: self.network.clone(),
-            name: format!("{}", self.names.fetch_add(1, Ordering::SeqCst)),
+            name,
             defect: self.defect,
             proves: self.proves,
             listens,
@@ -164,11 +173,16 @@ impl TransportSubject for TransportMutant {
     }
 
     fn listening(&self) -> Result<Box<dyn TransportBuilder>> {
-        Ok(self.builder(true))
+        Ok(self.builder(self.new_name(), true))
     }
 
     fn dialling(&self) -> Result<Box<dyn TransportBuilder>> {
-        Ok(self.builder(false))
+        Ok(self.builder(self.new_name(), false))
+    }
+
+    fn one_place(&self) -> Result<Option<[Box<dyn TransportBuilder>; 2]>> {
+        let name = self.new_name();
+        Ok(Some([self.builder(name.clone(), true), self.builder(name, true)]))
     }
 }
 
@@ -197,6 +211,7 @@ impl TransportBuilder for Builder {
         let inner = if self.proves { inner.proves(context.device) } else { inner };
         Ok(Box::new(Mutant {
             inner: Arc::new(inner),
+            proven: self.proves.then(|| context.device.to_string()),
             defect: self.defect,
             listens: self.listens,
             listened: AtomicBool::new(false),
@@ -212,6 +227,8 @@ impl TransportBuilder for Builder {
 
 struct Mutant {
     inner: Arc<dyn Transport>,
+    /// The key of this device, which then stands in the addresses: `NAME#KEY`.
+    proven: Option<String>,
     defect: Option<TransportDefect>,
     listens: bool,
     listened: AtomicBool,
@@ -242,6 +259,9 @@ impl Transport for Mutant {
 
     fn addresses(&self) -> Vec<Address> {
         let mut addresses = self.inner.addresses();
+        if let Some(key) = &self.proven {
+            addresses.iter_mut().for_each(|address| address.address += &format!("#{key}"));
+        }
         let nowhere = Address::new(self.inner.info().scheme, "nowhere");
         if self.has(HasAddressesTooEarly) || (self.has(HasAnAddressThatLeadsNowhere) && !addresses.is_empty()) {
             addresses.push(nowhere);
@@ -261,12 +281,20 @@ impl Transport for Mutant {
         if self.has(OneChannelOnly) && self.dialled.fetch_add(1, Ordering::SeqCst) >= 4 {
             return Err(Error::new(ErrorKind::Unreachable, "there are too many channels"));
         }
+        let mut named = None;
+        if let Some((name, key)) = address.address.clone().split_once('#').filter(|_| self.proven.is_some()) {
+            address.address = name.to_owned();
+            named = Some(key.to_owned()).filter(|_| !self.has(ForgetsTheKeyOfAnAddress));
+        }
         let closed = self.closed.load(Ordering::SeqCst) > 0;
         let channel: Box<dyn Channel> = match self.inner.dial(&address, options).await {
             Err(_) if self.has(ReachesNobodySilently) && !closed => Box::new(Echo),
             Err(error) if self.has(DialsWhenClosed) && error.kind() == ErrorKind::Closed => Box::new(Echo),
             dialled => dialled?,
         };
+        if named.is_some() && named != channel.peer().map(|key| key.to_string()) {
+            return Err(Error::new(ErrorKind::Unauthenticated, "another device is at this address"));
+        }
         Ok(Box::new(MutantChannel {
             channel: channel.into(),
             defect: self.defect,
@@ -297,7 +325,10 @@ impl Transport for Mutant {
         };
         let service =
             Arc::new(MutantService { service, defect: self.defect, lock: Mutex::new(()), dead: false.into() });
-        self.inner.listen(service).await?;
+        match self.inner.listen(service).await {
+            Err(error) if self.has(SharesItsAddress) && error.kind() == ErrorKind::Locked => {}
+            listening => listening?,
+        }
         self.listened.store(true, Ordering::SeqCst);
         Ok(())
     }

@@ -2,22 +2,21 @@
 
 use eidetica::ErrorKind;
 use eidetica::auth::Permission;
-use eidetica::store::SettingsStore;
 
-use super::{Ground, converged, let_in, rows, until, write};
+use super::{Ground, let_in, rows, write};
 use crate::Case;
 use crate::case::case;
 
 pub(super) const CASES: &[Case] = &[
     case!(Network, must "network.access.a-request-is-approved",
-        "Sends a request for access, which was signed for this device and for the peer at this address", approved),
+        "Sends a request for access, which was signed for this device and for the peer at this address ([`connect_to_peer`](Syncer::connect_to_peer) tells its key), and gives the answer.", approved),
     case!(Network, must "network.access.a-request-is-rejected",
-        "Sends a request for access, which was signed for this device and for the peer at this address", rejected),
+        "Sends a request for access, which was signed for this device and for the peer at this address ([`connect_to_peer`](Syncer::connect_to_peer) tells its key), and gives the answer.", rejected),
     case!(Network, must "network.access.a-stranger-learns-nothing",
         "`PermissionDenied` if the peer does not have the database or does not give it to this device (it does not say which).",
         a_stranger_learns_nothing),
     case!(Network, must "network.access.a-removed-key-gets-nothing-more",
-        "`PermissionDenied` if the peer does not have the database or does not give it to this device", removed),
+        "`PermissionDenied` if the peer does not have the database or does not give it to this device (it does not say which).", removed),
 ];
 
 async fn approved(ground: Ground) {
@@ -27,20 +26,21 @@ async fn approved(ground: Ground) {
     let address = one.address().await;
     let asking = other.user.request_database_access(&other.sync, &address, &id, &other.key, Permission::Write).await;
     assert_eq!(asking.expect_err("nobody has decided").kind(), ErrorKind::Pending);
-    until("the request is there", || async {
-        one.user.pending_bootstrap_requests(&one.sync).await.is_ok_and(|all| all.len() == 1)
-    })
-    .await;
+    ground
+        .until("the request is there", || async {
+            one.user.pending_bootstrap_requests(&one.sync).await.is_ok_and(|all| all.len() == 1)
+        })
+        .await;
     assert!(other.user.open_database(&id).await.is_err(), "it came before anybody has decided");
     let (request, asked) = one.user.pending_bootstrap_requests(&one.sync).await.expect("the requests").remove(0);
     assert_eq!((asked.database, asked.key), (id, other.key));
-    one.user.approve_bootstrap_request(&one.sync, &request, &one.key).await.expect("it is approved");
+    one.approve(&request).await;
     // It comes by itself, and what is written there goes back.
-    until("it has come", || async { other.user.open_database(&id).await.is_ok() }).await;
+    ground.until("it has come", || async { other.user.open_database(&id).await.is_ok() }).await;
     let there = other.user.open_database(&id).await.expect("it is there");
-    converged(&[&database, &there]).await;
+    ground.converged(&[&database, &there]).await;
     write(&there, "written there", "x").await;
-    converged(&[&database, &there]).await;
+    ground.converged(&[&database, &there]).await;
     assert_eq!(rows(&database).await.len(), 11);
 }
 
@@ -51,12 +51,13 @@ async fn rejected(ground: Ground) {
     let address = one.address().await;
     let ask = || other.user.request_database_access(&other.sync, &address, &id, &other.key, Permission::Read);
     assert_eq!(ask().await.expect_err("nobody has decided").kind(), ErrorKind::Pending);
-    until("the request is there", || async {
-        one.user.pending_bootstrap_requests(&one.sync).await.is_ok_and(|all| all.len() == 1)
-    })
-    .await;
+    ground
+        .until("the request is there", || async {
+            one.user.pending_bootstrap_requests(&one.sync).await.is_ok_and(|all| all.len() == 1)
+        })
+        .await;
     let (request, _) = one.user.pending_bootstrap_requests(&one.sync).await.expect("the requests").remove(0);
-    one.user.reject_bootstrap_request(&one.sync, &request, &one.key).await.expect("it is rejected");
+    one.reject(&request).await;
     assert_eq!(ask().await.expect_err("it was rejected").kind(), ErrorKind::PermissionDenied);
     assert!(other.user.open_database(&id).await.is_err(), "it came all the same");
 }
@@ -90,10 +91,7 @@ async fn removed(ground: Ground) {
     let address = one.address().await;
     other.sync.sync_with_peer(&address, Some(&id)).await.expect("it syncs");
     let there = other.user.open_database(&id).await.expect("it is there");
-    let transaction = database.new_transaction().await.expect("a transaction");
-    let settings = transaction.get_store::<SettingsStore>("_settings").await.expect("the settings");
-    settings.revoke_auth_key(&other.key).await.expect("the key is removed");
-    transaction.commit().await.expect("the settings are changed");
+    one.remove(&database, &other.key).await;
     write(&database, "after the removal", "x").await;
     for _ in 0..3 {
         let error = other.sync.sync_with_peer(&address, Some(&id)).await.expect_err("the right has ended");

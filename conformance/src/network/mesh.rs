@@ -1,6 +1,6 @@
 //! More than two nodes.
 
-use super::{Ground, Node, converged, let_in, rows, write};
+use super::{Ground, Node, let_in, rows, write};
 use crate::case::case;
 use crate::{Budget, Case, seed};
 use eidetica::Database;
@@ -8,13 +8,13 @@ use proptest::prelude::Rng as _;
 
 pub(super) const CASES: &[Case] = &[
     case!(Network, must "network.mesh.a-relay-brings-both-ways",
-        "what is new later, in both directions", a_relay),
+        "Brings a database, or with `None` every one that both sides share, to the same state here and there: all of it at the first time, what is new later, in both directions.", a_relay),
     case!(Network, must "network.mesh.all-with-all",
-        "Brings a database", all_with_all),
+        "Brings a database, or with `None` every one that both sides share, to the same state here and there: all of it at the first time, what is new later, in both directions.", all_with_all),
     case!(Network, must "network.mesh.who-comes-late-gets-all",
-        "all of it at the first time", who_comes_late),
+        "Brings a database, or with `None` every one that both sides share, to the same state here and there: all of it at the first time, what is new later, in both directions.", who_comes_late),
     case!(Network, must "network.mesh.random-calls-converge",
-        "to the same state here and there", random_calls),
+        "Brings a database, or with `None` every one that both sides share, to the same state here and there: all of it at the first time, what is new later, in both directions.", random_calls),
 ];
 
 /// So many nodes, with a database of the first that all may write; by hand, they have got nothing of it yet.
@@ -47,13 +47,13 @@ async fn a_relay(ground: Ground) {
     call(&nodes[1], &nodes[0], &database).await;
     call(&nodes[2], &nodes[1], &database).await;
     let last = open(&nodes[2], &database).await;
-    converged(&[&database, &last]).await;
+    ground.converged(&[&database, &last]).await;
     write(&last, "from the last", "x").await;
     write(&database, "from the first", "x").await;
     call(&nodes[1], &nodes[2], &database).await;
     call(&nodes[1], &nodes[0], &database).await;
     call(&nodes[2], &nodes[1], &database).await;
-    converged(&[&database, &last, &open(&nodes[1], &database).await]).await;
+    ground.converged(&[&database, &last, &open(&nodes[1], &database).await]).await;
     assert_eq!(rows(&database).await.len(), 12);
 }
 
@@ -72,7 +72,7 @@ async fn all_with_all(ground: Ground) {
         }
     }
     // Each has others to call; what has come is told on.
-    converged(&all.iter().collect::<Vec<_>>()).await;
+    ground.converged(&all.iter().collect::<Vec<_>>()).await;
     assert_eq!(rows(&database).await.len(), 10 + 20);
 }
 
@@ -86,7 +86,7 @@ async fn who_comes_late(ground: Ground) {
     call(&nodes[1], &nodes[0], &database).await;
     // From one that has it all, though it is not where it was made.
     call(&nodes[2], &nodes[1], &database).await;
-    converged(&[&database, &other, &open(&nodes[2], &database).await]).await;
+    ground.converged(&[&database, &other, &open(&nodes[2], &database).await]).await;
 }
 
 /// Whoever writes, and whoever calls whom: in the end all have the same.
@@ -115,5 +115,5 @@ async fn random_calls(ground: Ground) {
             call(&nodes[number], &nodes[(number + 1) % nodes.len()], &database).await;
         }
     }
-    converged(&all.iter().collect::<Vec<_>>()).await;
+    ground.converged(&all.iter().collect::<Vec<_>>()).await;
 }

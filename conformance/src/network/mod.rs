@@ -11,7 +11,7 @@ use eidetica::auth::Permission;
 use eidetica::crdt::Doc;
 use eidetica::store::table::RowRange;
 use eidetica::store::{SettingsStore, Table};
-use eidetica::sync::{Address, Syncer};
+use eidetica::sync::{Address, RequestId, Syncer};
 use eidetica::user::KeyId;
 use eidetica::user::types::{SyncSettings, TrackedDatabase};
 use eidetica::{Database, Id, Instance, User};
@@ -22,9 +22,6 @@ use crate::{BackendSubject, Budget, Case, Place, TransportSubject};
 
 pub(crate) const CASES: &[&[Case]] = &[pair::CASES, mesh::CASES, access::CASES];
 
-/// Nothing here takes as long, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 const TABLE: &str = "rows";
 
 /// The backends and transports of a network. Nodes take the backends in turn, and use all of the transports.
@@ -32,6 +29,22 @@ const TABLE: &str = "rows";
 pub(crate) struct Parts {
     pub(crate) backends: Vec<Arc<dyn BackendSubject>>,
     pub(crate) transports: Vec<Arc<dyn TransportSubject>>,
+    /// What the nodes of a mutant do not do, though they say so.
+    pub(crate) without: Option<Act>,
+}
+
+/// What a node does for its user and others see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "teeth"), allow(dead_code))]
+pub(crate) enum Act {
+    /// Lets in whoever has asked.
+    Approves,
+    /// Tells whoever has asked that it is not let in.
+    Rejects,
+    /// Takes the right of a key away.
+    Removes,
+    /// Keeps a database from those without a right.
+    KeepsToItself,
 }
 
 impl Parts {
@@ -47,12 +60,14 @@ pub(crate) struct Ground {
     parts: Parts,
     pub(crate) seed: u64,
     pub(crate) budget: Budget,
+    /// Nothing here takes as long, however busy the machine is.
+    pub(crate) patience: Duration,
     seen: Seen,
 }
 
 impl Ground {
-    pub(crate) fn new(parts: Parts, seed: u64, budget: Budget, seen: Seen) -> Ground {
-        Ground { parts, seed, budget, seen }
+    pub(crate) fn new(parts: Parts, seed: u64, budget: Budget, patience: Duration, seen: Seen) -> Ground {
+        Ground { parts, seed, budget, patience, seen }
     }
 
     pub(crate) fn saw(&self, witness: &'static str) {
@@ -82,7 +97,37 @@ impl Ground {
         }
         sync.accept_connections().await.expect("it listens");
         let key = user.get_default_key().expect("the user has a key");
-        Node { instance, user, key, sync, place, number }
+        Node { instance, user, key, sync, place, number, without: self.parts.without }
+    }
+
+    /// Waits until databases hold the same, and sees to it that they are sound.
+    pub(crate) async fn converged(&self, databases: &[&Database]) {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let mut digests = Vec::new();
+            for database in databases {
+                digests.push(database.heads_digest().await.expect("the heads can be read"));
+            }
+            if digests.windows(2).all(|pair| pair[0] == pair[1]) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "after {:?} they do not hold the same", self.patience);
+            sleep(Duration::from_millis(10)).await;
+        }
+        let first = rows(databases[0]).await;
+        for database in databases {
+            assert!(rows(database).await == first, "the same entries, and other rows");
+            assert!(database.verify().await.expect("it can be verified").is_clean(), "it has damage");
+        }
+    }
+
+    /// Waits until something is so.
+    pub(crate) async fn until<F: Future<Output = bool>>(&self, what: &str, so: impl Fn() -> F) {
+        let deadline = Instant::now() + self.patience;
+        while !so().await {
+            assert!(Instant::now() < deadline, "after {:?} still not: {what}", self.patience);
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -94,6 +139,7 @@ pub(crate) struct Node {
     pub(crate) sync: Syncer,
     place: Box<dyn Place>,
     pub(crate) number: usize,
+    without: Option<Act>,
 }
 
 impl Node {
@@ -110,7 +156,41 @@ impl Node {
         for row in 0..rows {
             write(&database, &format!("first {row}"), "there").await;
         }
+        if self.omits(Act::KeepsToItself) {
+            let transaction = database.new_transaction().await.expect("a transaction");
+            let settings = transaction.get_store::<SettingsStore>("_settings").await.expect("the settings");
+            settings.set_global_permission(Some(Permission::Read)).await.expect("all may read it");
+            transaction.commit().await.expect("the settings are changed");
+        }
         database
+    }
+
+    fn omits(&self, act: Act) -> bool {
+        self.without == Some(act)
+    }
+
+    /// Lets in whoever has made this request.
+    pub(crate) async fn approve(&self, request: &RequestId) {
+        if !self.omits(Act::Approves) {
+            self.user.approve_bootstrap_request(&self.sync, request, &self.key).await.expect("it is approved");
+        }
+    }
+
+    /// Does not let in whoever has made this request.
+    pub(crate) async fn reject(&self, request: &RequestId) {
+        if !self.omits(Act::Rejects) {
+            self.user.reject_bootstrap_request(&self.sync, request, &self.key).await.expect("it is rejected");
+        }
+    }
+
+    /// Takes the right of a key away.
+    pub(crate) async fn remove(&self, database: &Database, key: &KeyId) {
+        if !self.omits(Act::Removes) {
+            let transaction = database.new_transaction().await.expect("a transaction");
+            let settings = transaction.get_store::<SettingsStore>("_settings").await.expect("the settings");
+            settings.revoke_auth_key(key).await.expect("the key is removed");
+            transaction.commit().await.expect("the settings are changed");
+        }
     }
 
     /// Has a database that another node has made, and is kept in step with it by hand or by itself.
@@ -154,34 +234,4 @@ pub(crate) async fn write(database: &Database, key: &str, value: &str) {
 pub(crate) async fn rows(database: &Database) -> Vec<(String, Doc)> {
     let Ok(table) = database.get_store_viewer::<Table<Doc>>(TABLE).await else { return Vec::new() };
     table.scan(RowRange::all()).await.expect("the rows can be read")
-}
-
-/// Waits until databases hold the same, and sees to it that they are sound.
-pub(crate) async fn converged(databases: &[&Database]) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let mut digests = Vec::new();
-        for database in databases {
-            digests.push(database.heads_digest().await.expect("the heads can be read"));
-        }
-        if digests.windows(2).all(|pair| pair[0] == pair[1]) {
-            break;
-        }
-        assert!(Instant::now() < deadline, "after {PATIENCE:?} they do not hold the same");
-        sleep(Duration::from_millis(10)).await;
-    }
-    let first = rows(databases[0]).await;
-    for database in databases {
-        assert!(rows(database).await == first, "the same entries, and other rows");
-        assert!(database.verify().await.expect("it can be verified").is_clean(), "it has damage");
-    }
-}
-
-/// Waits until something is so.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, so: impl Fn() -> F) {
-    let deadline = Instant::now() + PATIENCE;
-    while !so().await {
-        assert!(Instant::now() < deadline, "after {PATIENCE:?} still not: {what}");
-        sleep(Duration::from_millis(5)).await;
-    }
 }

@@ -1,11 +1,9 @@
 //! Two nodes.
 
-use std::time::Duration;
-
 use eidetica::sync::SyncPeerInfo;
 use eidetica::{ErrorKind, Id};
 
-use super::{Ground, Node, converged, let_in, rows, until, write};
+use super::{Ground, Node, let_in, rows, write};
 use crate::Case;
 use crate::case::case;
 
@@ -14,16 +12,16 @@ pub(super) const CASES: &[Case] = &[
         "Brings a database, or with `None` every one that both sides share, to the same state here and there: all of it at the first time, what is new later, in both directions.",
         bootstraps),
     case!(Network, must "network.pair.both-have-written",
-        "what is new later, in both directions", both_have_written, sees ["both had something new"]),
+        "Brings a database, or with `None` every one that both sides share, to the same state here and there: all of it at the first time, what is new later, in both directions.", both_have_written, sees ["both had something new"]),
     case!(Network, must "network.pair.comes-by-itself",
         "Declares that a database is to be kept in step with a peer from now on, over restarts, and returns at once.",
         comes_by_itself),
     case!(Network, must "network.pair.both-dial-at-once",
-        "Brings a database", both_dial_at_once),
+        "Brings a database, or with `None` every one that both sides share, to the same state here and there: all of it at the first time, what is new later, in both directions.", both_dial_at_once),
     case!(Network, must "network.pair.goes-on-after-a-kill",
-        "all of it at the first time, what is new later", goes_on_after_a_kill, need Durable, sees ["killed on its way"]),
+        "Brings a database, or with `None` every one that both sides share, to the same state here and there: all of it at the first time, what is new later, in both directions.", goes_on_after_a_kill, need Durable, sees ["killed on its way"]),
     case!(Network, must "network.pair.a-lasting-bond-outlives-restarts",
-        "Declares that a database is to be kept in step with a peer from now on, over restarts", outlives_restarts,
+        "Declares that a database is to be kept in step with a peer from now on, over restarts, and returns at once.", outlives_restarts,
         need Durable),
     case!(Network, must "network.pair.another-device-is-told",
         "Reaches whoever answers at an address, and says who it is.", another_device_is_told),
@@ -48,7 +46,7 @@ async fn bootstraps(ground: Ground) {
     // How much came in this round is not said: the other side may have begun to send by itself.
     assert!(outcome.complete && outcome.refused == 0, "{outcome:?}");
     let there = other.user.open_database(&id).await.expect("it is there");
-    converged(&[&database, &there]).await;
+    ground.converged(&[&database, &there]).await;
     assert_eq!(rows(&there).await.len(), 150);
     // And there is nothing more.
     let report = other.sync.sync_with_peer(&one.address().await, Some(&id)).await.expect("it syncs");
@@ -76,7 +74,7 @@ async fn both_have_written(ground: Ground) {
         let report = other.sync.sync_with_peer(&address, Some(&id)).await.expect("it syncs");
         let outcome = report.databases[0].result.as_ref().expect("the database syncs");
         assert_eq!((outcome.refused, outcome.refused_there), (0, 0), "{outcome:?}");
-        converged(&[&database, &there]).await;
+        ground.converged(&[&database, &there]).await;
         assert_eq!(rows(&there).await.len(), 20 + 15 * (round + 1));
     }
 }
@@ -95,14 +93,14 @@ async fn comes_by_itself(ground: Ground) {
     let (one, other, database) = two(&ground, 20, true).await;
     let id = *database.root_id();
     let handle = other.sync.register_sync_peer(bond(&one, &id, one.address().await)).await.expect("it is declared");
-    handle.wait_for_initial_sync(Duration::from_secs(60)).await.expect("it comes");
+    handle.wait_for_initial_sync(ground.patience).await.expect("it comes");
     let there = other.user.open_database(&id).await.expect("it is there");
     for n in 0..10 {
         // Nobody calls anything.
         write(&database, &format!("pushed {n}"), "one").await;
-        converged(&[&database, &there]).await;
+        ground.converged(&[&database, &there]).await;
         write(&there, &format!("back {n}"), "other").await;
-        converged(&[&database, &there]).await;
+        ground.converged(&[&database, &there]).await;
     }
     assert_eq!(rows(&database).await.len(), 40);
 }
@@ -122,7 +120,7 @@ async fn both_dial_at_once(ground: Ground) {
             tokio::join!(other.sync.sync_with_peer(&to_one, Some(&id)), one.sync.sync_with_peer(&to_other, Some(&id)));
         a.expect("it syncs");
         b.expect("it syncs");
-        converged(&[&database, &there]).await;
+        ground.converged(&[&database, &there]).await;
     }
     assert_eq!(rows(&database).await.len(), 90);
 }
@@ -136,7 +134,7 @@ async fn goes_on_after_a_kill(ground: Ground) {
     for _ in 0..3 {
         {
             let syncing = other.sync.sync_with_peer(&address, Some(&id));
-            let some = until("something has come", || async {
+            let some = ground.until("something has come", || async {
                 match other.user.open_database(&id).await {
                     Ok(there) => !rows(&there).await.is_empty(),
                     Err(_) => false,
@@ -152,7 +150,7 @@ async fn goes_on_after_a_kill(ground: Ground) {
     let report = other.sync.sync_with_peer(&address, Some(&id)).await.expect("it syncs");
     assert!(report.databases[0].result.as_ref().expect("the database syncs").complete);
     let there = other.user.open_database(&id).await.expect("it is there");
-    converged(&[&database, &there]).await;
+    ground.converged(&[&database, &there]).await;
     assert_eq!(rows(&there).await.len(), ENTRIES);
 }
 
@@ -160,14 +158,14 @@ async fn outlives_restarts(ground: Ground) {
     let (one, other, database) = two(&ground, 10, true).await;
     let id = *database.root_id();
     let handle = other.sync.register_sync_peer(bond(&one, &id, one.address().await)).await.expect("it is declared");
-    handle.wait_for_initial_sync(Duration::from_secs(60)).await.expect("it comes");
+    handle.wait_for_initial_sync(ground.patience).await.expect("it comes");
     other.user.open_database(&id).await.expect("it is there").flush().await.expect("a flush");
     // Whoever holds a handle holds the store.
     drop(handle);
     let other = other.kill(&ground).await;
     write(&database, "while it was away", "one").await;
     let there = other.user.open_database(&id).await.expect("it is there");
-    converged(&[&database, &there]).await;
+    ground.converged(&[&database, &there]).await;
     assert_eq!(rows(&there).await.len(), 11);
 }
 
@@ -180,10 +178,11 @@ async fn another_device_is_told(ground: Ground) {
     // Declared is the third one, and at the address is the first.
     let wrong = bond(&third, &id, one.address().await);
     let handle = other.sync.register_sync_peer(wrong).await.expect("it is declared");
-    until("it is told that somebody else is there", || async {
-        let status = handle.status().expect("there is a status");
-        status.last_error.is_some_and(|(_, kind, _)| kind == ErrorKind::Unauthenticated)
-    })
-    .await;
+    ground
+        .until("it is told that somebody else is there", || async {
+            let status = handle.status().expect("there is a status");
+            status.last_error.is_some_and(|(_, kind, _)| kind == ErrorKind::Unauthenticated)
+        })
+        .await;
     assert!(other.user.open_database(&id).await.is_err(), "it has taken the database from another device");
 }

@@ -107,13 +107,13 @@ impl fmt::Display for Outcome {
 impl Executed {
     /// How to run it once more.
     pub fn replay(&self) -> String {
-        format!(
-            "the contract says: {}\nagain: eidetica-conformance replay {} --subject '{}' --seed {}",
-            self.sentence(),
-            self.case,
-            self.subject.name,
-            self.seed
-        )
+        let (case, subject, seed) = (self.case, &self.subject.name, self.seed);
+        // A kind of store is code, which the command does not have.
+        let again = match case.starts_with("kind.") {
+            true => format!("EIDETICA_SEED={seed} cargo test -- --exact '{subject}::{case}'"),
+            false => format!("eidetica-conformance replay {case} --subject '{subject}' --seed {seed}"),
+        };
+        format!("the contract says: {}\nagain: {again}", self.sentence())
     }
 
     /// The sentence that the case checks.

@@ -1,5 +1,6 @@
 //! The way to a peer, and who is there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use eidetica_contract::{Address, CallOptions, ErrorKind};
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 use super::{Ground, Obedient, dial, kind, soon};
 use crate::Case;
 use crate::case::case;
-use crate::subject::context;
+use crate::subject::{build, context};
 
 pub(super) const CASES: &[Case] = &[
     case!(Transport, must "transport.dialling.other-schemes-are-refused",
@@ -24,6 +25,9 @@ pub(super) const CASES: &[Case] = &[
     case!(Transport, must "transport.dialling.claims-to-know-nobody",
         "The device key that the transport itself has proven for the other side, if it proves any.",
         claims_to_know_nobody, unless ProvesIdentity),
+    case!(Transport, must "transport.dialling.the-key-of-an-address-counts",
+        "[`ErrorKind::Unauthenticated`] if the address names a key and the peer proved another.",
+        the_key_of_an_address_counts, need ProvesIdentity + OnePlace),
     case!(Transport, must "transport.dialling.comes-back-after-a-restart",
         "`Unreachable` when the connection is lost", comes_back),
 ];
@@ -73,7 +77,7 @@ async fn believes_no_claim(ground: Ground) {
     }
     let builder = ground.subject.listening().expect("a builder of a transport");
     if let Ok(lying) = builder.build(context(claimed.public(), Some(&liar))).await {
-        lying.listen(std::sync::Arc::new(Obedient::default())).await.expect("it listens");
+        lying.listen(Arc::new(Obedient::default())).await.expect("it listens");
         for address in lying.addresses() {
             let Ok(channel) = client.dial(&address, soon()).await else { continue };
             assert_ne!(channel.peer(), Some(claimed.public()), "the caller is told of a key that was only claimed");
@@ -86,6 +90,39 @@ async fn claims_to_know_nobody(ground: Ground) {
     let channel = dial(&*client, &server.address).await;
     assert_eq!(channel.request("who".into(), soon()).await.expect("an answer"), "nobody");
     assert_eq!(channel.peer(), None);
+}
+
+/// Where one device was, another one listens.
+async fn the_key_of_an_address_counts(ground: Ground) {
+    let places = ground.subject.one_place().expect("two builders").expect("both listen at one place");
+    let (was, is) = (ground.device(210), ground.device(211));
+    let mut listening = Vec::new();
+    for (builder, device) in places.into_iter().zip([&was, &is]) {
+        let transport = build(builder, device).await.expect("the transport is built");
+        let service = Arc::new(Obedient::default());
+        transport.listen(service.clone()).await.expect("it listens");
+        let address = transport.addresses().into_iter().next().expect("what listens has an address");
+        if listening.is_empty() {
+            transport.close().await.expect("it closes");
+        }
+        listening.push((transport, service, address));
+    }
+    let (old, new) = (&listening[0].2, &listening[1]);
+    let client = ground.client().await;
+    let found = match client.dial(old, soon()).await {
+        Ok(channel) => channel.request("who".into(), soon()).await.map(|_| channel.peer()),
+        Err(error) => Err(error),
+    };
+    if *old == new.2 {
+        // Addresses name no keys here, and so it is told who is there.
+        assert_eq!(found.expect("somebody answers"), Some(is.public()));
+    } else {
+        assert_eq!(kind(found), Some(ErrorKind::Unauthenticated), "another device answers at the address of one");
+        assert_eq!(new.1.seen(), 0, "something was said to another device");
+    }
+    let channel = dial(&*client, &new.2).await;
+    channel.request("who".into(), soon()).await.expect("at its own address it answers");
+    assert_eq!(channel.peer(), Some(is.public()));
 }
 
 async fn comes_back(ground: Ground) {

@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
     case!(Transport, must "transport.exchange.once-at-most",
         "The peer's service sees a request at most once: a transport never repeats one by itself.", once_at_most),
     case!(Transport, must "transport.exchange.many-large-ones",
-        "Any number of requests may be under way at once", many_large_ones),
+        "Any number of requests may be under way at once, and their answers may come in any order.", many_large_ones),
     case!(Transport, must "transport.exchange.many-channels",
         "Opens a channel to a peer.", many_channels),
     case!(Transport, must "transport.exchange.both-ways",

@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
         "[`TooLarge`](crate::ErrorKind::TooLarge) before anything is sent", too_large_is_not_sent),
     case!(Transport, must "transport.limits.a-deadline-holds", "`Timeout` at the deadline", a_deadline_holds),
     case!(Transport, must "transport.limits.a-slow-call-holds-up-none",
-        "Any number of requests may be under way at once", a_slow_call_holds_up_none),
+        "Any number of requests may be under way at once, and their answers may come in any order.", a_slow_call_holds_up_none),
 ];
 
 /// How late an answer may be on a machine that has other work.

@@ -7,6 +7,7 @@ use eidetica_contract::ErrorKind;
 use super::{Ground, Obedient, dial, kind, soon};
 use crate::Case;
 use crate::case::case;
+use crate::subject::build;
 
 pub(super) const CASES: &[Case] = &[
     case!(Transport, must "transport.listening.has-addresses-then",
@@ -15,6 +16,8 @@ pub(super) const CASES: &[Case] = &[
         "When it returns, the address is bound and [`addresses`](Transport::addresses) names it.", every_address),
     case!(Transport, must "transport.listening.once",
         "While it listens already: [`ErrorKind::AlreadyExists`]", once),
+    case!(Transport, must "transport.listening.an-address-in-use-is-locked",
+        "an address in use: [`ErrorKind::Locked`].", an_address_in_use, need OnePlace),
     case!(Transport, must "transport.listening.dialling-alone-does-not",
         "a transport built for dialling only: [`ErrorKind::Unsupported`]", dialling_alone),
     case!(Transport, must "transport.listening.two-are-apart",
@@ -47,6 +50,27 @@ async fn once(ground: Ground) {
     let channel = dial(&*client, &server.address).await;
     channel.request("to the first".into(), soon()).await.expect("an answer");
     assert_eq!((server.service.seen(), late.seen()), (1, 0), "the second service has taken over");
+}
+
+async fn an_address_in_use(ground: Ground) {
+    let [one, other] = ground.subject.one_place().expect("two builders").expect("both listen at one place");
+    let one = build(one, &ground.device(210)).await.expect("the transport is built");
+    let other = build(other, &ground.device(211)).await.expect("the transport is built");
+    let (first, late) = (Arc::new(Obedient::default()), Arc::new(Obedient::default()));
+    one.listen(first.clone()).await.expect("it listens");
+    assert_eq!(
+        kind(other.listen(late.clone()).await),
+        Some(ErrorKind::Locked),
+        "a second one listens at the same place"
+    );
+    assert!(other.addresses().is_empty(), "what does not listen has an address");
+    let client = ground.client().await;
+    let channel = dial(&*client, &one.addresses()[0]).await;
+    channel.request("to the first".into(), soon()).await.expect("an answer");
+    assert_eq!((first.seen(), late.seen()), (1, 0));
+    // It was not worn out by trying.
+    one.close().await.expect("it closes");
+    other.listen(late).await.expect("it listens where nobody does any more");
 }
 
 async fn dialling_alone(ground: Ground) {

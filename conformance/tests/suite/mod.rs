@@ -1,4 +1,11 @@
-//! What is certified here: all backends and transports of this workspace, alone and in whole nodes.
+//! What is certified here: all backends and transports of this workspace and of the template, alone and in whole nodes, and the
+//! kinds of stores.
+
+mod kinds;
+// What a stranger would write, as it stands in a workspace of its own, which cannot be named as a dependency.
+#[path = "../../../examples/template/src/lib.rs"]
+#[allow(dead_code, unused_imports)]
+mod template;
 
 use std::sync::Arc;
 
@@ -46,11 +53,12 @@ impl Place for LentPlace {
 
 /// The whole of it.
 pub fn suite() -> Suite {
-    let backends = ["memory:", "sqlite:{tmp}/store.db", "redb:{tmp}/store.redb"];
-    let transports = ["http:127.0.0.1:0", "iroh:127.0.0.1:0?relay=disabled"];
+    let backends = ["memory:", "sqlite:{tmp}/store.db", "redb:{tmp}/store.redb", "journal:{tmp}/store"];
+    let transports = ["http:127.0.0.1:0", "iroh:127.0.0.1:0?relay=disabled", "tcp:127.0.0.1:0"];
     let mut suite = backends.into_iter().fold(Suite::new(), Suite::backend);
     suite = suite.backend("sqlite::memory:").backend_subject(Lent);
     suite = transports.into_iter().fold(suite, Suite::transport).transport_subject(TransportMutant::sound(false));
+    suite = suite.kind(kinds::Documents).kind(kinds::Tables).kind(kinds::Settings);
     let memory: Arc<dyn TransportSubject> = Arc::new(TransportMutant::sound(false));
     suite.network_of(
         backends.into_iter().map(|url| Arc::new(UrlBackend::new(url)) as Arc<dyn BackendSubject>).collect(),

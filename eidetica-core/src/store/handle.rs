@@ -27,6 +27,19 @@ use crate::limits::{MAX_KIND_NAME, MAX_STORE_NAME};
 /// values that nothing later has replaced. What these values mean is yours. Peers that do not know the kind keep and relay
 /// its entries unread.
 ///
+/// # What a kind keeps to
+///
+/// * Peers that hold the same entries show the same, in whatever order and company the entries have come.
+/// * An entry that comes again changes nothing.
+/// * What a transaction shows before its commit is what everybody shows who holds its entry and what lies below it, and
+///   nothing else.
+/// * A view of an earlier moment shows what was shown then.
+/// * Reading changes nothing, in a transaction either: whoever reads twice reads the same, and has nothing to commit.
+/// * What is shown follows from the entries alone: after a rebuild, or in another process, it is the same.
+/// * What another program has written in a form that the kind does not have is passed over, and is no error.
+///
+/// The crate `eidetica-conformance` checks it, sentence by sentence, on any kind.
+///
 /// ```
 /// use eidetica_core::store::{Cells, StoreHandle, StoreType};
 ///

@@ -6,7 +6,7 @@ use super::cells::Cells;
 use super::handle::{StoreHandle, StoreType};
 
 /// A state that merges by a join: commutative, associative and idempotent (Shapiro et al., *Conflict-free replicated data
-/// types*, 2011).
+/// types*, 2011). The crate `eidetica-conformance` checks that on any.
 ///
 /// ```
 /// use std::collections::BTreeSet;
@@ -43,12 +43,16 @@ pub trait Semilattice: Default + Send + Sync {
     const KIND: &'static str;
 
     /// Takes up another state.
+    ///
+    /// Whichever of two takes up the other, the bytes are the same. Of three it does not matter which two are joined first.
+    /// What was taken up already changes nothing. The default is the bottom: joined with it, every state stays what it is.
     fn join(&mut self, other: Self);
 
-    /// The bytes of the state.
+    /// The bytes of the state. Equal states have equal bytes, and reading the bytes of a state gives that state.
     fn to_bytes(&self) -> Vec<u8>;
 
     /// The state with these bytes; `None` if they are not of that form. Such a value of another peer is passed over.
+    /// Any bytes may come here, and none may panic.
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
 }
 

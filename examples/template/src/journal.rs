@@ -14,7 +14,7 @@ use eidetica_contract::{
 };
 use imbl::OrdMap;
 
-use crate::record;
+use super::record;
 
 /// What a file of this kind begins with.
 const MAGIC: &[u8] = b"eidetica-template journal 1\n";

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::wire::{self, Frame, MOST};
+use super::wire::{self, Frame, MOST};
 
 const SCHEME: &str = "tcp";
 /// How many connections are served at once, and how many requests of each.

@@ -1,17 +1,35 @@
-//! A proxy on loopback that stands between two peers and treats their connections badly.
+//! A proxy on loopback that stands between two peers and treats their connections badly, for tests of transports over TCP.
+//!
+//! ```no_run
+//! # async fn example() -> eidetica_contract::Result<()> {
+//! use std::time::Duration;
+//!
+//! use eidetica_conformance::proxy::{Proxy, Treatment};
+//!
+//! // The server listens on port 4000, and tells everybody to call the proxy.
+//! let proxy = Proxy::before(([127, 0, 0, 1], 4000).into(), 7).await?;
+//! let called = proxy.address("mine");
+//! proxy.treat(Treatment::Delay(Duration::from_millis(50)));
+//! // What passes between both now is late.
+//! proxy.treat(Treatment::Cut(20_000));
+//! # let _ = called;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use eidetica::sync::Address;
-use eidetica_sync::sim::Dice;
+use eidetica_contract::{Address, Error, ErrorKind, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+
+use crate::Dice;
 
 /// What is done to what passes. All connections are treated alike, and from the moment at which it is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +69,13 @@ struct Rules {
 }
 
 impl Proxy {
-    /// A proxy before what listens on this socket, now or later.
-    pub async fn before(target: SocketAddr, seed: u64) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    /// A proxy before what listens on this socket, now or later. What it decides at random derives from the seed.
+    ///
+    /// Errors: `Io` if no socket can be had. Must be called within a tokio runtime.
+    pub async fn before(target: SocketAddr, seed: u64) -> Result<Proxy> {
+        let failed = |error| Error::new(ErrorKind::Io, "no socket for a proxy").caused_by(error);
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
         let (treatment, treatments) = watch::channel(Treatment::Pass);
         let (passed, hurt) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let dice = Arc::new(Mutex::new(Dice::new(seed)));
@@ -63,7 +84,11 @@ impl Proxy {
             // Ends all connections when it is dropped.
             let mut connections = JoinSet::new();
             loop {
-                let Ok((near, _)) = listener.accept().await else { continue };
+                let Ok((near, _)) = listener.accept().await else {
+                    // Too many files, say: it may go away.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
                 while connections.try_join_next().is_some() {}
                 let rules = rules.clone();
                 connections.spawn(async move {
@@ -72,14 +97,15 @@ impl Proxy {
                 });
             }
         });
-        Proxy { address, treatment, passed, hurt, accepting }
+        Ok(Proxy { address, treatment, passed, hurt, accepting })
     }
 
-    /// What others call, and what the server tells them to call.
-    pub fn address(&self) -> Address {
-        Address::new("http", self.address.to_string())
+    /// What others call, and what the server tells them to call, as an address of this scheme.
+    pub fn address(&self, scheme: &str) -> Address {
+        Address::new(scheme, self.address.to_string())
     }
 
+    /// Does this to what passes from now on.
     pub fn treat(&self, treatment: Treatment) {
         self.treatment.send_replace(treatment);
     }
@@ -184,6 +210,6 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut rules: Rules
 impl Rules {
     /// A number below the end, from the seed.
     fn dice(&self, end: u64) -> u64 {
-        self.dice.lock().unwrap().below(end)
+        self.dice.lock().unwrap_or_else(PoisonError::into_inner).below(end)
     }
 }
