@@ -53,7 +53,12 @@ struct Rules {
 impl Proxy {
     /// A proxy before what listens on this socket, now or later.
     pub async fn before(target: SocketAddr, seed: u64) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Proxy::at(([127, 0, 0, 1], 0).into(), target, seed).await
+    }
+
+    /// One that listens here.
+    pub async fn at(socket: SocketAddr, target: SocketAddr, seed: u64) -> Proxy {
+        let listener = TcpListener::bind(socket).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (treatment, treatments) = watch::channel(Treatment::Pass);
         let (passed, hurt) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
