@@ -237,14 +237,14 @@ impl Mesh {
         self.did.cuts += 1;
     }
 
-    fn order(&mut self) -> String {
-        let how = if self.dice.chance(0.2) { "durable" } else { "buffered" };
+    fn order(&mut self, how: &str) -> String {
         let (key, value) = (self.dice.below(50), self.dice.number());
         format!("write {how} key{key} {}-{value}", self.wrote.all)
     }
 
     fn write(&mut self, number: usize) {
-        let order = self.order();
+        let how = if self.dice.chance(0.2) { "durable" } else { "buffered" };
+        let order = self.order(how);
         let Some(process) = &mut self.peers[number].runs else { return };
         let written = process.ask(&order);
         self.note(number, &written);
@@ -267,13 +267,16 @@ impl Mesh {
         }
     }
 
-    /// Kills a peer in the middle of a write. It comes back soon.
+    /// Kills a peer right after it has said that something is durable, in the middle of the next write. It comes back soon.
     fn kill(&mut self) {
         let here = (0..PEERS).filter(|number| self.peers[*number].mortal && self.peers[*number].runs.is_some());
         let here: Vec<usize> = here.collect();
         let Some(&number) = self.dice.pick(&here) else { return };
-        let (order, moment) = (self.order(), Duration::from_micros(self.dice.below(5_000)));
+        let (durable, order) = (self.order("durable"), self.order("buffered"));
+        let moment = Duration::from_micros(self.dice.below(2_000));
         let mut process = self.peers[number].runs.take().expect("it runs");
+        let written = process.ask(&durable);
+        self.note(number, &written);
         process.tell(&order);
         sleep(moment);
         for written in process.kill() {
