@@ -58,7 +58,7 @@ async fn members_behind_one_address_keep_their_places_before_strangers_from_ther
                         sleep(Duration::from_millis(200)).await;
                     }
                 }
-                _ => while raw.post(&garbage(number, 200)).await.is_some() {},
+                _ => while raw.post(&nonsense(number)).await.is_some() {},
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -97,4 +97,11 @@ async fn members_behind_one_address_keep_their_places_before_strangers_from_ther
         member.close().await;
     }
     ground.end().await;
+}
+
+/// A message that is none, and no greeting: of these an origin has so many a second, whoever makes them.
+fn nonsense(number: usize) -> Vec<u8> {
+    let mut bytes = garbage(number, 200);
+    bytes[0] = 9;
+    bytes
 }
