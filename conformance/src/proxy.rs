@@ -73,8 +73,15 @@ impl Proxy {
     ///
     /// Errors: `Io` if no socket can be had. Must be called within a tokio runtime.
     pub async fn before(target: SocketAddr, seed: u64) -> Result<Proxy> {
+        Proxy::at(([127, 0, 0, 1], 0).into(), target, seed).await
+    }
+
+    /// One that listens here.
+    ///
+    /// Errors: as for [`before`](Proxy::before).
+    pub async fn at(socket: SocketAddr, target: SocketAddr, seed: u64) -> Result<Proxy> {
         let failed = |error| Error::new(ErrorKind::Io, "no socket for a proxy").caused_by(error);
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+        let listener = TcpListener::bind(socket).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (treatment, treatments) = watch::channel(Treatment::Pass);
         let (passed, hurt) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());

@@ -251,10 +251,14 @@ pub struct Serve {
     /// Tell peers this HTTP address instead, such as `https://peer.example.com/notes`; several times for several.
     #[arg(long, value_name = "ADDR", requires = "http")]
     pub advertise: Vec<String>,
-    /// All callers come over a proxy: they share one address, and are bounded together instead of one by one. The proxy has to see
-    /// to it that none of them takes too much.
+    /// All callers come over a proxy: they share one address, and strangers among them are bounded together instead of one by one. The
+    /// proxy has to see to it that none of them takes too much, or to say where each comes from (`--origin-header`).
     #[arg(long, requires = "http")]
     pub behind_proxy: bool,
+    /// The header in which the proxy says where a caller comes from, such as `X-Forwarded-For`: strangers are then bounded one by one.
+    /// Nobody but the proxy may reach the port, or he says what he likes.
+    #[arg(long, value_name = "NAME", requires = "behind_proxy")]
+    pub origin_header: Option<String>,
     /// Stop when standard input ends: for programs that start this one.
     #[arg(long)]
     pub until_stdin_ends: bool,

@@ -51,16 +51,17 @@ async fn write(place: &Place, entries: u64) {
 }
 
 /// Pages are read, sent, proven and written one after the other, so five times the history takes no more memory, but for the
-/// page caches of SQLite (64 MiB at most) that fill with what passes through.
+/// page caches of SQLite that fill with what passes through.
 #[test]
 fn memory_does_not_grow_with_the_history() {
     let (few, many) = (peaks(2_000), peaks(10_000));
     println!("most memory of who gives, of who gets: {few:?} KiB for 2,000 entries, {many:?} KiB for 10,000");
-    for (side, (few, many)) in ["gives", "gets"].into_iter().zip(few.into_iter().zip(many)) {
-        let grown = many.saturating_sub(few) >> 10;
-        assert!(grown <= MOST, "who {side} takes {grown} MiB more");
+    for (number, (side, most)) in MOST.into_iter().enumerate() {
+        let grown = many[number].saturating_sub(few[number]) >> 10;
+        assert!(grown <= most, "who {side} takes {grown} MiB more");
     }
 }
 
-/// In MiB: what 8,000 more entries may take, which are 18 MiB.
-const MOST: usize = 32;
+/// In MiB: what 8,000 more entries may take, which are 18 MiB. A connection that reads has a cache of 8 MiB, and who gives reads with one
+/// at a time; the one that writes has 32 MiB, which the 18 do not fill, and who gets reads besides. Measured: 1 to 7, and 16 to 22.
+const MOST: [(&str, usize); 2] = [("gives", 8 + 2), ("gets", 18 + 8)];

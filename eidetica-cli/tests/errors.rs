@@ -54,6 +54,7 @@ fn a_command_line_that_makes_no_sense_is_told_apart() {
         &["log", "u", "--limit", "-1"],
         &["rows", "u", "t", "--limit", "-1"],
         &["rows", "u", "t", "--limit", "many"],
+        &["serve", "--http", "127.0.0.1:0", "--origin-header", "X-Forwarded-For"],
     ] {
         let (code, error) = place.error(arguments);
         assert_eq!((code, &error["kind"]), (2, &json!("Usage")), "{arguments:?}: {error}");
@@ -63,6 +64,9 @@ fn a_command_line_that_makes_no_sense_is_told_apart() {
     let place = Place::with_airports();
     let (code, error) = place.error(&["set", "travel", "airports", "SEA", "a=1", "b=2", "a=2"]);
     assert_eq!((code, &error["context"]["field"]), (2, &json!("a")), "{error}");
+    let serve = ["serve", "--http", "127.0.0.1:0", "--behind-proxy", "--origin-header", "from where"];
+    let (code, error) = place.error(&serve);
+    assert_eq!((code, &error["context"]["header"]), (2, &json!("from where")), "{error}");
     let help = place.run(&["--help"]).ok();
     assert!(help.out.contains("Exit codes:") && help.out.contains("130"));
 }

@@ -142,7 +142,26 @@ pub struct Caller {
     pub proven: Option<PublicKey>,
     /// Where the request came from, for logs and for limits per origin: an IP address, for example.
     pub origin: Option<String>,
+    hears: Option<Hears>,
 }
+
+/// Where a transport hears what a service knows of a caller.
+#[derive(Clone)]
+struct Hears(Arc<dyn Fn(Option<PublicKey>) + Send + Sync>);
+
+impl fmt::Debug for Hears {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hears")
+    }
+}
+
+impl PartialEq for Hears {
+    fn eq(&self, other: &Hears) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Hears {}
 
 impl Caller {
     /// A caller of whom nothing is known.
@@ -162,6 +181,23 @@ impl Caller {
     pub fn origin(mut self, origin: impl Into<String>) -> Caller {
         self.origin = Some(origin.into());
         self
+    }
+
+    /// Sets where the transport hears what the service says by [`vouch`](Caller::vouch): at once, and on the task of the service. A
+    /// transport that shares out places by origin may count those of a caller that the service vouches for by its key instead, so that
+    /// it does not lose them to others behind the same address.
+    #[must_use]
+    pub fn hears(mut self, hear: impl Fn(Option<PublicKey>) + Send + Sync + 'static) -> Caller {
+        self.hears = Some(Hears(Arc::new(hear)));
+        self
+    }
+
+    /// Says to the transport, if it wants to hear it, who has sent this request: the proven key of a peer that the service knows, or
+    /// `None` for one that might be anybody, who has as many keys as he likes. A service that does not know either says nothing.
+    pub fn vouch(&self, key: Option<PublicKey>) {
+        if let Some(Hears(hear)) = &self.hears {
+            hear(key);
+        }
     }
 }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::Router;
+use axum::http::HeaderName;
 use eidetica_contract::{Address, Error, ErrorKind, Result, Transport, TransportBuilder, TransportContext};
 
 use crate::client::{Client, Trust};
 use crate::endpoint::Target;
+use crate::kept::Kept;
 use crate::server::Gate;
 use crate::{HttpLimits, HttpTransport};
 
@@ -25,6 +27,7 @@ pub struct HttpTransportBuilder {
     bind: Option<String>,
     advertised: Vec<String>,
     limits: HttpLimits,
+    origin_header: Option<String>,
     trust: Trust,
     gate: Arc<Gate>,
 }
@@ -35,13 +38,14 @@ impl HttpTransportBuilder {
             bind: None,
             advertised: Vec::new(),
             limits: HttpLimits::default(),
+            origin_header: None,
             trust: Trust::default(),
             gate: Arc::default(),
         }
     }
 
-    /// Where to listen, as `host:port`. Port 0 lets the system choose one, which
-    /// [`addresses`](eidetica_contract::Transport::addresses) then tells. Nothing listens before
+    /// Where to listen, as `host:port`. Port 0 is the one that this device has listened on last, if it is free, else one that the
+    /// system chooses; [`addresses`](eidetica_contract::Transport::addresses) then tells it. Nothing listens before
     /// [`listen`](eidetica_contract::Transport::listen); a text of another form is refused when the transport is built.
     #[must_use]
     pub fn bind(mut self, address: impl Into<String>) -> HttpTransportBuilder {
@@ -61,6 +65,16 @@ impl HttpTransportBuilder {
     #[must_use]
     pub fn limits(mut self, limits: HttpLimits) -> HttpTransportBuilder {
         self.limits = limits;
+        self
+    }
+
+    /// Behind a proxy: the header in which it says where each caller comes from, such as `X-Forwarded-For`. The last address in the
+    /// last header of this name counts, which the proxy has added by itself; a caller without any has the same origin as all who
+    /// have none. Nobody but the proxy may reach the port, or he says what he likes. Without this the origin of a caller is the
+    /// address that the connection comes from.
+    #[must_use]
+    pub fn origin_header(mut self, name: impl Into<String>) -> HttpTransportBuilder {
+        self.origin_header = Some(name.into());
         self
     }
 
@@ -93,10 +107,10 @@ impl HttpTransportBuilder {
         self.gate.mount()
     }
 
-    /// Makes the transport, for use without a context.
+    /// Makes the transport, for use without a context. It knows of no last run.
     ///
     /// Errors: [`ErrorKind::InvalidInput`] for an address to bind or to advertise that cannot be read, for a limit out of range,
-    /// or for certificates that are none.
+    /// for a name of a header that is none, or for certificates that are none.
     pub fn into_transport(self) -> Result<HttpTransport> {
         self.limits.check()?;
         if let Some(bind) = &self.bind {
@@ -110,14 +124,20 @@ impl HttpTransportBuilder {
         for address in &advertised {
             Target::parse(address)?;
         }
+        let origin_header = self.origin_header.map(|name| {
+            HeaderName::from_bytes(name.as_bytes()).map_err(|error| {
+                Error::new(ErrorKind::InvalidInput, "not the name of a header").with("header", name).caused_by(error)
+            })
+        });
+        let origin_header = origin_header.transpose()?;
         let client = Client::new(self.limits.clone(), self.trust.load()?);
-        Ok(HttpTransport::new(self.bind, advertised, self.limits, self.gate, client))
+        Ok(HttpTransport::new(self.bind, advertised, self.limits, origin_header, self.gate, client))
     }
 }
 
 #[async_trait]
 impl TransportBuilder for HttpTransportBuilder {
-    async fn build(self: Box<Self>, _: TransportContext) -> Result<Box<dyn Transport>> {
-        Ok(Box::new(self.into_transport()?))
+    async fn build(self: Box<Self>, context: TransportContext) -> Result<Box<dyn Transport>> {
+        Ok(Box::new(self.into_transport()?.keeping(Kept::load(context.state).await?)))
     }
 }

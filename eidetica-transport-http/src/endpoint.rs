@@ -20,6 +20,7 @@ pub(crate) struct Endpoint {
 }
 
 /// An address: where to connect to, and where to post to.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
     /// What stands in the header `host`.

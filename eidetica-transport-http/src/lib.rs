@@ -56,6 +56,7 @@ mod builder;
 mod client;
 mod deadline;
 mod endpoint;
+mod kept;
 mod limits;
 mod refusal;
 mod server;

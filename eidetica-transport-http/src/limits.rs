@@ -25,13 +25,15 @@ pub struct HttpLimits {
     /// is closed. No more than half of the files that the process may have open when it begins to listen (`ulimit -n`), so that
     /// connections never take those of its stores. Default: 1024.
     pub connections: usize,
-    /// Server: connections at once from one IPv4 address, or from one IPv6 network of 64 bits, by the same rule. To be raised
-    /// behind a proxy, where all connections come from one, and so are the limits of sync (`SyncOptions::behind_proxy`).
-    /// Default: 128.
+    /// Server: connections at once from one IPv4 address, or from one IPv6 network of 64 bits, by the same rule; one more also takes
+    /// the place of one whose request has been coming in for more than three seconds. A connection on which the service has last
+    /// vouched for its peer ([`Caller::vouch`](eidetica_contract::Caller::vouch)) counts for that peer instead, and goes after all
+    /// others. To be raised behind a proxy, where all connections come from one address. Default: 128.
     pub connections_per_origin: usize,
     /// Server: requests at once, over all connections; more are answered `Busy`. Default: 1024.
     pub requests: usize,
-    /// Server: messages of more than 64 KiB that are in memory at once; more wait, and one origin gets half of them at most.
+    /// Server: messages of more than 64 KiB that are in memory at once; more wait, and one origin, or one peer that was vouched for,
+    /// gets half of them at most.
     /// Default: 16, so 64 MiB of messages.
     pub large_messages: usize,
     /// Server: how long the head of a request may take. Default: 10 seconds.
@@ -41,7 +43,8 @@ pub struct HttpLimits {
     /// Server: how long a connection may stay without a request, and how long a caller may take to read its answer. A client
     /// gives an idle connection up after half of it, so that it rarely meets one that the server is closing. Default: 60 seconds.
     pub idle_timeout: Duration,
-    /// Client: connections at once to one `host:port`, and so requests under way; more wait within their deadline. Default: 32.
+    /// Client: connections at once to one peer (a `host:port` and a path), and so requests under way; more wait within their deadline.
+    /// Default: 32.
     pub connections_per_peer: usize,
     /// Client: how long finding the host and connecting may take, within the deadline of the call. Default: 10 seconds.
     pub connect_timeout: Duration,

@@ -7,17 +7,48 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
+use axum::http::HeaderName;
 use eidetica_contract::{Address, CallOptions, Channel, Error, ErrorKind, Result, Service, Transport, TransportInfo};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::client::{Client, closed};
 use crate::deadline::after;
 use crate::endpoint::Target;
+use crate::kept::Kept;
 use crate::server::{Gate, Serving, bind, reachable, serve};
 use crate::{HttpLimits, HttpTransportBuilder, SCHEME};
 
 /// Dials peers over HTTP, and listens for them if it is told where.
+///
+/// ```
+/// use eidetica_contract::{CallOptions, Caller, Result, Service, Transport};
+/// use eidetica_transport_http::HttpTransport;
+///
+/// /// Says back what it hears.
+/// struct Echo;
+///
+/// #[async_trait::async_trait]
+/// impl Service for Echo {
+///     async fn handle(&self, _: Caller, message: bytes::Bytes) -> Result<bytes::Bytes> {
+///         Ok(message)
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let listening = HttpTransport::builder().bind("127.0.0.1:0").into_transport()?;
+/// listening.listen(std::sync::Arc::new(Echo)).await?;
+///
+/// // Without an address to bind it dials alone.
+/// let dialling = HttpTransport::builder().into_transport()?;
+/// let channel = dialling.dial(&listening.addresses()[0], CallOptions::default()).await?;
+/// assert_eq!(channel.request("hello".into(), CallOptions::default()).await?, "hello");
+///
+/// listening.close().await?;
+/// assert!(channel.request("hello".into(), CallOptions::default()).await.is_err());
+/// # Ok::<(), eidetica_contract::Error>(()) }).unwrap();
+/// ```
 ///
 /// Made by [`HttpTransport::builder`]. Dropping it ends both sides at once, as [`close`](Transport::close) does.
 ///
@@ -31,6 +62,9 @@ pub struct HttpTransport {
     bind: Option<String>,
     advertised: Vec<Address>,
     limits: HttpLimits,
+    origin_header: Option<HeaderName>,
+    /// Where the port of the last run is found, for a transport within a store.
+    kept: Option<Kept>,
     gate: Arc<Gate>,
     client: Arc<Client>,
     state: Mutex<State>,
@@ -53,6 +87,17 @@ struct Listening {
 
 impl HttpTransport {
     /// Settings for one; without any it dials alone.
+    ///
+    /// ```
+    /// use eidetica_contract::Transport;
+    /// use eidetica_transport_http::HttpTransport;
+    ///
+    /// let transport = HttpTransport::builder().bind("127.0.0.1:0").advertise("https://peer.example.com").into_transport()?;
+    /// assert_eq!(transport.info().scheme, "http");
+    /// // What others are told, from when it listens.
+    /// assert!(transport.addresses().is_empty());
+    /// # Ok::<(), eidetica_contract::Error>(())
+    /// ```
     pub fn builder() -> HttpTransportBuilder {
         HttpTransportBuilder::new()
     }
@@ -61,16 +106,36 @@ impl HttpTransport {
         bind: Option<String>,
         advertised: Vec<Address>,
         limits: HttpLimits,
+        origin_header: Option<HeaderName>,
         gate: Arc<Gate>,
         client: Arc<Client>,
     ) -> HttpTransport {
         let (state, starting) = (Mutex::default(), tokio::sync::Mutex::default());
-        HttpTransport { bind, advertised, limits, gate, client, state, starting }
+        HttpTransport { bind, advertised, limits, origin_header, kept: None, gate, client, state, starting }
+    }
+
+    pub(crate) fn keeping(self, kept: Kept) -> HttpTransport {
+        HttpTransport { kept: Some(kept), ..self }
     }
 
     /// Routes to mount into a server of the application; see [`HttpTransportBuilder::router`].
     pub fn router(&self) -> Router {
         self.gate.mount()
+    }
+
+    /// Binds this; where any port will do, that of the last run, if it is free.
+    async fn bind(&self, wanted: &str) -> Result<TcpListener> {
+        if let Some(again) = self.kept.as_ref().and_then(|kept| kept.again(wanted)) {
+            match bind(&again).await {
+                Ok(listener) => return Ok(listener),
+                Err(error) => tracing::debug!(%error, "the port of the last run is not free"),
+            }
+        }
+        let listener = bind(wanted).await?;
+        if let (Some(kept), Ok(bound)) = (&self.kept, listener.local_addr()) {
+            kept.keep(wanted, bound.port()).await;
+        }
+        Ok(listener)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -120,7 +185,7 @@ impl Transport for HttpTransport {
             let _ = ended.wait_for(|ended| *ended).await;
         }
         let listener = match &self.bind {
-            Some(address) => Some(bind(address).await?),
+            Some(address) => Some(self.bind(address).await?),
             None if self.gate.is_mounted() => None,
             None => {
                 let message = "this HTTP transport was built without an address to bind, and so dials alone";
@@ -134,7 +199,7 @@ impl Transport for HttpTransport {
             }
             None => None,
         };
-        let serving = Serving::new(service, self.limits.clone());
+        let serving = Serving::new(service, self.limits.clone(), self.origin_header.clone());
         let (stop, mut stopped) = watch::channel(None);
         let (end, ended) = watch::channel(false);
         let mut state = self.state();

@@ -25,17 +25,18 @@ pub struct IrohLimits {
     /// it is refused. Default: 1024.
     pub connections: usize,
     /// Listening: connections at once from one IPv4 address, from one IPv6 network of 64 bits, or through one relay, by the same
-    /// rule. Default: 128.
+    /// rule. A connection of a device for which the service vouches ([`Caller::vouch`](eidetica_contract::Caller::vouch)) counts for
+    /// none of these, and goes after all others. Default: 128.
     pub connections_per_origin: usize,
     /// Listening: connections at once of one device, by the same rule. Default: 4.
     pub connections_per_peer: usize,
     /// Listening: requests at once on one connection; a caller waits with more. Default: 128.
     pub requests_per_connection: u32,
-    /// Listening: requests at once, over all connections; more are answered `Busy`, and one origin gets half of them at most.
-    /// Default: 1024.
+    /// Listening: requests at once, over all connections; more are answered `Busy`, and one origin, or one device
+    /// that was vouched for, gets half of them at most. Default: 1024.
     pub requests: usize,
-    /// Listening: messages of more than 64 KiB that are in memory at once; more wait, and one origin gets half of them at most.
-    /// Default: 16, so 64 MiB of messages. What waits fills at most 1 MiB for each connection.
+    /// Listening: messages of more than 64 KiB that are in memory at once; more wait, and one origin, or one device
+    /// that was vouched for, gets half of them at most. Default: 16, so 64 MiB of messages. What waits fills at most 1 MiB for each connection.
     pub large_messages: usize,
     /// Listening: how long a handshake may take. Default: 10 seconds.
     pub handshake_timeout: Duration,

@@ -19,6 +19,35 @@ use crate::{IrohTransportBuilder, SCHEME};
 
 /// Dials peers and listens for them over QUIC, as the device that it runs on.
 ///
+/// ```
+/// use eidetica_contract::{CallOptions, Caller, Result, Service, Transport};
+/// use eidetica_transport_iroh::{IrohTransport, RelayMode};
+///
+/// /// Says who has called.
+/// struct Who;
+///
+/// #[async_trait::async_trait]
+/// impl Service for Who {
+///     async fn handle(&self, caller: Caller, _: bytes::Bytes) -> Result<bytes::Bytes> {
+///         Ok(caller.proven.map(|key| key.to_string()).unwrap_or_default().into())
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// // On this machine, and nobody else is asked for anything.
+/// let on = |secret| IrohTransport::builder().relay_mode(RelayMode::Disabled).bind("127.0.0.1:0").into_transport(secret);
+/// let (listening, dialling) = (on([1; 32])?, on([2; 32])?);
+/// listening.listen(std::sync::Arc::new(Who)).await?;
+///
+/// let channel = dialling.dial(&listening.addresses()[0], CallOptions::default()).await?;
+/// let answer = channel.request("who am I?".into(), CallOptions::default()).await?;
+/// assert!(answer.starts_with(b"ed25519:") && channel.peer().is_some(), "both know with whom they speak");
+///
+/// dialling.close().await?;
+/// listening.close().await?;
+/// # Ok::<(), eidetica_contract::Error>(()) }).unwrap();
+/// ```
+///
 /// Made by [`IrohTransport::builder`]. Dropping it ends both sides, as [`close`](Transport::close) does, which also waits until
 /// peers have heard of it.
 ///
@@ -47,6 +76,19 @@ struct Listening {
 
 impl IrohTransport {
     /// Settings for one.
+    ///
+    /// ```
+    /// use eidetica_contract::Transport;
+    /// use eidetica_transport_iroh::{IrohTransport, RelayMode};
+    ///
+    /// let builder = IrohTransport::builder().relay_mode(RelayMode::Disabled).bind("127.0.0.1:0");
+    /// // The seed of the key of the device; `register_transport` hands it over by itself.
+    /// let transport = builder.into_transport([7; 32])?;
+    /// assert!(transport.info().proves_identity);
+    /// // Nothing is bound, and nobody is told, before it listens.
+    /// assert!(transport.addresses().is_empty());
+    /// # Ok::<(), eidetica_contract::Error>(())
+    /// ```
     pub fn builder() -> IrohTransportBuilder {
         IrohTransportBuilder::new()
     }

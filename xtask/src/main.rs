@@ -55,7 +55,7 @@ const STEPS: [Step; 10] = [
     },
     Step {
         name: "soak",
-        about: "eight peers over mixed backends, written to, cut and restarted for ten minutes; their memory, too",
+        about: "eight peers over mixed backends, written to, cut off, restarted and killed for ten minutes; their memory, too",
         cargo: "test --release --package eidetica --test main -- sync::soak --nocapture",
         variables: &[("EIDETICA_SOAK", "600")],
         tests: true,

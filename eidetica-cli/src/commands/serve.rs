@@ -29,9 +29,10 @@ pub async fn run(
         _ => {}
     }
     let transports = node::serving_transports(network, arguments);
-    let options = match arguments.behind_proxy {
-        true => SyncOptions::default().behind_proxy(),
-        false => SyncOptions::default(),
+    // Where the proxy says who comes from where, they are told apart.
+    let options = match (arguments.behind_proxy, &arguments.origin_header) {
+        (true, None) => SyncOptions::default().behind_proxy(),
+        _ => SyncOptions::default(),
     };
     // Nothing is opened yet: what is wrong lies in the command line.
     let sync = node::enable(&session.instance, transports, options).await.map_err(|error| match error.kind() {

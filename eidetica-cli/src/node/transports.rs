@@ -29,6 +29,9 @@ pub fn serving(network: &Network, serve: &Serve) -> Transports {
         limits.connections_per_origin = limits.connections;
         http = http.limits(limits);
     }
+    if let Some(header) = &serve.origin_header {
+        http = http.origin_header(header);
+    }
     let iroh = IrohTransport::builder().relay_mode(relays(network)).mdns(serve.mdns);
     let iroh = match &serve.iroh {
         None => iroh.dial_only(),

@@ -7,6 +7,7 @@
 
 mod bodies;
 mod bombs;
+mod crowd;
 mod ground;
 mod handshakes;
 mod insider;

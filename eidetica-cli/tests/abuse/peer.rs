@@ -7,6 +7,7 @@ use eidetica::store::DocStore;
 use eidetica::sync::session::{Identity, Offer, SessionChannel, SessionLimits};
 use eidetica::sync::transports::http::HttpTransport;
 use eidetica::sync::{Address, CallOptions, Transport};
+use eidetica::user::types::{SyncSettings, TrackedDatabase};
 use eidetica::{Database, Error, ErrorKind, Id, Instance, Result, SecretKey, SystemEnvironment, User};
 
 use crate::kit::{Place, until};
@@ -36,6 +37,17 @@ impl Peer {
         Peer { database, _user: user, instance }
     }
 
+    /// One whose user may write, and who has not called yet.
+    pub async fn granted(name: &str, id: &Id, place: &Place) -> Granted {
+        let instance = Instance::open_url("memory:").await.unwrap();
+        instance.enable_sync().await.unwrap();
+        instance.create_user(name, None).await.unwrap();
+        let user = instance.login_user(name, None).await.unwrap();
+        let key = user.get_default_key().unwrap().to_string();
+        tokio::task::block_in_place(|| place.run(&["grant", &id.to_string(), &key, "write"]).ok());
+        Granted { instance, user }
+    }
+
     pub async fn set(&self, key: &str, value: &str) -> Result<()> {
         let transaction = self.database.new_transaction().await?;
         transaction.get_store::<DocStore>("notes").await?.set(key, value).await?;
@@ -61,6 +73,30 @@ impl Peer {
 
     pub async fn close(self) {
         self.instance.close().await.unwrap();
+    }
+}
+
+/// A peer with a right to the database, and nothing of it.
+pub struct Granted {
+    instance: Instance,
+    user: User,
+}
+
+impl Granted {
+    /// Comes, as often as it takes, and has it.
+    pub async fn come(mut self, id: &Id, address: &str) -> Peer {
+        let sync = self.instance.sync().unwrap();
+        sync.register_transport("http", HttpTransport::builder()).await.unwrap();
+        let key_id = self.user.get_default_key().unwrap();
+        let wish = TrackedDatabase { database_id: *id, key_id, sync_settings: SyncSettings::default() };
+        self.user.track_database(wish).await.unwrap();
+        let began = Instant::now();
+        while let Err(error) = sync.sync_with_peer(&Address::http(address), Some(id)).await {
+            assert!(began.elapsed() < Duration::from_secs(60), "{error}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        let database = self.user.open_database(id).await.unwrap();
+        Peer { database, _user: self.user, instance: self.instance }
     }
 }
 

@@ -4,7 +4,8 @@ use crate::kit::Place;
 use crate::serving::{let_in_by, same, serve_with};
 
 use super::PORT;
-use super::ground::{Cable, Host, can_make_hosts};
+use super::cable::Cable;
+use super::host::{Host, can_make_hosts};
 use super::until_long;
 
 #[test]

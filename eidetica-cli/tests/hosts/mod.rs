@@ -3,14 +3,16 @@
 //!
 //! It needs network namespaces of Linux, and so to be root. `EIDETICA_NO_NETNS=1` leaves it out, openly.
 
+mod cable;
 mod found;
-mod ground;
+mod host;
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-use self::ground::{Cable, Host, can_make_hosts};
+use self::cable::Cable;
+use self::host::{Host, can_make_hosts};
 use crate::kit::{Place, until};
 use crate::serving::{Serving, serve_with};
 

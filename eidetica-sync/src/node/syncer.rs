@@ -54,8 +54,9 @@ impl SyncOptions {
     /// Gives one origin as much as all together get: behind a proxy all callers come from the address of the proxy, and what
     /// protects them from each other elsewhere would shut them all out together. Set other limits before.
     ///
-    /// The proxy then has to see to it that no caller takes too much. The transport has limits for each origin of its own: of HTTP
-    /// `HttpLimits::connections_per_origin` is to be raised, too.
+    /// The proxy then has to see to it that no caller takes too much. Better than this, if the proxy says where each caller comes from:
+    /// `HttpTransportBuilder::origin_header`. The transport has limits for each origin of its own: of HTTP
+    /// `HttpLimits::connections_per_origin` is to be raised, too. Peers with a right have places of their own with or without this.
     #[must_use]
     pub fn behind_proxy(mut self) -> SyncOptions {
         self.sessions = self.sessions.one_origin();

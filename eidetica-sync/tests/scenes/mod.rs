@@ -4,6 +4,7 @@ mod access;
 mod counts;
 mod crossing;
 mod cut;
+mod elder;
 mod heckler;
 mod kit;
 mod odd;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eidetica_contract::ErrorKind;
+use eidetica_contract::{ErrorKind, Transport as _};
 use eidetica_core::auth::Permission;
 use eidetica_core::store::SettingsStore;
 use eidetica_core::{Database, Id};
@@ -11,6 +11,7 @@ use eidetica_sync::sim::{self, Conditions, World};
 use eidetica_sync::{MAX_PAYLOAD, Presence, PresenceEvent};
 use tokio::time::{Instant, timeout};
 
+use super::elder::Elder;
 use super::heckler::{Draft, Heckler};
 use super::kit::*;
 
@@ -422,4 +423,29 @@ fn who_may_not_read_says_and_hears_nothing_and_older_programs_have_none_of_it() 
         let old = Heckler::call(&world, &anna, &eve, id, false).await;
         assert_eq!(old.tell(&[]).await, Err(ErrorKind::InvalidInput));
     });
+}
+
+/// To a peer whose program is older nothing is said of who is here, and nothing is asked of it; all else goes on.
+#[test]
+fn an_older_peer_that_answers_is_not_asked_who_is_here() {
+    for presence in [false, true] {
+        sim::run(1, move |world| async move {
+            let anna = Node::start(&world, "anna").await;
+            let old = Node::stopped(&world, "old", false).await;
+            let id = *anna.create(&[old.user.public()]).await.root_id();
+            let elder = Elder::new(&old, anna.key(), id, presence);
+            let transport = world.network.transport("old");
+            transport.listen(elder.clone()).await.unwrap();
+            let at_anna = self::presence(&anna, &id).await;
+            at_anna.publish("hello").unwrap();
+            // The round comes to nothing, since it understands nothing else.
+            anna.syncer().sync_with_peer(&address("old"), Some(&id)).await.unwrap_err();
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            assert!(elder.was_asked(1), "it was introduced to");
+            for (what, name) in [(0x0b, "told"), (0x0c, "asked")] {
+                assert_eq!(elder.was_asked(what), presence, "{name} who is here");
+            }
+            at_anna.leave().await;
+        });
+    }
 }

@@ -22,7 +22,7 @@ use crate::refusal::understood;
 /// A refusal with more text than this, in bytes, ends its connection.
 const REFUSAL: u64 = 4096;
 
-/// A way to one peer, over connections that are shared with other channels to the same `host:port`.
+/// A way to one peer, over connections that are shared with other channels to the same one.
 pub(crate) struct HttpChannel {
     target: Target,
     line: Arc<Line>,

@@ -27,7 +27,9 @@ const READY: Duration = Duration::from_millis(200);
 /// Between the age at which a connection is not taken any more and its end.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The connections to one `host:port`: those that wait here, and those that are in use elsewhere.
+/// The connections to one peer: those that wait here, and those that are in use elsewhere.
+///
+/// Peers behind one proxy share its `host:port` and not their places: each is watched by a request that is under way as good as always.
 pub(crate) struct Line {
     pub(crate) endpoint: Endpoint,
     tls: Tls,

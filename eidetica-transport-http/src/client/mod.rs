@@ -1,6 +1,6 @@
 //! The dialling side.
 //!
-//! A `Line` keeps the connections to one `host:port`; channels are cheap and share the line. Connections are hyper's, without
+//! A `Line` keeps the connections to one peer, which is a `host:port` and a path; channels are cheap and share the line. Connections are hyper's, without
 //! the pool on top of it: such a pool repeats requests on its own judgement, and the contract wants that nobody does.
 
 mod channel;
@@ -23,13 +23,13 @@ use line::Line;
 pub(crate) use tls::{Tls, Trust};
 
 use crate::HttpLimits;
-use crate::endpoint::{Endpoint, Target};
+use crate::endpoint::Target;
 
 /// Everything that dials for one transport.
 pub(crate) struct Client {
     limits: HttpLimits,
     tls: Tls,
-    lines: Mutex<HashMap<Endpoint, Arc<Line>>>,
+    lines: Mutex<HashMap<Target, Arc<Line>>>,
     /// True once it is closed; calls watch it.
     closed: watch::Sender<bool>,
 }
@@ -53,7 +53,7 @@ impl Client {
         // Lines that nobody uses stay as long as their connections do, for whoever dials again.
         let keep = self.limits.keep();
         lines.retain(|_, line| Arc::strong_count(line) > 1 || line.is_warm(keep));
-        let line = lines.entry(target.endpoint.clone()).or_insert_with(|| {
+        let line = lines.entry(target.clone()).or_insert_with(|| {
             let (endpoint, tls) = (target.endpoint.clone(), self.tls.clone());
             Arc::new(Line::new(endpoint, tls, &self.limits))
         });
@@ -69,7 +69,7 @@ impl Client {
         }
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<Endpoint, Arc<Line>>> {
+    fn lines(&self) -> MutexGuard<'_, HashMap<Target, Arc<Line>>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -66,7 +66,7 @@ pub(crate) async fn serve(
                     let clock = Arc::new(Clock::new(serving.limits.clone()));
                     let Some(admitted) = crowd.admit(from.ip(), &clock) else { continue };
                     let number = admitted.number();
-                    let connection = Connection { stream, from, clock, _admitted: admitted };
+                    let connection = Connection { stream, from, clock, admitted: Arc::new(admitted) };
                     crowd.serves(number, connections.spawn(connection.run(router.clone(), stopping.subscribe())));
                 }
                 Err(error) => {
@@ -96,7 +96,7 @@ struct Connection {
     stream: TcpStream,
     from: SocketAddr,
     clock: Arc<Clock>,
-    _admitted: Admitted,
+    admitted: Arc<Admitted>,
 }
 
 impl Connection {
@@ -104,11 +104,12 @@ impl Connection {
     async fn run(self, router: Router, mut stopping: watch::Receiver<bool>) {
         // An answer is one small write: waiting for more to send with it costs 40 ms.
         let _ = self.stream.set_nodelay(true);
-        let Connection { stream, from, clock, _admitted } = self;
+        let Connection { stream, from, clock, admitted } = self;
         let service = service_fn(|request: hyper::Request<Incoming>| {
             clock.begins();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(from));
+            request.extensions_mut().insert(admitted.clone());
             let answering = router.clone().call(request);
             let clock = clock.clone();
             async move {

@@ -11,12 +11,13 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
-use axum::http::{HeaderMap, HeaderValue, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
 use bytes::{Bytes, BytesMut};
-use eidetica_contract::{Caller, Result};
+use eidetica_contract::{Caller, PublicKey, Result};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
+use super::crowd::Admitted;
 use super::gate::{Gate, Serving};
 use super::large::Place;
 use crate::MESSAGE_TYPE;
@@ -48,22 +49,45 @@ async fn work(serving: &Serving, request: Request) -> Result<Response<Body>, Ref
     if !typed || head.headers.contains_key(CONTENT_ENCODING) {
         return Err(Refusal::TYPE);
     }
-    let origin = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|from| from.0.ip().to_canonical());
-    let reading = read(serving, origin, &head.headers, body);
-    let (message, _place) = timeout(serving.limits.body_timeout, reading).await.map_err(|_| Refusal::SLOW)??;
-    let caller = match origin {
-        Some(origin) => Caller::unknown().origin(origin.to_string()),
-        None => Caller::unknown(),
+    let origin = match &serving.origin_header {
+        Some(header) => said_origin(header, &head.headers),
+        None => head.extensions.get::<ConnectInfo<SocketAddr>>().map(|from| from.0.ip().to_canonical()),
     };
+    // Not there if the connection is that of a foreign server.
+    let connection = head.extensions.get::<Arc<Admitted>>().cloned();
+    let peer = connection.as_ref().and_then(|connection| connection.peer());
+    let reading = read(serving, peer, origin, &head.headers, body);
+    let (message, _place) = timeout(serving.limits.body_timeout, reading).await.map_err(|_| Refusal::SLOW)??;
+    let mut caller = Caller::unknown();
+    if let Some(origin) = origin {
+        caller = caller.origin(origin.to_string());
+    }
+    if let Some(connection) = connection {
+        connection.received();
+        // Work that goes on without its caller keeps no place.
+        let connection = Arc::downgrade(&connection);
+        caller = caller.hears(move |peer| {
+            connection.upgrade().inspect(|connection| connection.belongs_to(peer));
+        });
+    }
     let answer = unless_it_panics(serving.service.handle(caller, message)).await?;
     let mut response = Response::new(Body::from(answer));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MESSAGE_TYPE));
     Ok(response)
 }
 
+/// Where a caller comes from, as a proxy says. It adds what it has seen behind what the caller has said.
+fn said_origin(header: &HeaderName, headers: &HeaderMap) -> Option<IpAddr> {
+    let said = headers.get_all(header).iter().next_back()?.to_str().ok()?;
+    let last = said.rsplit(',').next()?.trim();
+    let ip = last.parse().or_else(|_| last.parse::<SocketAddr>().map(|socket| socket.ip()));
+    ip.ok().map(|ip| ip.to_canonical())
+}
+
 /// Reads a message. What is not there yet costs nothing, whatever its sender has announced.
 async fn read(
     serving: &Serving,
+    peer: Option<PublicKey>,
     origin: Option<IpAddr>,
     headers: &HeaderMap,
     mut body: Body,
@@ -90,7 +114,7 @@ async fn read(
             return Ok((data, None));
         }
         if len > SMALL && place.is_none() {
-            place = Some(serving.large.place(origin).await.ok_or(Refusal::BUSY)?);
+            place = Some(serving.large.place(peer, origin).await.ok_or(Refusal::BUSY)?);
             read.reserve(announced.unwrap_or(len).max(len) - read.len());
         }
         read.extend_from_slice(&data);

@@ -20,7 +20,9 @@ pub(crate) enum Phase {
     Silent,
     /// It sends the head of a request.
     Head,
-    /// A request is under way; its body has a deadline of its own, and the service takes what it needs.
+    /// The head of a request is there; its body has a deadline of its own.
+    Body,
+    /// A whole request is there, and the service takes what it needs.
     Busy,
     /// An answer is on its way out.
     Answered,
@@ -57,8 +59,19 @@ impl Clock {
         matches!(state.phase, Phase::Silent | Phase::Head).then_some(state.since)
     }
 
-    /// A request is there.
+    /// Since when a body has been coming in; `None` while none is.
+    pub(crate) fn reading_since(&self) -> Option<Instant> {
+        let state = self.state.borrow();
+        (state.phase == Phase::Body).then_some(state.since)
+    }
+
+    /// The head of a request is there.
     pub(crate) fn begins(&self) {
+        self.state.send_replace(State { phase: Phase::Body, since: Instant::now(), deadline: None });
+    }
+
+    /// All of it is there.
+    pub(crate) fn received(&self) {
         self.state.send_replace(State { phase: Phase::Busy, since: Instant::now(), deadline: None });
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::HeaderName;
 use axum::routing::post;
 use eidetica_contract::Service;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -33,6 +34,8 @@ pub(crate) struct Serving {
     pub(crate) service: Arc<dyn Service>,
     pub(crate) limits: HttpLimits,
     pub(crate) large: Large,
+    /// The header in which a proxy says where callers come from.
+    pub(crate) origin_header: Option<HeaderName>,
     /// One for each request that may be under way.
     places: Arc<Semaphore>,
     /// True once requests under way are to be dropped.
@@ -83,10 +86,14 @@ impl Gate {
 }
 
 impl Serving {
-    pub(crate) fn new(service: Arc<dyn Service>, limits: HttpLimits) -> Arc<Serving> {
+    pub(crate) fn new(
+        service: Arc<dyn Service>,
+        limits: HttpLimits,
+        origin_header: Option<HeaderName>,
+    ) -> Arc<Serving> {
         let places = Arc::new(Semaphore::new(limits.requests));
         let large = Large::new(limits.large_messages);
-        Arc::new(Serving { service, limits, large, places, cut: watch::channel(false).0 })
+        Arc::new(Serving { service, limits, large, origin_header, places, cut: watch::channel(false).0 })
     }
 
     /// Ends when requests under way are to be dropped.

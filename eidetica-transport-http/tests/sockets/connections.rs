@@ -110,6 +110,28 @@ async fn connections_to_a_peer_are_bounded() {
     assert!((3..=6).contains(&connections), "{connections}");
 }
 
+/// Many peers behind one proxy: each is watched by a request that is under way as good as always, and none takes the places of
+/// another.
+#[tokio::test]
+async fn peers_at_one_place_have_places_of_their_own() {
+    let parrot = parrot(Says::Hangs(Vec::new())).await;
+    let mut limits = HttpLimits::default();
+    limits.connections_per_peer = 1;
+    let client = HttpTransport::builder().limits(limits).into_transport().unwrap();
+    let mut calls = JoinSet::new();
+    for number in 0..40 {
+        let peer = Address::http(format!("http://{}/peer{number}", parrot.address));
+        let channel = dial_with(&client, &peer).await;
+        calls.spawn(async move { channel.request("x".into(), CallOptions::timeout(Duration::from_secs(5))).await });
+    }
+    within(4, async {
+        while parrot.requests.load(Ordering::SeqCst) < 40 {
+            sleep(millis(5)).await;
+        }
+    })
+    .await;
+}
+
 /// The server goes and comes back while the client keeps its connection.
 #[tokio::test]
 async fn a_server_that_is_restarted_is_found_again() {

@@ -186,6 +186,32 @@ async fn a_wildcard_and_an_advertised_address() {
     assert_eq!(kind(bad), Some(ErrorKind::InvalidInput));
 }
 
+/// What the proxy has added counts, and not what the caller has said before.
+#[tokio::test]
+async fn a_proxy_says_where_callers_come_from() {
+    let builder = HttpTransport::builder().bind("127.0.0.1:0").origin_header("X-Forwarded-For");
+    let transport = builder.into_transport().unwrap();
+    transport.listen(Arc::new(Obedient::default())).await.unwrap();
+    let socket = transport.addresses().remove(0).address.parse().unwrap();
+    for (headers, origin) in [
+        ("x-forwarded-for: 10.1.2.3\r\n", r#"Some("10.1.2.3")"#),
+        ("x-forwarded-for: 10.0.0.1, 10.1.2.3\r\n", r#"Some("10.1.2.3")"#),
+        ("x-forwarded-for: 10.1.2.3\r\nx-forwarded-for: 2001:db8::1\r\n", r#"Some("2001:db8::1")"#),
+        ("x-forwarded-for: 10.1.2.3:4567\r\n", r#"Some("10.1.2.3")"#),
+        ("x-forwarded-for: 10.1.2.3, somebody\r\n", "None"),
+        ("", "None"),
+    ] {
+        let mut raw = Raw::to(socket).await;
+        raw.say(head(3).replace("\r\n\r\n", &format!("\r\nconnection: close\r\n{headers}\r\n"))).await;
+        raw.say("who").await;
+        let answer = raw.rest().await;
+        assert!(answer.ends_with(&format!("{origin} None")), "{headers:?}: {answer}");
+    }
+    let bad = HttpTransport::builder().origin_header("where from").into_transport();
+    assert_eq!(kind(bad), Some(ErrorKind::InvalidInput));
+    transport.close().await.unwrap();
+}
+
 #[test]
 fn limits_have_a_range() {
     let changes: [fn(&mut HttpLimits); 7] = [
@@ -214,6 +240,44 @@ async fn two_servers_in_one_process_are_apart() {
     one.transport.close().await.unwrap();
     assert_eq!(kind(first.request("x".into(), soon()).await), Some(ErrorKind::Unreachable));
     assert_eq!(second.request("x".into(), soon()).await.unwrap(), "x");
+}
+
+/// What was kept is tried first, and only tried.
+#[tokio::test]
+async fn the_port_of_the_last_run_is_taken_if_it_is_free() {
+    #[derive(Clone, Default)]
+    struct State(Arc<std::sync::Mutex<Option<Bytes>>>);
+    #[async_trait]
+    impl TransportState for State {
+        async fn load(&self) -> Result<Option<Bytes>> {
+            Ok(self.0.lock().unwrap().clone())
+        }
+        async fn save(&self, bytes: Bytes) -> Result<()> {
+            *self.0.lock().unwrap() = Some(bytes);
+            Ok(())
+        }
+    }
+    let state = State::default();
+    let listening = async || {
+        let context = TransportContext::new(PublicKey::from_bytes([1; 32]), Arc::new(state.clone()));
+        let builder: Box<dyn TransportBuilder> = Box::new(HttpTransport::builder().bind("127.0.0.1:0"));
+        let transport = builder.build(context).await.unwrap();
+        transport.listen(Arc::new(Obedient::default())).await.unwrap();
+        (transport.addresses().remove(0), transport)
+    };
+    let (first, transport) = listening().await;
+    let (other, second) = listening().await;
+    assert_ne!(first, other, "it is not free");
+    transport.close().await.unwrap();
+    second.close().await.unwrap();
+    // The last that listened.
+    let (again, transport) = listening().await;
+    assert_eq!(again, other);
+    transport.close().await.unwrap();
+    for nonsense in ["", " ", "127.0.0.1 0", "127.0.0.1 70000", "\u{0}"] {
+        state.save(nonsense.as_bytes().to_vec().into()).await.unwrap();
+        listening().await.1.close().await.unwrap();
+    }
 }
 
 #[tokio::test]

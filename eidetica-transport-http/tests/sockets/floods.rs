@@ -137,7 +137,7 @@ async fn an_answer_is_let_go_of_when_it_was_read_and_not_before() {
     let mut readers = Vec::new();
     for count in 1..=3 {
         let mut reader = Raw::to(server.socket).await;
-        reader.say(format!("{}counted", head(7))).await;
+        reader.say(format!("{}much, counted", head(13))).await;
         assert!(reader.hear().await.starts_with("HTTP/1.1 200"));
         server.service.until_counted(count).await;
         readers.push(reader);

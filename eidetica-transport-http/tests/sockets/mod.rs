@@ -5,6 +5,7 @@ mod hostile_clients;
 mod hostile_servers;
 mod kit;
 mod mounted;
+mod obedient;
 mod speed;
 mod stopping;
 #[cfg(feature = "tls")]

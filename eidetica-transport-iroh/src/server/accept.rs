@@ -65,13 +65,13 @@ fn admit(incoming: Incoming, gate: &Gate, connections: &mut JoinSet<()>) {
     }
     let origin = Origin::of(&incoming.remote_addr());
     let Some(admitted) = serving.crowd.admit(&origin.one) else { return incoming.refuse() };
-    let number = admitted.number();
+    let (number, admitted) = (admitted.number(), Arc::new(admitted));
     let crowd = serving.crowd.clone();
     crowd.serves(number, connections.spawn(guest(incoming, serving, origin, admitted)));
 }
 
 /// Serves one connection until it ends, is silent for too long, or is told to stop.
-async fn guest(incoming: Incoming, serving: Arc<Serving>, origin: Origin, admitted: Admitted) {
+async fn guest(incoming: Incoming, serving: Arc<Serving>, origin: Origin, admitted: Arc<Admitted>) {
     let Ok(accepting) = incoming.accept() else { return };
     let mut cut = serving.cut();
     let connection = tokio::select! {
@@ -95,8 +95,13 @@ async fn guest(incoming: Incoming, serving: Arc<Serving>, origin: Origin, admitt
     connection.close(DONE, b"");
 }
 
-async fn serve(connection: &Connection, serving: &Arc<Serving>, origin: &Origin, admitted: &Admitted) {
+async fn serve(connection: &Connection, serving: &Arc<Serving>, origin: &Origin, admitted: &Arc<Admitted>) {
     let caller = Caller::unknown().proven(device(connection.remote_id())).origin(origin.shown.clone());
+    // Work that goes on without its caller keeps no place.
+    let vouched = Arc::downgrade(admitted);
+    let caller = caller.hears(move |peer| {
+        vouched.upgrade().inspect(|admitted| admitted.is_known(peer.is_some()));
+    });
     let mut requests = JoinSet::new();
     let mut silent = after(serving.limits.idle_timeout);
     loop {
@@ -108,7 +113,8 @@ async fn serve(connection: &Connection, serving: &Arc<Serving>, origin: &Origin,
             opened = connection.accept_bi() => {
                 let Ok((send, receive)) = opened else { return };
                 let serving = serving.clone();
-                requests.spawn(answer(serving, caller.clone(), origin.one.clone(), send, receive));
+                let owner = admitted.owner().unwrap_or_else(|| origin.one.clone());
+                requests.spawn(answer(serving, caller.clone(), owner, send, receive));
                 admitted.has(requests.len());
             }
             () = sleep_until(silent), if requests.is_empty() => return,

@@ -28,12 +28,12 @@ enum Ended {
 pub(crate) async fn answer(
     serving: Arc<Serving>,
     caller: Caller,
-    origin: Arc<str>,
+    owner: Arc<str>,
     send: SendStream,
     mut receive: RecvStream,
 ) {
     let mut send = Sending::new(send);
-    let code = match work(&serving, caller, &origin, &mut send, &mut receive).await {
+    let code = match work(&serving, caller, &owner, &mut send, &mut receive).await {
         Ok(()) => return,
         Err(Ended::Refused(kind)) => of(kind),
         Err(Ended::Gone) => ABANDONED,
@@ -45,7 +45,7 @@ pub(crate) async fn answer(
 async fn work(
     serving: &Serving,
     caller: Caller,
-    origin: &Arc<str>,
+    owner: &Arc<str>,
     send: &mut Sending,
     receive: &mut RecvStream,
 ) -> Result<(), Ended> {
@@ -53,8 +53,8 @@ async fn work(
     if receive.is_0rtt() {
         return Err(Ended::Refused(ErrorKind::Unauthenticated));
     }
-    let (_under_way, place) = serving.enter(origin).map_err(Ended::Refused)?;
-    let reading = timeout(serving.limits.request_timeout, read(serving, origin, receive));
+    let (_under_way, place) = serving.enter(owner).map_err(Ended::Refused)?;
+    let reading = timeout(serving.limits.request_timeout, read(serving, owner, receive));
     let (message, large) = reading.await.map_err(|_| Ended::Refused(ErrorKind::Timeout))??;
     // What ends first: the work, or the wish for it.
     let answer = tokio::select! {
@@ -76,7 +76,7 @@ async fn work(
 }
 
 /// Reads a message. A large one waits for a place.
-async fn read(serving: &Serving, origin: &Arc<str>, receive: &mut RecvStream) -> Result<(Bytes, Option<Place>), Ended> {
+async fn read(serving: &Serving, owner: &Arc<str>, receive: &mut RecvStream) -> Result<(Bytes, Option<Place>), Ended> {
     let refused = |unread| match unread {
         Unread::TooLarge => Ended::Refused(ErrorKind::TooLarge),
         Unread::Broken => Ended::Refused(ErrorKind::InvalidInput),
@@ -85,7 +85,7 @@ async fn read(serving: &Serving, origin: &Arc<str>, receive: &mut RecvStream) ->
     let len = length(receive, serving.limits.max_message).await.map_err(refused)?;
     let mut place = None;
     if len > SMALL {
-        place = Some(serving.large.wait(origin).await.ok_or(Ended::Refused(ErrorKind::Busy))?);
+        place = Some(serving.large.wait(owner).await.ok_or(Ended::Refused(ErrorKind::Busy))?);
     }
     Ok((rest(receive, len).await.map_err(refused)?, place))
 }

@@ -24,12 +24,14 @@ pub(crate) struct Crowd {
 struct Members {
     next: u64,
     by_number: HashMap<u64, Member>,
-    origins: HashMap<Arc<str>, usize>,
+    owners: HashMap<Arc<str>, usize>,
     peers: HashMap<PublicKey, usize>,
 }
 
 struct Member {
     origin: Arc<str>,
+    /// Whose share of places it has, and of requests: its origin's, or that of its own key if the service knows it.
+    owner: Arc<str>,
     /// Known after the handshake.
     peer: Option<PublicKey>,
     /// How many requests are under way, and since when there is another number of them.
@@ -62,18 +64,20 @@ impl Crowd {
         self.members().by_number.len() >= self.all / 4
     }
 
-    /// A place for one more, which may be that of one who was silent for longest; `None` if nobody is silent.
+    /// A place for one more, which may be that of one who was silent for longest, peers that are known after all others; `None` if
+    /// nobody is silent.
     pub(crate) fn admit(self: &Arc<Crowd>, origin: &Arc<str>) -> Option<Admitted> {
         let mut members = self.members();
-        if members.origins.get(origin).is_some_and(|count| *count >= self.each_origin) {
-            members.make_room(|member| member.origin == *origin)?;
+        if members.owners.get(origin).is_some_and(|count| *count >= self.each_origin) {
+            members.make_room(|member| member.owner == *origin)?;
         } else if members.by_number.len() >= self.all {
             members.make_room(|_| true)?;
         }
         let number = members.next;
         members.next += 1;
-        *members.origins.entry(origin.clone()).or_default() += 1;
-        let member = Member { origin: origin.clone(), peer: None, requests: 0, since: Instant::now(), task: None };
+        *members.owners.entry(origin.clone()).or_default() += 1;
+        let (origin, owner) = (origin.clone(), origin.clone());
+        let member = Member { origin, owner, peer: None, requests: 0, since: Instant::now(), task: None };
         members.by_number.insert(number, member);
         self.count.send_replace(members.by_number.len());
         Some(Admitted { crowd: self.clone(), number })
@@ -99,15 +103,16 @@ impl Crowd {
 impl Members {
     fn make_room(&mut self, may_go: impl Fn(&Member) -> bool) -> Option<()> {
         let all = self.by_number.iter().filter(|(_, member)| member.task.is_some() && may_go(member));
-        let silent = all.filter(|(_, member)| member.requests == 0).map(|(number, member)| (member.since, *number));
-        let (_, number) = silent.min()?;
+        let silent = all.filter(|(_, member)| member.requests == 0);
+        let known = |member: &Member| member.owner != member.origin;
+        let (.., number) = silent.map(|(number, member)| (known(member), member.since, *number)).min()?;
         self.remove(number)?.task?.abort();
         Some(())
     }
 
     fn remove(&mut self, number: u64) -> Option<Member> {
         let member = self.by_number.remove(&number)?;
-        less(&mut self.origins, &member.origin);
+        less(&mut self.owners, &member.owner);
         if let Some(peer) = &member.peer {
             less(&mut self.peers, peer);
         }
@@ -142,6 +147,26 @@ impl Admitted {
         member.peer = Some(peer);
         *members.peers.entry(peer).or_default() += 1;
         true
+    }
+
+    /// Notes whether the service knows the device.
+    pub(crate) fn is_known(&self, known: bool) {
+        let mut members = self.crowd.members();
+        let Some(member) = members.by_number.get_mut(&self.number) else { return };
+        let owner = match (known, &member.peer) {
+            (true, Some(peer)) => peer.to_string().into(),
+            _ => member.origin.clone(),
+        };
+        if owner != member.owner {
+            let before = std::mem::replace(&mut member.owner, owner.clone());
+            less(&mut members.owners, &before);
+            *members.owners.entry(owner).or_default() += 1;
+        }
+    }
+
+    /// Whose share of places and of requests it has.
+    pub(crate) fn owner(&self) -> Option<Arc<str>> {
+        self.crowd.members().by_number.get(&self.number).map(|member| member.owner.clone())
     }
 
     /// Notes how many requests are under way.
@@ -196,10 +221,16 @@ mod tests {
         assert!(first.belongs_to(peer) && !third.belongs_to(peer));
         first.has(0);
         assert!(third.belongs_to(peer));
+        // Who is known takes no place of its origin.
+        third.is_known(true);
+        assert_eq!(third.owner().as_deref(), Some(&*peer.to_string()));
+        assert!(!crowd.members().owners.contains_key(&one));
+        third.is_known(false);
+        assert_eq!(crowd.members().owners[&one], 1);
         drop((first, second, third, other, last));
         {
             let members = crowd.members();
-            assert!(members.origins.is_empty() && members.by_number.is_empty() && members.peers.is_empty());
+            assert!(members.owners.is_empty() && members.by_number.is_empty() && members.peers.is_empty());
         }
         crowd.empty().await;
         for (number, cancelled) in [true, true, false, true, false].into_iter().enumerate() {

@@ -72,14 +72,14 @@ impl Serving {
     }
 
     /// Lets a request in. The place is for the work on it; stopping waits for the rest as well.
-    pub(crate) fn enter(&self, origin: &Arc<str>) -> Result<(UnderWay<'_>, Place), ErrorKind> {
+    pub(crate) fn enter(&self, owner: &Arc<str>) -> Result<(UnderWay<'_>, Place), ErrorKind> {
         self.under_way.send_modify(|count| *count += 1);
         let under_way = UnderWay(self);
         // Looked at after it was counted: who stops counts after this was set.
         if self.stopping.load(Ordering::SeqCst) {
             return Err(ErrorKind::Unreachable);
         }
-        Ok((under_way, self.requests.now(origin).ok_or(ErrorKind::Busy)?))
+        Ok((under_way, self.requests.now(owner).ok_or(ErrorKind::Busy)?))
     }
 
     async fn nothing_under_way(&self) {

@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::arguments::Way;
 use crate::history::Message;
+use crate::names::Names;
 use crate::qr;
 use crate::room::{self, Order, Person};
 use crate::text;
@@ -90,8 +91,7 @@ pub struct Desk {
     name: String,
     updates: mpsc::Sender<Update>,
     rooms: BTreeMap<Id, mpsc::Sender<Order>>,
-    /// What rooms that are not open are called, as their tickets say.
-    names: BTreeMap<Id, String>,
+    names: Names,
     told: (Vec<Room>, Vec<Asked>),
     tasks: JoinSet<()>,
 }
@@ -102,8 +102,8 @@ impl Desk {
         let instance = Instance::open_url(store).await?;
         let name = text::name(name);
         match Desk::begin(&instance, way, local, &name).await {
-            Ok((user, sync)) => {
-                let (rooms, names) = (BTreeMap::new(), BTreeMap::new());
+            Ok((user, sync, names)) => {
+                let rooms = BTreeMap::new();
                 let (told, tasks) = (Default::default(), JoinSet::new());
                 Ok(Desk { instance, user, sync, name, updates, rooms, names, told, tasks })
             }
@@ -115,13 +115,14 @@ impl Desk {
         }
     }
 
-    async fn begin(instance: &Instance, way: Way, local: bool, name: &str) -> Result<(User, Syncer)> {
+    async fn begin(instance: &Instance, way: Way, local: bool, name: &str) -> Result<(User, Syncer, Names)> {
         instance.enable_sync().await?;
         // Each name is a user of the store, with a key and rooms of its own.
         if !instance.list_users().await?.iter().any(|user| user == name) {
             instance.create_user(name, None).await?;
         }
-        let user = instance.login_user(name, None).await?;
+        let mut user = instance.login_user(name, None).await?;
+        let names = Names::open(&mut user).await?;
         let sync =
             instance.sync().ok_or_else(|| Error::new(ErrorKind::Internal, "sync is enabled, and is not there"))?;
         if way != Way::Http {
@@ -136,7 +137,7 @@ impl Desk {
             sync.register_transport("http", HttpTransport::builder().bind(place)).await?;
         }
         sync.accept_connections().await?;
-        Ok((user, sync))
+        Ok((user, sync, names))
     }
 
     /// The key of the user of this store.
@@ -231,7 +232,7 @@ impl Desk {
     async fn join(&mut self, ticket: &str) -> Result<()> {
         let ticket: DatabaseTicket = ticket.trim().parse()?;
         let name = text::name(ticket.name.as_deref().unwrap_or("a room"));
-        self.names.insert(ticket.database, name.clone());
+        self.names.keep(ticket.database, name.clone()).await?;
         self.notice(format!("joining {name} …")).await;
         let (user, updates) = (self.user.clone(), self.updates.clone());
         self.tasks.spawn(async move {
@@ -256,8 +257,11 @@ impl Desk {
         let mut there = BTreeSet::new();
         for tracked in self.user.databases().await? {
             let id = tracked.database_id;
+            if self.names.are_in(&id) {
+                continue;
+            }
             there.insert(id);
-            let (mut name, mut waits) = (self.names.get(&id).cloned(), None);
+            let (mut name, mut waits) = (self.names.of(&id).cloned(), None);
             match self.user.open_database(&id).await {
                 Ok(room) => {
                     name = room.get_name().await.ok().map(|name| text::name(&name)).or(name);

@@ -8,6 +8,7 @@ mod arguments;
 mod desk;
 mod history;
 mod line;
+mod names;
 mod qr;
 mod room;
 mod terminal;

@@ -145,10 +145,10 @@ fn messages<'a>(app: &App, room: &eidetica::Id, inside: &Inside, width: usize) -
     lines
 }
 
-/// Hours and minutes of a day, in UTC: the time zone of this machine is not known to this program.
+/// Hours and minutes of a day, with the mark of UTC: the time zone of this machine is not known to this program.
 fn clock(millis: u64) -> String {
     let minutes = millis / 60_000 % (24 * 60);
-    format!("{:02}:{:02}", minutes / 60, minutes % 60)
+    format!("{:02}:{:02}Z", minutes / 60, minutes % 60)
 }
 
 fn asked_rows(app: &App) -> u16 {

@@ -45,6 +45,13 @@ fn story(way: &str) {
     ben.shows("asked to join garden");
     ben.shows("garden (waits)");
 
+    // Also when he comes again; and there is no room besides.
+    ben.presses("Escape");
+    assert_eq!(ben.until_ended(), "0");
+    ben.starts_again();
+    ben.shows("garden (waits)");
+    assert!(!ben.text().contains("the names of rooms"), "{}", ben.text());
+
     // Approve.
     anna.shows("1. ben (ed25519:");
     anna.enters("/approve 1");

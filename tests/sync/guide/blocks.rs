@@ -28,7 +28,7 @@ pub async fn quick_start_and_bootstrap(store: Store, ways: Ways) -> Result<()> {
     ways.register(&serving).await?;
     let addresses = ways.listen(&serving).await?;
 
-    let (other, _other_folder) = store.instance("ben").await?;
+    let (other, folder) = store.instance("ben").await?;
     let mut user_ben = other.login_user("ben", None).await?;
     let key_id = user_ben.add_private_key(None).await?;
     let sync = other.sync().unwrap();
@@ -69,7 +69,22 @@ pub async fn quick_start_and_bootstrap(store: Store, ways: Ways) -> Result<()> {
         sync.sync_with_peer(address, Some(&tree_id)).await?;
     }
     assert_eq!(get(&database, "answer").await.as_deref(), Some("hello yourself"));
+    drop((here, user_ben, sync));
     other.close().await?;
+
+    // What has come is there when the store is opened again, and sync goes on by itself where it was.
+    if let Some(backend) = store.again(&folder).await? {
+        let other = Instance::open(backend).await?;
+        other.enable_sync().await?;
+        let user_ben = other.login_user("ben", None).await?;
+        let here = user_ben.open_database(&tree_id).await?;
+        assert_eq!(get(&here, "greeting").await.as_deref(), Some("hello"));
+        set(&database, "greeting", "welcome back").await?;
+        ways.register(&other.sync().unwrap()).await?;
+        until("ben has it", || async { get(&here, "greeting").await.as_deref() == Some("welcome back") }).await;
+        drop((here, user_ben));
+        other.close().await?;
+    }
     instance.close().await
 }
 

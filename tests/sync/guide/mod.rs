@@ -13,20 +13,31 @@ use eidetica_backend_redb::Redb;
 #[derive(Clone, Copy)]
 pub enum Store {
     Sqlite,
+    /// In memory, as far as SQLite has it there.
+    SqliteMemory,
     Redb,
     Memory,
 }
 
 impl Store {
-    /// A new one. A file of redb lies in a folder that is removed when the test lets go of it.
+    /// A new one. Files lie in a folder that is removed when the test lets go of it.
     async fn backend(self) -> Result<(Box<dyn Backend>, tempfile::TempDir)> {
         let folder = tempfile::tempdir().expect("a folder for a test");
-        let backend: Box<dyn Backend> = match self {
-            Store::Sqlite => Box::new(Sqlite::in_memory().await?),
-            Store::Redb => Box::new(Redb::open(folder.path().join("store.redb")).await?),
-            Store::Memory => Box::new(Memory::new()),
+        let backend: Box<dyn Backend> = match self.again(&folder).await? {
+            Some(backend) => backend,
+            None if matches!(self, Store::SqliteMemory) => Box::new(Sqlite::in_memory().await?),
+            None => Box::new(Memory::new()),
         };
         Ok((backend, folder))
+    }
+
+    /// The same one after it was closed; `None` if nothing of it stays.
+    async fn again(self, folder: &tempfile::TempDir) -> Result<Option<Box<dyn Backend>>> {
+        Ok(match self {
+            Store::Sqlite => Some(Box::new(Sqlite::open(folder.path().join("store.db")).await?)),
+            Store::Redb => Some(Box::new(Redb::open(folder.path().join("store.redb")).await?)),
+            Store::SqliteMemory | Store::Memory => None,
+        })
     }
 
     /// A device with sync enabled and a user without a password.
@@ -59,7 +70,7 @@ macro_rules! matrix {
 }
 
 matrix! {
-    sqlite: Sqlite, redb: Redb, memory: Memory;
+    sqlite: Sqlite, sqlite_in_memory: SqliteMemory, redb: Redb, memory: Memory;
     [over_http: Http, over_iroh: Iroh, over_both: Both];
     [quick_start_and_bootstrap, declarative_sync, sync_settings, transports_by_their_addresses]
 }

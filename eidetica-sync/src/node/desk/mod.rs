@@ -207,6 +207,8 @@ impl Service for Counter {
             Received::Answer(answer) => return Ok(answer),
             Received::Request(request) => request,
         };
+        let known = self.desk.state().sessions.is_known(&request.peer);
+        caller.vouch(known.then_some(request.peer));
         let answer = self.desk.respond(&caller, &request).await;
         // The passes are held until the answer is sealed: whoever ends the sync of a database waits for what is said of it.
         let (reply, _passes) = match answer {
