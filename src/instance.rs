@@ -3,6 +3,8 @@
 use std::sync::Arc;
 #[cfg(feature = "sync")]
 use std::sync::Weak;
+#[cfg(feature = "sync")]
+use std::sync::{PoisonError, RwLock};
 
 use eidetica_contract::{Backend, BackendInfo, Error, ErrorKind, Maintenance, PublicKey, Registry, Result};
 use eidetica_core::auth::{Right, Setting, Subject};
@@ -61,7 +63,10 @@ struct Shared {
     wishes: watch::Sender<u64>,
     /// Sync, once it was enabled.
     #[cfg(feature = "sync")]
-    sync: tokio::sync::OnceCell<Syncer>,
+    sync: RwLock<Option<Syncer>>,
+    /// Held while sync is being started.
+    #[cfg(feature = "sync")]
+    starting: tokio::sync::Mutex<()>,
     /// Lets in who shows an invitation.
     #[cfg(feature = "sync")]
     usher: Usher,
@@ -109,7 +114,9 @@ impl Instance {
             attempts: Attempts::default(),
             wishes: watch::Sender::new(0),
             #[cfg(feature = "sync")]
-            sync: tokio::sync::OnceCell::new(),
+            sync: RwLock::default(),
+            #[cfg(feature = "sync")]
+            starting: tokio::sync::Mutex::default(),
             #[cfg(feature = "sync")]
             usher: Usher::new(),
         };
@@ -210,7 +217,8 @@ impl Instance {
     }
 
     /// Starts sync: what users track is kept in step with peers from now on. Nothing listens and nobody is called before a
-    /// transport is registered. Calling it again does nothing.
+    /// transport is registered. Calling it again does nothing; after [`Syncer::close`] it starts sync anew, with transports to be registered
+    /// anew.
     ///
     /// Errors: `Corrupted` for rows of sync that cannot be read. Cancellation: it is started or not.
     #[cfg(feature = "sync")]
@@ -218,24 +226,26 @@ impl Instance {
         self.enable_sync_with(SyncOptions::default()).await
     }
 
-    /// Starts sync with other limits and delays. If it has been started, nothing changes.
+    /// Starts sync with other limits and delays. While it is running, nothing changes.
     ///
     /// Errors and cancellation: as for [`enable_sync`](Instance::enable_sync).
     #[cfg(feature = "sync")]
     pub async fn enable_sync_with(&self, options: SyncOptions) -> Result<()> {
-        let start = || {
-            let host = Wishing { engine: self.engine.clone(), bell: self.shared.wishes.clone() };
-            Syncer::start(self.engine.clone(), self.shared.device.clone(), Arc::new(host), options)
-        };
-        let sync = self.shared.sync.get_or_try_init(start).await?;
-        self.shared.usher.start(sync.access_book().clone());
+        let _starting = self.shared.starting.lock().await;
+        if self.sync().is_some_and(|sync| !sync.is_closed()) {
+            return Ok(());
+        }
+        let host = Wishing { engine: self.engine.clone(), bell: self.shared.wishes.clone() };
+        let sync = Syncer::start(self.engine.clone(), self.shared.device.clone(), Arc::new(host), options).await?;
+        self.shared.usher.start(sync.access_book().clone()).await;
+        *self.shared.sync.write().unwrap_or_else(PoisonError::into_inner) = Some(sync);
         Ok(())
     }
 
     /// Sync, as a cheap handle; `None` before [`enable_sync`](Instance::enable_sync).
     #[cfg(feature = "sync")]
     pub fn sync(&self) -> Option<Syncer> {
-        self.shared.sync.get().cloned()
+        self.shared.sync.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The grants by which this device carries databases for its users.

@@ -28,12 +28,10 @@ impl Usher {
         Usher { sessions: Arc::default(), bell: watch::Sender::new(0), task: Mutex::default() }
     }
 
-    /// Begins to look at the requests of a book. Only the first call does something.
-    pub fn start(&self, book: Book) {
-        let mut task = lock(&self.task);
-        if task.is_empty() {
-            task.spawn(run(self.sessions.clone(), book, self.bell.subscribe()));
-        }
+    /// Looks at the requests of a book from now on, and at those of no other.
+    pub async fn start(&self, book: Book) {
+        self.end().await;
+        lock(&self.task).spawn(run(self.sessions.clone(), book, self.bell.subscribe()));
     }
 
     /// Somebody has logged in.

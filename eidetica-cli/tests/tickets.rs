@@ -1,6 +1,6 @@
 use serde_json::{Value as Json, json};
 
-use crate::kit::{Place, until};
+use crate::kit::{Place, airports, until};
 use crate::serving::{same, serve, serve_by};
 
 fn text(value: &Json) -> &str {
@@ -95,4 +95,22 @@ fn what_is_no_ticket_says_so() {
     let (code, error) = ben.error(&["join", &other]);
     assert_eq!((code, &error["kind"]), (1, &json!("Unauthenticated")), "{error}");
     assert!(anna.json(&["requests"]).is_empty());
+}
+
+/// Also of users who have come to be since, whose passwords nobody has to know.
+#[test]
+fn a_server_honours_what_users_invite_to_who_were_not_there_when_it_began() {
+    let anna = Place::new();
+    let _serving = serve(&anna);
+    anna.import(&airports()).ok();
+    anna.run(&["user", "add", "dora"]).ok();
+    let file = airports();
+    let of_dora =
+        ["--user", "dora", "import", file.to_str().unwrap(), "--database", "hers", "--table", "t", "--key", "iata"];
+    anna.run(&of_dora).ok();
+    for (who, database) in [(&[][..], "travel"), (&["--user", "dora"][..], "hers")] {
+        let shared = anna.json(&[who, &["share", database, "--invite", "write"]].concat()).remove(0);
+        let joined = Place::new().json(&["join", text(&shared["ticket"])]).remove(0);
+        assert_eq!((&joined["name"], &joined["permission"]), (&json!(database), &json!("Write")));
+    }
 }

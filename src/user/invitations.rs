@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eidetica_contract::{Error, ErrorKind, PublicKey, Result};
-use eidetica_core::auth::{Permission, Right};
+use eidetica_core::auth::{Permission, Right, Subject};
 use eidetica_core::{Id, LocalChange};
 use eidetica_sync::access::{Book, BootstrapRequest, Invitation, RequestId, RequestState};
 use eidetica_sync::ticket::DatabaseTicket;
@@ -67,7 +67,7 @@ impl User {
     /// as a key, and sent on a way that others cannot read.
     ///
     /// It is honoured by this device, while this user is logged in and an admin of the database; else whoever uses it waits
-    /// like somebody without an invitation.
+    /// like somebody without an invitation. So does whoever asks with a key that was removed from the database.
     ///
     /// Errors, with the context pair `reason`: as for [`share`](User::share); `InvalidInput` (`bad_terms`) for no uses or no
     /// time; `PermissionDenied` (`insufficient_permission`) if no key of the user may grant that right; `Full`
@@ -173,6 +173,10 @@ impl User {
             let undecided = named && request.state == RequestState::Pending && !put_off.contains_key(&id);
             let shown = undecided.then(|| Invitation::shown_by(&request, &self.instance.device_id())).flatten();
             let Some(invitation) = shown else { continue };
+            if self.was_removed(&request).await? {
+                // Whoever was put out does not come in again by himself: an admin decides.
+                continue;
+            }
             let Some(info) = self.use_invitation(&invitation, &request, -1).await? else { continue };
             let approved = async {
                 // Not the key that was the strongest then: it may have been rotated since.
@@ -190,6 +194,12 @@ impl User {
             }
         }
         failed
+    }
+
+    /// Whether the key that asks had a right that was taken away.
+    async fn was_removed(&self, request: &BootstrapRequest) -> Result<bool> {
+        let Some(here) = self.database_here(&request.database).await? else { return Ok(false) };
+        Ok(here.now().own_right_of(Subject::Key(request.key)).await? == Right::REMOVED)
     }
 
     /// Takes a use of an invitation for a request, or gives it back. `None` if the invitation is not good for that.

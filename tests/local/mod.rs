@@ -9,6 +9,7 @@ mod bounds;
 pub(crate) mod counting;
 mod counts;
 mod damage;
+mod decide;
 mod disk;
 mod documents;
 mod follow;

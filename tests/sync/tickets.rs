@@ -9,6 +9,7 @@ use eidetica::crdt::Doc;
 use eidetica::store::SettingsStore;
 use eidetica::sync::access::Invitation;
 use eidetica::sync::ticket::{DatabaseTicket, TicketPeer};
+use eidetica::sync::transports::http::HttpTransport;
 use eidetica::sync::{Address, SyncState};
 use eidetica::user::Terms;
 use eidetica::{Database, ErrorKind, Id, Instance};
@@ -284,7 +285,65 @@ async fn what_one_user_has_lost_does_not_silence_the_request_of_another() {
     let ended = || async { ben.sync.sync_with_peer(address, Some(&id)).await.unwrap_err() };
     // Once it is found out that what the device has shown counts no longer.
     until("it is asked for again", || async { ended().await.kind() == ErrorKind::Pending }).await;
-    let (request, _) = &anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap()[0];
+    let pending = anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap();
+    let (request, asks) = &pending[0];
+    assert_eq!((pending.len(), asks.key), (1, cleo.get_default_key().unwrap()));
     anna.user.reject_bootstrap_request(&anna.sync, request, &anna.key).await.unwrap();
     assert_eq!(ended().await.context("reason"), Some("access_rejected"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_removed_does_not_come_back_by_an_invitation() {
+    let (anna, database) = anna_with_notes().await;
+    let id = *database.root_id();
+    let ticket = anna.user.invite(&id, Terms { uses: 5, ..Terms::default() }).await.unwrap();
+    let ben = Device::new("ben").await;
+    ben.user.join(&ticket).await.unwrap();
+    anna.user.remove_key(&id, &ben.key, None).await.unwrap();
+    // He has it still, and asks.
+    let _ = ben.user.join(&ticket).await;
+    until("he waits like anybody else", || async {
+        !anna.user.pending_bootstrap_requests(&anna.sync).await.unwrap().is_empty()
+    })
+    .await;
+    // Somebody else is let in after him, so that his request has been looked at.
+    Device::new("cleo").await.user.join(&ticket).await.unwrap();
+    let right = database.now().right_of(ben.key).await.unwrap();
+    assert_eq!(right.permission(), None);
+    assert_eq!(anna.user.invitations().await.unwrap()[0].uses_left, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sync_that_was_closed_is_started_anew() {
+    let (anna, database) = anna_with_notes().await;
+    let ben = Device::new("ben").await;
+    let ticket = anna.user.invite(database.root_id(), Terms { uses: 5, ..Terms::default() }).await.unwrap();
+    let there = ben.user.join(&ticket).await.unwrap();
+    for round in 0..2 {
+        ben.instance.sync().unwrap().close().await;
+        let error =
+            ben.instance.sync().unwrap().sync_with_peer(ticket.places().next().unwrap().1, None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        set(&database, "while away", &round.to_string()).await.unwrap();
+        ben.instance.enable_sync().await.unwrap();
+        ben.instance
+            .sync()
+            .unwrap()
+            .register_transport("http", HttpTransport::builder().bind("127.0.0.1:0"))
+            .await
+            .unwrap();
+        until("it goes on", || async { get(&there, "while away").await == Some(round.to_string()) }).await;
+    }
+    // The same where requests are answered: invitations are honoured by the one that runs now.
+    anna.instance.sync().unwrap().close().await;
+    anna.instance.enable_sync().await.unwrap();
+    anna.instance
+        .sync()
+        .unwrap()
+        .register_transport("http", HttpTransport::builder().bind("127.0.0.1:0"))
+        .await
+        .unwrap();
+    anna.instance.sync().unwrap().accept_connections().await.unwrap();
+    let ticket = anna.user.invite(database.root_id(), Terms::default()).await.unwrap();
+    Device::new("cleo").await.user.join(&ticket).await.unwrap();
 }

@@ -54,7 +54,8 @@ pub async fn set(session: &Session, set: &Set, output: &mut Output) -> Result<()
     let transaction = database.new_transaction().await?;
     let table = transaction.get_store::<Table<Doc>>(&set.table).await?;
     let made = !table.contains_key(&set.key).await?;
-    table.set(&set.key, &fields).await?;
+    // Whoever writes here has decided.
+    table.resolve(&set.key, &fields).await?;
     let committed = transaction.commit_with(eidetica::Durability::Flushed).await?;
     let what = match (committed.written, made) {
         (false, _) => "nothing to change in",

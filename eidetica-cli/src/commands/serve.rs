@@ -1,7 +1,9 @@
 //! `serve`: lets peers in, and keeps databases in step with them.
 
+use std::collections::BTreeMap;
+
 use eidetica::sync::{SyncEvent, SyncOptions, Syncer};
-use eidetica::{Error, ErrorKind};
+use eidetica::{Error, ErrorKind, User};
 use serde_json::{Value as Json, json};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -28,6 +30,8 @@ pub async fn run(
         }
         _ => {}
     }
+    let mut here = Here::default();
+    here.log_in_all(session).await?;
     let transports = node::serving_transports(network, arguments);
     // Where the proxy says who comes from where, they are told apart.
     let options = match (arguments.behind_proxy, &arguments.origin_header) {
@@ -46,7 +50,7 @@ pub async fn run(
     say_where(session, &sync, output).await?;
     let work = async {
         tokio::select! {
-            told = tell(&sync, output) => told,
+            told = tell(session, &sync, &mut here, output) => told,
             () = let_in(&mut door) => Ok(()),
             () = interrupt.raised() => Ok(()),
             () = stdin_ends(), if arguments.until_stdin_ends => Ok(()),
@@ -106,8 +110,30 @@ async fn say_where(session: &Session, sync: &Syncer, output: &mut Output) -> Res
     output.flush()
 }
 
+/// The users without a password, who are logged in: what they have invited to is honoured here.
+#[derive(Default)]
+struct Here(BTreeMap<String, User>);
+
+impl Here {
+    /// Logs in all who are not yet: other commands make users meanwhile.
+    async fn log_in_all(&mut self, session: &Session) -> Result<(), Error> {
+        for name in session.instance.list_users().await? {
+            if self.0.contains_key(&name) {
+                continue;
+            }
+            match session.instance.login_user(&name, None).await {
+                Ok(user) => drop(self.0.insert(name, user)),
+                // It takes a password, or has just gone.
+                Err(error) if matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Tells what happens, as long as anybody reads it.
-async fn tell(sync: &Syncer, output: &mut Output) -> Result<(), Failure> {
+async fn tell(session: &Session, sync: &Syncer, here: &mut Here, output: &mut Output) -> Result<(), Failure> {
     let mut events = sync.events();
     loop {
         let event = match events.recv().await {
@@ -118,6 +144,7 @@ async fn tell(sync: &Syncer, output: &mut Output) -> Result<(), Failure> {
         };
         match event {
             SyncEvent::AccessRequested => {
+                here.log_in_all(session).await?;
                 let text = "somebody asks for access; see `eidetica requests`";
                 output.say(text, || json!({ "event": "access-requested" }))?;
             }

@@ -387,6 +387,11 @@ impl Syncer {
         self.shared.events.subscribe()
     }
 
+    /// True once it was closed, or has come to its end with its store.
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_over()
+    }
+
     /// Stops servers, ends all tasks and closes all transports; every clone answers `Closed` from then on. Calling it again
     /// does nothing.
     pub async fn close(&self) {

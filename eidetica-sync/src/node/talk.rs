@@ -191,6 +191,10 @@ pub(crate) async fn ask_access(shared: &Shared, link: &Link, request: &access::R
     };
     let answer = Answer::parse(&body).ok_or_else(|| link.misspoken())?;
     shared.asked.note(request, &answer).await?;
+    // A round may have brought it while the answer was on its way.
+    if let Some(database) = shared.here(&request.wanted().database).await? {
+        forget_what_was_given(shared, &database).await?;
+    }
     Ok(answer)
 }
 

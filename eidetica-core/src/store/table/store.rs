@@ -20,7 +20,7 @@ use crate::layout::INDEX;
 use crate::limits::MAX_CELL;
 use crate::store::cell::{self, Cell};
 use crate::store::handle::{StoreHandle, StoreType};
-use crate::store::row::Identity;
+use crate::store::row::{Identity, RowCell};
 use crate::store::stage::Staged;
 use crate::value::Value;
 
@@ -125,7 +125,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
     }
 
     /// Puts a row under a key. Where there is one, only the fields that differ are written, and only they can come into
-    /// conflict; fields that `T` does not have stay.
+    /// conflict; fields that `T` does not have stay. A field in conflict differs from one of its values in any case, so that it is written,
+    /// and is in conflict no longer. Other rows under the same key stay: [`resolve`](Table::resolve) ends them, too.
     ///
     /// Errors: as for [`insert`](Table::insert), and [`ErrorKind::InvalidInput`] for a key that is too long.
     pub async fn set(&self, key: &str, row: &T) -> Result<()> {
@@ -152,7 +153,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
             let Staged::Table(rows) = staged else { return 0 };
             let mut changed = 0;
             for ((_, key, fields), base) in wanted.into_iter().zip(&bases) {
-                if let Some(action) = put(staged_row(base.shown(), rows.get(&key)), fields) {
+                let before = rows.get(&key);
+                if let Some(action) =
+                    put(staged_row(base.shown(), before), fields, |name| is_disputed(base, before, name))
+                {
                     stage(rows, key, action);
                     changed += 1;
                 }
@@ -161,11 +165,66 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
         })
     }
 
-    /// Changes the row with this key. Errors: [`ErrorKind::NotFound`], and as for [`set`](Table::set).
+    /// Changes the row with this key: writes the fields that are different then, and decides nothing about others. Errors:
+    /// [`ErrorKind::NotFound`], and as for [`set`](Table::set).
     pub async fn update(&self, key: &str, change: impl FnOnce(&mut T) + Send) -> Result<()> {
         let mut row = self.get(key).await?;
+        let before = to_fields(&row)?;
         change(&mut row);
-        self.set(key, &row).await
+        let (mut fields, cell) = (to_fields(&row)?, check(key)?);
+        fields.retain(|name, value| before.get(name) != Some(value));
+        let base = parse(self.handle.record(&cell).await?.as_ref())?;
+        self.handle.stage(|staged| {
+            if let Staged::Table(rows) = staged
+                && let Some(action) = put(staged_row(base.shown(), rows.get(key)), fields, |_| false)
+            {
+                stage(rows, key.to_owned(), action);
+            }
+        })
+    }
+
+    /// Decides what a row is, whatever [`conflicts`](Table::conflicts) there are: it has these fields from then on, and those that `T` does not
+    /// have as they show. Everything that was hidden by it is overtaken, other rows under the same key too.
+    ///
+    /// Where two devices have each made a row under the same key, both are there, and the one that shows hides the other one as a whole. That is
+    /// what this ends, as [`set`](Table::set) does not.
+    ///
+    /// ```
+    /// # use eidetica_core::store::Table;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)] struct Item { amount: u32, bought: bool }
+    /// # async fn example(items: Table<Item>) -> eidetica_contract::Result<()> {
+    /// if !items.conflicts("eggs").await?.is_empty() {
+    ///     let mut shown = items.get("eggs").await?;
+    ///     shown.amount = 12;
+    ///     items.resolve("eggs", &shown).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Errors: as for [`set`](Table::set).
+    pub async fn resolve(&self, key: &str, row: &T) -> Result<()> {
+        let (cell, fields) = (check(key)?, to_fields(row)?);
+        self.handle.touch(|| touched(&cell));
+        let base = parse(self.handle.record(&cell).await?.as_ref())?;
+        self.handle.stage(|staged| {
+            let Staged::Table(rows) = staged else { return };
+            let before = rows.get(key);
+            let several =
+                base.identities.len() > 1 && !matches!(before, Some(RowAction::Insert(_) | RowAction::Delete));
+            let shown = staged_row(base.shown(), before);
+            let action = match shown {
+                Some(mut shown) if several => {
+                    shown.fields.extend(fields);
+                    Some(RowAction::Insert(shown.fields))
+                }
+                shown => put(shown, fields, |name| is_disputed(&base, before, name)),
+            };
+            if let Some(action) = action {
+                stage(rows, key.to_owned(), action);
+            }
+        })
     }
 
     /// Deletes the row with this key. False if there was none, and nothing is written.
@@ -392,10 +451,20 @@ pub(super) fn staged_row(base: Option<&Identity>, staged: Option<&RowAction>) ->
     }
 }
 
-/// What has to be done so that a row has these fields; `None` if it has them.
-fn put(shown: Option<Shown>, fields: Fields) -> Option<RowAction> {
+/// Whether a field has other values than the one that shows, and nothing that is staged decides it.
+fn is_disputed(base: &RowCell, staged: Option<&RowAction>, name: &str) -> bool {
+    let is_decided = match staged {
+        Some(RowAction::Insert(_) | RowAction::Delete) => true,
+        Some(RowAction::Write { fields, .. }) => fields.contains_key(name),
+        None => false,
+    };
+    !is_decided && base.shown().and_then(|shown| shown.fields.get(name)).is_some_and(|writes| writes.len() > 1)
+}
+
+/// What has to be done so that a row has these fields, where those that are disputed are to be written in any case; `None` if it has them.
+fn put(shown: Option<Shown>, fields: Fields, is_disputed: impl Fn(&str) -> bool) -> Option<RowAction> {
     let Some(shown) = shown else { return Some(RowAction::Insert(fields)) };
-    let differs = |(name, value): &(String, Bytes)| shown.fields.get(name) != Some(value);
+    let differs = |(name, value): &(String, Bytes)| shown.fields.get(name) != Some(value) || is_disputed(name);
     let differing: Fields = fields.into_iter().filter(differs).collect();
     match (differing.is_empty(), shown.identity) {
         (true, _) => None,
