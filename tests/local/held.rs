@@ -189,6 +189,7 @@ async fn more_void_entries_than_there_is_room_for_come_in_below_one_that_counts(
     let waits = Outcome::Parked(eidetica::Parked::Parents(vec![chain[7].id()]));
     assert_eq!(hand_in(&scene.owner, carrier.to_raw()).await, waits);
     assert_eq!(scene.owner.entry_count().await.unwrap(), entries, "what nothing stands on is shown to nobody");
+    check(&scene.owner).await;
     let mut outcomes = Vec::new();
     for entry in &chain {
         outcomes.push(hand_in(&scene.owner, entry.to_raw()).await);

@@ -10,7 +10,7 @@ use crate::id::Id;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It is in, and applied.
+    /// It is in, and applied; or it is void, and in for something that counts, stands on it, and is about to follow.
     Accepted,
     /// It was in already.
     Known,
