@@ -27,7 +27,7 @@ const MAX_WANTED: usize = 1 << 18;
 /// What an entry takes beside its bytes.
 const OVERHEAD: usize = 512;
 /// What an entry takes of which is kept in mind what it stands on, and what each of its parents takes.
-const OVERHEAD_IN_MIND: usize = 256;
+const OVERHEAD_IN_MIND: usize = 512;
 const PARENT_IN_MIND: usize = 32;
 
 /// The room for entries that wait, which all databases of a store share.
