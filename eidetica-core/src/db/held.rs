@@ -120,7 +120,24 @@ struct With {
     /// The rights by what is here.
     here: Arc<Rights>,
     rights: Rights,
+    /// Those that were taken in, in the order of their numbers, which is that in which rights are told of entries.
     taken: Numbers,
+    /// Up to, not including, which number all were looked at.
+    upto: u64,
+}
+
+impl With {
+    fn of(here: &Arc<Rights>) -> With {
+        With { here: here.clone(), rights: (**here).clone(), taken: Numbers::default(), upto: FIRST }
+    }
+
+    /// Takes in an entry, unless it would count, or stands on one that was not taken in.
+    fn take(&mut self, entry: &SettingsEntry) {
+        let lacking = Numbers::range(FIRST, entry.below.next()).difference(&self.taken);
+        if lacking.difference(entry.below.hidden()).is_empty() && self.rights.add_void(entry.clone()) {
+            self.taken = self.taken.union(&Numbers::of(entry.number));
+        }
+    }
 }
 
 impl Aside {
@@ -151,16 +168,16 @@ impl Aside {
             return Some(here);
         }
         if self.with.as_ref().is_none_or(|with| !Arc::ptr_eq(&with.here, here)) {
-            self.with = Some(With { here: here.clone(), rights: (**here).clone(), taken: Numbers::default() });
+            self.with = Some(With::of(here));
         }
-        let with = self.with.as_mut()?;
-        // Each stands on those with lesser numbers alone.
-        for number in wanted.difference(&with.taken).iter() {
-            let entry = self.entries.get(&number)?;
-            if !with.rights.add_void((**entry).clone()) {
-                return None;
-            }
-            with.taken = with.taken.union(&Numbers::of(number));
+        let (with, end) = (self.with.as_mut()?, wanted.last()? + 1);
+        // All of them and not only those that are wanted: one that is left out now could not be taken in behind greater ones.
+        for (_, entry) in self.entries.range(with.upto..end.max(with.upto)) {
+            with.take(entry);
+        }
+        with.upto = with.upto.max(end);
+        if !wanted.difference(&with.taken).is_empty() {
+            return None;
         }
         Some(&with.rights)
     }
