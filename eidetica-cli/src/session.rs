@@ -83,6 +83,13 @@ impl Session {
                 let password = password::ask(&self.who, name).await?;
                 self.instance.login_user(name, Some(&password)).await
             }
+            Err(error) if error.context("reason") == Some("unknown_user") => {
+                let message = "this store has no such user; `eidetica user list` shows those it has, `eidetica user add` makes one";
+                let error = error
+                    .context_pairs()
+                    .fold(Error::new(error.kind(), message), |error, (name, value)| error.with(name.to_owned(), value));
+                Err(error)
+            }
             result => result,
         }
     }

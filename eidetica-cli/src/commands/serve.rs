@@ -132,10 +132,10 @@ async fn tell(sync: &Syncer, output: &mut Output) -> Result<(), Failure> {
                     })
                 })?;
             }
-            SyncEvent::Failed { peer, database, kind, text } if output.json => {
+            SyncEvent::Failed { peer, database, kind, text, context } if output.json => {
                 output.document(&json!({
                     "event": "failed", "peer": peer.to_string(), "database": database.to_string(),
-                    "kind": format!("{kind:?}"), "text": text,
+                    "kind": format!("{kind:?}"), "text": text, "context": node::pairs(&context),
                 }))?;
             }
             _ => continue,
