@@ -52,8 +52,8 @@ pub struct Arguments {
 /// Who writes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Who {
-    /// Who writes. Default: the user `default`, who has no password and is made with the first database. A password is
-    /// asked for, or is the first line of the file that EIDETICA_PASSWORD_FILE names.
+    /// Who writes; `user add` makes one. Reading takes no user. Default: the user `default`, who has no password and is made with the
+    /// first database. A password is asked for, or is the first line of the file that EIDETICA_PASSWORD_FILE names.
     #[arg(long, global = true, value_name = "NAME")]
     pub user: Option<String>,
 

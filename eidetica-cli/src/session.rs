@@ -83,6 +83,13 @@ impl Session {
                 let password = password::ask(&self.who, name).await?;
                 self.instance.login_user(name, Some(&password)).await
             }
+            Err(error) if error.context("reason") == Some("unknown_user") => {
+                let message = "this store has no such user; `eidetica user list` shows those it has, `eidetica user add` makes one";
+                let error = error
+                    .context_pairs()
+                    .fold(Error::new(error.kind(), message), |error, (name, value)| error.with(name.to_owned(), value));
+                Err(error)
+            }
             result => result,
         }
     }
@@ -206,8 +213,9 @@ impl Session {
     }
 
     fn without_key(&self, error: Error) -> Error {
-        let message = "this store has no user to write as yet; `eidetica import` makes one, `--user` names another one, and \
-                       a key of an older store is taken in from `key_file`";
+        let message = "this store has no user to write as yet; `eidetica import` makes one with a database of its own, `eidetica user \
+                       add` does without, `--user` names another one, and a key of an older store is taken in from `key_file`; to write a \
+                       database of others, its key needs a right there";
         let error = Error::new(error.kind(), message);
         match self.key_file() {
             Some(file) => error.with("key_file", file.path().display()),

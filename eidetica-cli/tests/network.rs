@@ -27,6 +27,18 @@ fn two_stores_come_to_the_same_state_over_http() {
     assert_eq!(peers[0]["addresses"], json!([serving.address]));
     let status = ben.json(&["status"]).remove(0);
     assert_eq!((&status["serving"], &status["relationships"][0]["name"]), (&Json::Null, &json!("travel")));
+    // Ben has no address: he calls, and anna's own sync passes over him. That he is in step is known from his rounds.
+    let passed = anna.json(&["sync"]);
+    assert_eq!((passed.len(), &passed[0]["passed_over"], &passed[0]["name"]), (1, &json!(true), &json!("travel")));
+    let text = anna.run(&["sync"]).ok().out;
+    assert!(text.contains("calls by itself"), "{text}");
+    let one = anna.json(&["status"])[0]["relationships"][0].clone();
+    assert_eq!(
+        (&one["state"], &one["unsent"], &one["behind"]),
+        (&json!("no address"), &json!(false), &json!(0)),
+        "{one}"
+    );
+    assert!(one["last_success_seconds"].is_number(), "{one}");
     let ended = serving.stop("INT");
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     assert!(!anna.path("store.db.socket").exists(), "the socket is left");
@@ -34,6 +46,10 @@ fn two_stores_come_to_the_same_state_over_http() {
     let ended = ben.run(&["--json", "sync"]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.err.contains("Unreachable") && ended.err.contains(&serving.address), "{ended:?}");
+    // On both streams in the form that errors have everywhere.
+    let (line, error): (Json, Json) =
+        (serde_json::from_str(&ended.out).unwrap(), serde_json::from_str(&ended.err).unwrap());
+    assert_eq!(line["failed"], error["error"], "{ended:?}");
     ben.run(&["peers", "remove", &serving.device[..20]]).ok();
     assert_eq!(ben.json(&["peers"]).len(), 0);
     assert_eq!(ben.error(&["sync"]).0, 3);

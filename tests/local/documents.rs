@@ -4,7 +4,8 @@ use eidetica::auth::{Permission, Right, Setting, Subject};
 use eidetica::backend::database::{Memory, Sqlite};
 use eidetica::crdt::{Doc, Value};
 use eidetica::store::doc::Path;
-use eidetica::store::{DocStore, SettingsStore};
+use eidetica::store::table::{RowConflict, RowRange};
+use eidetica::store::{DocStore, SettingsStore, Table};
 use eidetica::{Database, Durability, ErrorKind, Instance, Result, Transaction};
 
 pub async fn fresh() -> Result<(Instance, Database)> {
@@ -152,6 +153,62 @@ async fn concurrent_writes_leave_a_conflict_until_somebody_writes() -> Result<()
     transaction.commit().await?;
     assert!(view.conflicts(&Path::key("k")).await?.is_empty());
     assert_eq!(database.get_tips().await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn all_conflicts_of_a_table_are_found_with_who_and_when() -> Result<()> {
+    let (instance, database) = fresh().await?;
+    let row = |field: &str, value: i64| -> Doc { [(field, value)].into_iter().collect() };
+    for key in ["a", "calm", "z"] {
+        let transaction = database.new_transaction().await?;
+        transaction.get_store::<Table<Doc>>("t").await?.set(key, &row("n", 0)).await?;
+        transaction.commit().await?;
+    }
+    let tips = database.get_tips().await?;
+    let mut hidden = Vec::new();
+    for n in [1, 2] {
+        let transaction = database.new_transaction_with_tips(&tips).await?;
+        let table = transaction.get_store::<Table<Doc>>("t").await?;
+        table.set("a", &row("n", n)).await?;
+        table.set("made twice", &row(if n == 1 { "left" } else { "right" }, n)).await?;
+        table.set("z", &row("n", n)).await?;
+        hidden.push(transaction.commit().await?);
+    }
+    let entry = database.get_entry(&hidden[0]).await?;
+    let table = database.get_store_viewer::<Table<Doc>>("t").await?;
+    let all = table.all_conflicts(RowRange::all()).await?;
+    let keys = |all: &[(String, Vec<RowConflict>)]| all.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+    assert_eq!(keys(&all), ["a", "made twice", "z"]);
+    for (key, conflicts) in &all {
+        assert_eq!(conflicts, &table.conflicts(key).await?);
+        let [one] = &conflicts[..] else { panic!("{conflicts:?}") };
+        assert_eq!((one.entry, one.author, one.time), (hidden[0], entry.header().author, entry.header().time));
+        let twice = key == "made twice";
+        assert_eq!(one.field.as_deref(), (!twice).then_some("n"));
+        assert_eq!(one.value, if twice { Value::from(row("left", 1)) } else { Value::Int(1) });
+    }
+    assert!(table.conflicts("calm").await?.is_empty());
+    // Parts of it, in either direction.
+    assert_eq!(keys(&table.all_conflicts(RowRange::all().limit(1)).await?), ["a"]);
+    assert_eq!(keys(&table.all_conflicts(RowRange::all().bytes(1)).await?), ["a"]);
+    assert_eq!(keys(&table.all_conflicts(RowRange::all().reversed().limit(2)).await?), ["z", "made twice"]);
+    assert_eq!(keys(&table.all_conflicts(RowRange::prefix("made")).await?), ["made twice"]);
+    // Before the second one was known there was none; and where there is no table there is none, either.
+    let before = database.at_heads(&hidden[..1]).await?.get_store_viewer::<Table<Doc>>("t").await?;
+    assert!(before.all_conflicts(RowRange::all()).await?.is_empty());
+    let none = database.get_store_viewer::<Table<Doc>>("nothing").await?;
+    assert!(none.all_conflicts(RowRange::all()).await?.is_empty() && none.conflicts("a").await?.is_empty());
+    drop(instance);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_with_its_store() -> Result<()> {
+    let (_instance, database) = fresh().await?;
+    let nameless = database.get_name().await.unwrap_err();
+    let pairs: Vec<_> = nameless.context_pairs().collect();
+    assert_eq!((nameless.kind(), pairs), (ErrorKind::NotFound, vec![("path", "name"), ("store", "_settings")]));
     Ok(())
 }
 

@@ -66,7 +66,7 @@ fn json(entry: &LogEntry) -> serde_json::Value {
 }
 
 /// As in RFC 3339, in UTC. A time that no calendar has is shown as its number.
-fn time(time: Time) -> String {
+pub(crate) fn time(time: Time) -> String {
     let far = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(time.millis()));
     // The calendar of the crate ends with the year 9999.
     let last = Duration::from_secs(253_402_300_799);

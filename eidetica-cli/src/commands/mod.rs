@@ -3,7 +3,7 @@
 mod about;
 mod care;
 mod copy;
-mod history;
+pub(crate) mod history;
 mod join;
 mod keys;
 mod linked;

@@ -159,10 +159,10 @@ async fn tell(session: &Session, sync: &Syncer, here: &mut Here, output: &mut Ou
                     })
                 })?;
             }
-            SyncEvent::Failed { peer, database, kind, text } if output.json => {
+            SyncEvent::Failed { peer, database, kind, text, context } if output.json => {
                 output.document(&json!({
                     "event": "failed", "peer": peer.to_string(), "database": database.to_string(),
-                    "kind": format!("{kind:?}"), "text": text,
+                    "kind": format!("{kind:?}"), "text": text, "context": node::pairs(&context),
                 }))?;
             }
             _ => continue,

@@ -4,12 +4,15 @@ use eidetica::{Error, ErrorKind};
 use serde_json::Value as Json;
 
 use crate::arguments::Network;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::moving::Moving;
 use crate::names;
 use crate::node::{Node, Operation};
 use crate::output::Output;
 use crate::session::Session;
+
+/// What is said of a peer that cannot be called, which is no fault of anybody.
+const PASSED_OVER: &str = "passed over: it has no address, and calls by itself";
 
 /// Syncs with an address, or with all peers.
 pub async fn run(
@@ -50,15 +53,20 @@ pub async fn run(
         let number = |name: &str| round[name].as_u64().unwrap_or(0).to_string();
         let result = match round["failed"]["message"].as_str() {
             Some(message) => {
+                let message = message.to_owned();
                 failed.push(round["failed"].clone());
-                message.to_owned()
+                message
             }
+            None if round["passed_over"] == true => PASSED_OVER.to_owned(),
             None if round["complete"] == true => "in step".to_owned(),
             None => "more has come meanwhile; sync again".to_owned(),
         };
         if output.json {
             let mut round = round.clone();
             round["name"] = name.into();
+            if !round["failed"].is_null() {
+                round["failed"] = failure::document(&as_error(round["failed"].take()));
+            }
             output.document(&round)?;
         } else {
             lines.push(vec![name, text("peer"), number("received"), number("sent"), result]);
@@ -71,8 +79,13 @@ pub async fn run(
         None => Ok(()),
         Some(first) => {
             output.flush()?;
-            let failed = serde_json::from_value::<eidetica_backend_lent::SpokenError>(first).map(Error::from);
-            Err(failed.unwrap_or_else(|_| Error::new(ErrorKind::Internal, "sync has failed")).into())
+            Err(as_error(first).into())
         }
     }
+}
+
+/// An error as another process has said it.
+fn as_error(spoken: Json) -> Error {
+    let error = serde_json::from_value::<eidetica_backend_lent::SpokenError>(spoken).map(Error::from);
+    error.unwrap_or_else(|_| Error::new(ErrorKind::Internal, "sync has failed"))
 }

@@ -26,7 +26,7 @@ pub use post::Post;
 #[cfg(unix)]
 pub use spoken::NOT_LENT;
 pub use spoken::{Moved, Operation};
-pub use status::listening;
+pub use status::{listening, pairs};
 pub use transports::{address, serving as serving_transports};
 
 /// Whoever talks with peers for this store.

@@ -69,7 +69,8 @@ async fn relationship(instance: &Instance, sync: Option<&Syncer>, one: &Relation
             "state": state(status.state), "connected": status.connected, "unsent": status.unsent,
             "last_success_seconds": seconds(status.last_success), "next_attempt_seconds": seconds(status.next_attempt),
             "last_error": status.last_error.map(|(ago, kind, text)| {
-                json!({ "seconds_ago": ago.as_secs_f64(), "kind": format!("{kind:?}"), "text": text })
+                let context = pairs(&status.last_error_context);
+                json!({ "seconds_ago": ago.as_secs_f64(), "kind": format!("{kind:?}"), "text": text, "context": context })
             }),
             "behind": status.behind_here, "peer_behind": status.behind_there, "received": status.received, "sent": status.sent, "rounds": status.rounds,
         }),
@@ -82,6 +83,11 @@ async fn relationship(instance: &Instance, sync: Option<&Syncer>, one: &Relation
         told_map.extend(more);
     }
     Ok(told)
+}
+
+/// Context pairs of an error, as they are shown everywhere.
+pub fn pairs(context: &[(String, String)]) -> Json {
+    Json::Object(context.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect())
 }
 
 fn seconds(time: Option<Duration>) -> Option<f64> {

@@ -155,14 +155,21 @@ async fn with_address(sync: &Syncer, address: &Address, database: Option<&Id>) -
     Ok(report.databases.into_iter().map(|synced| synced_json(&report.peer, synced)).collect())
 }
 
-/// Syncs with all peers at once: one that cannot be reached keeps nobody waiting but itself.
+/// Syncs with all peers at once: one that cannot be reached keeps nobody waiting but itself. One that has no address is passed over: it
+/// calls by itself.
 async fn with_all(instance: &Instance, sync: &Syncer, database: Option<&Id>) -> Result<Vec<Json>, Error> {
-    let related = Peers::new(instance.engine().clone(), PeerLimits::default()).relationships().await?;
+    let peers = Peers::new(instance.engine().clone(), PeerLimits::default());
+    let related = peers.relationships().await?;
     let wishes = instance.all_wishes().await?;
-    let mut rounds = JoinSet::new();
+    let (mut rounds, mut passed_over) = (JoinSet::new(), Vec::new());
     for one in related {
         let wished = wishes.get(&one.database).is_some_and(|wishes| wishes.sync_enabled);
         if !wished || database.is_some_and(|id| *id != one.database) {
+            continue;
+        }
+        if peers.get(&one.peer).await?.is_some_and(|peer| peer.addresses.is_empty()) && one.peer.key().is_ok() {
+            let (peer, database) = (one.peer.to_string(), one.database.to_string());
+            passed_over.push(json!({ "peer": peer, "database": database, "passed_over": true }));
             continue;
         }
         let sync = sync.clone();
@@ -176,7 +183,8 @@ async fn with_all(instance: &Instance, sync: &Syncer, database: Option<&Id>) -> 
     }
     let mut done = rounds.join_all().await;
     done.sort_by(|(a, c, _), (b, d, _)| (a, c).cmp(&(b, d)));
-    Ok(done.into_iter().map(|(peer, database, result)| result_json(&peer, &database, result)).collect())
+    let done = done.into_iter().map(|(peer, database, result)| result_json(&peer, &database, result));
+    Ok(done.chain(passed_over).collect())
 }
 
 fn synced_json(peer: &PublicKey, synced: SyncedDatabase) -> Json {

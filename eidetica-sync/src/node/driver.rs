@@ -18,7 +18,7 @@ use super::welcomes::Welcomes;
 use super::{farewells, heralds, news, others, pulse};
 use crate::access::Filed;
 use crate::reconcile::Outcome;
-use crate::schedule::{Done, Effect, End, Lane, RoundId};
+use crate::schedule::{Done, Effect, End, Failure, Lane, RoundId};
 
 /// A peer that asks anew within this time has never ceased to watch.
 const BETWEEN_WATCHES: Duration = Duration::from_secs(2);
@@ -326,7 +326,10 @@ impl Driver {
         let (peer, database) = (lane.peer, lane.database);
         self.shared.tell_event(match result {
             Ok(outcome) => SyncEvent::Synced { peer, database, outcome },
-            Err(error) => SyncEvent::Failed { peer, database, kind: error.kind(), text: error.to_string() },
+            Err(error) => {
+                let Failure { kind, text, context, .. } = Failure::of(&error);
+                SyncEvent::Failed { peer, database, kind, text, context }
+            }
         });
     }
 
@@ -466,6 +469,7 @@ impl Driver {
                 });
             }
             Heard::InStep { lane, digest } => {
+                self.shared.tell(|schedule, now| schedule.compared(now, lane.peer, lane.database));
                 self.in_step_with(lane, digest);
                 self.resolve(lane);
             }

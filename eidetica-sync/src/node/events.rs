@@ -38,6 +38,8 @@ pub enum SyncEvent {
         kind: ErrorKind,
         /// What was wrong.
         text: String,
+        /// The context pairs of the error, such as `reason` with `removed`: this device was removed from the database.
+        context: Vec<(String, String)>,
     },
     /// Somebody asks for access to a database here.
     AccessRequested,

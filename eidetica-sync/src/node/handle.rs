@@ -61,10 +61,13 @@ pub struct SyncHandle {
 pub struct SyncStatus {
     /// What goes on.
     pub state: SyncState,
-    /// How long ago both sides were last compared with success, since the start of this process.
+    /// How long ago both sides were last compared with success, since the start of this process, whichever of them began.
     pub last_success: Option<Duration>,
-    /// How long ago it failed, if it has not succeeded since, and the error.
+    /// How long ago it failed, if it has not succeeded since, and the error. What code can act on stands in
+    /// [`error_context`](SyncStatus::error_context).
     pub last_error: Option<(Duration, ErrorKind, String)>,
+    /// The context pairs of the last error.
+    pub last_error_context: Vec<(String, String)>,
     /// In how long it is tried next, as far as that is known.
     pub next_attempt: Option<Duration>,
     /// Whether something here may not have reached the peer.
@@ -73,11 +76,12 @@ pub struct SyncStatus {
     pub behind_here: Option<u64>,
     /// How many entries were missing at the peer when this was last known.
     pub behind_there: Option<u64>,
-    /// Entries that came and were sent, since the start of this process.
+    /// Entries that came with rounds of this side, since the start of this process. What the peer brings with rounds of its own is
+    /// not among them.
     pub received: u64,
-    /// Entries that were sent.
+    /// Entries that were sent, likewise.
     pub sent: u64,
-    /// How often it was tried.
+    /// How often it was tried from here.
     pub rounds: u64,
     /// Whether anything of the database is here, if it is wished synced.
     pub has_local_data: bool,
@@ -184,11 +188,18 @@ impl SyncHandle {
 }
 
 impl SyncStatus {
+    /// The value of a context pair of the last error. `error_context("reason")` is `Some("removed")` once a peer has told that this
+    /// device was removed from the database.
+    pub fn error_context(&self, name: &str) -> Option<&str> {
+        self.last_error_context.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     fn ended(has_local_data: bool) -> SyncStatus {
         SyncStatus {
             state: SyncState::Ended,
             last_success: None,
             last_error: None,
+            last_error_context: Vec::new(),
             next_attempt: None,
             unsent: false,
             behind_here: None,
@@ -216,6 +227,7 @@ impl SyncStatus {
             state,
             last_success: lane.last_success.map(|at| now.saturating_sub(at)),
             last_error: failure.map(|(at, failure)| (now.saturating_sub(*at), failure.kind, failure.text.clone())),
+            last_error_context: failure.map(|(_, failure)| failure.context.clone()).unwrap_or_default(),
             next_attempt: lane.next_attempt.map(|at| at.saturating_sub(now)),
             unsent: lane.unsent,
             behind_here: lane.behind.map(|behind| behind.here),

@@ -22,7 +22,7 @@ impl Unsuccessful {
     pub fn failure(&self) -> Failure {
         match self.reached {
             true => Failure::of(&self.error),
-            false => Failure::new(Scope::Peer, self.error.kind(), self.error.to_string()),
+            false => Failure::within(Scope::Peer, &self.error),
         }
     }
 }

@@ -265,7 +265,18 @@ impl Shared {
         }
         self.desk.set_known(peer, true);
         self.note_dialable(peer).await?;
-        self.tell(|schedule, now| schedule.relate(now, peer, database));
+        // The peer may have compared both sides before this was put down.
+        let here = self.served.digest(&database);
+        let in_step = here.is_some_and(|digest| self.steps.is_in_step(&peer, &database, &digest));
+        self.tell(|schedule, now| {
+            let known = schedule.lane(peer, database).is_some();
+            schedule.relate(now, peer, database);
+            if in_step && !known {
+                let mark = schedule.mark(&database);
+                schedule.served(now, peer, database, mark);
+                schedule.compared(now, peer, database);
+            }
+        });
         self.hall.bell().ring();
         Ok(())
     }

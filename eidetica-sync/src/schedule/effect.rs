@@ -186,6 +186,8 @@ pub struct Failure {
     pub kind: ErrorKind,
     /// The text of the error; what is beyond 512 bytes is cut off.
     pub text: String,
+    /// Its context pairs: the first 16, and of each value the first 512 bytes.
+    pub context: Vec<(String, String)>,
 }
 
 /// What has to wait after a failure.
@@ -207,14 +209,26 @@ impl Failure {
             Unreachable | Timeout | Unauthenticated | Closed | Busy => Scope::Peer,
             _ => Scope::Lane,
         };
-        Failure::new(scope, error.kind(), error.to_string())
+        Failure::within(scope, error)
     }
 
-    /// A failure with this scope.
-    pub fn new(scope: Scope, kind: ErrorKind, text: impl Into<String>) -> Failure {
-        const LONGEST: usize = 512;
-        let mut text = text.into();
-        text.truncate(text.floor_char_boundary(LONGEST));
-        Failure { scope, kind, text }
+    /// What an error means to a scope that is known.
+    pub fn within(scope: Scope, error: &Error) -> Failure {
+        const MOST: usize = 16;
+        let pairs = error.context_pairs().take(MOST);
+        let context = pairs.map(|(name, value)| (name.to_owned(), cut(value.to_owned()))).collect();
+        Failure { context, ..Failure::new(scope, error.kind(), error.to_string()) }
     }
+
+    /// A failure with this scope, without context pairs.
+    pub fn new(scope: Scope, kind: ErrorKind, text: impl Into<String>) -> Failure {
+        Failure { scope, kind, text: cut(text.into()), context: Vec::new() }
+    }
+}
+
+/// Failures are kept for each lane, and some of what they say comes from peers.
+fn cut(mut text: String) -> String {
+    const LONGEST: usize = 512;
+    text.truncate(text.floor_char_boundary(LONGEST));
+    text
 }

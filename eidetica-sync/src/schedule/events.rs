@@ -190,6 +190,16 @@ impl Schedule {
         }
     }
 
+    /// A peer has compared both sides, by a round of its own, and they were the same.
+    pub fn compared(&mut self, now: Duration, peer: PublicKey, database: Id) {
+        self.advance(now);
+        let Some(data) = self.lane_mut(Lane { peer, database }) else { return };
+        data.record.last_success = Some(now);
+        data.record.last_failure = None;
+        data.record.in_a_row = 0;
+        data.record.behind = Some(Default::default());
+    }
+
     /// Sets which databases a peer watches here. What is new in them is not sent to it unless it fails to fetch it.
     pub fn watched_by(&mut self, now: Duration, peer: PublicKey, databases: BTreeSet<Id>) {
         self.advance(now);

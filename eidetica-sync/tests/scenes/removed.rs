@@ -27,7 +27,11 @@ async fn remove(database: &Database, key: &PublicKey) {
 /// What a node says of how a database stands with a peer.
 fn said(node: &Node, peer: &Node, id: &eidetica_core::Id) -> Option<(ErrorKind, String)> {
     let status = node.syncer().handle(&peer.key(), id).status().ok()?;
-    status.last_error.map(|(_, kind, text)| (kind, text))
+    let removed = status.error_context("reason") == Some("removed");
+    let told = status.last_error.map(|(_, kind, text)| (kind, text));
+    // What code acts on and what people read say the same.
+    assert_eq!(removed, told.as_ref().is_some_and(|(_, text)| text.contains("this device was removed")), "{told:?}");
+    told
 }
 
 fn is_told(node: &Node, peer: &Node, id: &eidetica_core::Id) -> bool {

@@ -1,6 +1,9 @@
 //! What makes a round begin, and what does not.
 
-use eidetica_sync::schedule::{Behind, Done, End, LaneState, Progress, Reason, ScheduleOptions, Stop, Wish};
+use eidetica_contract::{Error, ErrorKind};
+use eidetica_sync::schedule::{
+    Behind, Done, End, Failure, LaneState, Progress, Reason, ScheduleOptions, Scope, Stop, Wish,
+};
 
 use super::kit::*;
 
@@ -43,6 +46,35 @@ fn what_arrives_goes_on_to_all_but_whom_it_came_from() {
     assert!(world.schedule.lane(peer(0), database(0)).unwrap().unsent);
     world.finish();
     assert_eq!(world.schedule.unsettled().count(), 0);
+}
+
+#[test]
+fn a_comparison_that_the_peer_began_counts_as_one() {
+    let mut world = World::with(ScheduleOptions::default(), 2, 1, Wish::live());
+    world.poll();
+    let failure = Failure::new(Scope::Lane, ErrorKind::Internal, "something");
+    world.end(lane(0, 0), End::Failed(failure));
+    assert!(world.schedule.lane(peer(0), database(0)).unwrap().last_failure.is_some());
+    world.now += seconds(5);
+    world.schedule.compared(world.now, peer(0), database(0));
+    let status = world.schedule.lane(peer(0), database(0)).unwrap();
+    assert_eq!((status.last_success, status.last_failure, status.failures), (Some(world.now), None, 0));
+    assert_eq!(status.behind, Some(Behind::default()));
+    // Of another peer, and of one that is not known, it says nothing.
+    world.schedule.compared(world.now, peer(7), database(0));
+    assert_eq!(world.schedule.lane(peer(1), database(0)).unwrap().last_success, None);
+}
+
+#[test]
+fn what_is_kept_of_an_error_is_bounded() {
+    let mut error = Error::new(ErrorKind::PermissionDenied, "no".repeat(1000)).with("reason", "removed");
+    for number in 0..100 {
+        error = error.with(format!("pair {number}"), "é".repeat(1000));
+    }
+    let Failure { scope, text, context, .. } = Failure::of(&error);
+    assert_eq!((scope, text.len(), context.len()), (Scope::Lane, 512, 16));
+    assert_eq!(context[0], ("reason".to_owned(), "removed".to_owned()));
+    assert!(context.iter().all(|(_, value)| value.len() <= 512));
 }
 
 #[test]

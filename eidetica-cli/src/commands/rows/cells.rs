@@ -25,7 +25,7 @@ pub fn field_of(shown: &Shown, name: &str) -> Option<Value> {
 
 pub fn headings(wanted: &RowsOf, rows: &[Shown]) -> Vec<String> {
     if wanted.conflicts {
-        return ["key", "field", "shows", "hidden", "hidden in"].map(str::to_owned).to_vec();
+        return ["key", "field", "shows", "hidden", "hidden in", "by", "time"].map(str::to_owned).to_vec();
     }
     let fields = match &wanted.fields {
         Some(fields) => return fields.clone(),
@@ -48,6 +48,8 @@ pub fn conflict_lines(shown: &Shown) -> Vec<Vec<String>> {
             shows.map_or(String::new(), |value| cell(&value)),
             cell(&conflict.value),
             crate::snapshot::short(&conflict.entry),
+            conflict.author.to_string().chars().take(16).collect(),
+            crate::commands::history::time(conflict.time),
         ]
     };
     shown.conflicts.iter().map(line).collect()
@@ -74,7 +76,9 @@ pub fn json(shown: &Shown, wanted: &RowsOf) -> serde_json::Value {
     if wanted.conflicts {
         let conflict = |conflict: &RowConflict| {
             let (field, value) = (&conflict.field, conflict.value.to_json());
-            serde_json::json!({ "field": field, "value": value, "entry": conflict.entry.to_string() })
+            let (entry, author) = (conflict.entry.to_string(), conflict.author.to_string());
+            let time = crate::commands::history::time(conflict.time);
+            serde_json::json!({ "field": field, "value": value, "entry": entry, "author": author, "time": time })
         };
         json["conflicts"] = shown.conflicts.iter().map(conflict).collect();
     }

@@ -42,11 +42,12 @@ pub async fn show(
     match found {
         Some(rows) => {
             for (key, row) in rows {
-                if !sink.take(key, row, output).await? {
+                if !sink.take(key, row, None, output).await? {
                     break;
                 }
             }
         }
+        None if wanted.conflicts => in_conflict(&table, wanted, &mut sink, output).await?,
         None => {
             let prefix = wanted.prefix.as_deref().unwrap_or_default();
             let mut start = prefix.to_owned();
@@ -55,7 +56,7 @@ pub async fn show(
                 // The next key there can be.
                 let Some(next) = page.last().map(|(key, _)| format!("{key}\0")) else { break };
                 for (key, row) in page {
-                    if !key.starts_with(prefix) || !sink.take(key, row, output).await? {
+                    if !key.starts_with(prefix) || !sink.take(key, row, None, output).await? {
                         break 'pages;
                     }
                 }
@@ -64,6 +65,32 @@ pub async fn show(
         }
     }
     sink.end(output)
+}
+
+/// Gives the rows that are in conflict to the sink, page by page.
+async fn in_conflict(
+    table: &Table<Doc>,
+    wanted: &RowsOf,
+    sink: &mut Sink<'_>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let prefix = wanted.prefix.as_deref().unwrap_or_default();
+    let mut range = RowRange::prefix(prefix);
+    loop {
+        let page = table.all_conflicts(range.limit(PAGE).bytes(PAGE_BYTES)).await?;
+        // The next key there can be.
+        let Some(next) = page.last().map(|(key, _)| format!("{key}\0")) else { return Ok(()) };
+        for (key, conflicts) in page {
+            if !key.starts_with(prefix) {
+                return Ok(());
+            }
+            let row = table.get(&key).await?;
+            if !sink.take(key, row, Some(conflicts), output).await? {
+                return Ok(());
+            }
+        }
+        range = RowRange::from(&next);
+    }
 }
 
 /// The rows that an index gives; `None` if no index helps.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use eidetica::crdt::Doc;
 use eidetica::store::Table;
+use eidetica::store::table::RowConflict;
 
 use super::PAGE;
 use super::cells::{Shown, conflict_lines, field_of, headings, json, line};
@@ -30,8 +31,14 @@ impl<'a> Sink<'a> {
         Sink { wanted, table, held: Vec::new(), written: 0, headings: None, seen: BTreeSet::new() }
     }
 
-    /// True if more rows are wanted.
-    pub async fn take(&mut self, key: String, row: Doc, output: &mut Output) -> Result<bool, Failure> {
+    /// True if more rows are wanted. Conflicts that are not known yet are looked up if they are wanted.
+    pub async fn take(
+        &mut self,
+        key: String,
+        row: Doc,
+        conflicts: Option<Vec<RowConflict>>,
+        output: &mut Output,
+    ) -> Result<bool, Failure> {
         let limit = self.wanted.limit.unwrap_or(usize::MAX);
         if limit == 0 {
             return Ok(false);
@@ -45,9 +52,10 @@ impl<'a> Sink<'a> {
         if !key.starts_with(prefix) || !self.wanted.conditions.iter().all(|condition| condition.holds(&key, &row)) {
             return Ok(true);
         }
-        let conflicts = match self.wanted.conflicts {
-            true => self.table.conflicts(&key).await?,
-            false => Vec::new(),
+        let conflicts = match conflicts {
+            Some(known) => known,
+            None if self.wanted.conflicts => self.table.conflicts(&key).await?,
+            None => Vec::new(),
         };
         if self.wanted.conflicts && conflicts.is_empty() {
             return Ok(true);

@@ -87,7 +87,7 @@ impl DocStore {
     /// Errors: [`ErrorKind::NotFound`].
     pub async fn get(&self, key: &str) -> Result<Value> {
         match shown_alone(&self.handle, key).await? {
-            Some(shown) => shown.ok_or_else(|| nothing_at(&Path::key(key))),
+            Some(shown) => shown.ok_or_else(|| nothing_at(&self.handle, &Path::key(key))),
             None => self.get_at(&Path::key(key)).await,
         }
     }
@@ -117,7 +117,7 @@ impl DocStore {
     /// The value at a path. Errors: [`ErrorKind::NotFound`].
     pub async fn get_at(&self, path: &Path) -> Result<Value> {
         let view = self.view(path).await?;
-        view.show(path)?.ok_or_else(|| nothing_at(path))
+        view.show(path)?.ok_or_else(|| nothing_at(&self.handle, path))
     }
 
     /// True if there is something under a key at the top.
@@ -280,8 +280,10 @@ impl DocStore {
     }
 }
 
-fn nothing_at(path: &Path) -> Error {
-    Error::new(ErrorKind::NotFound, "the document has nothing there").with("path", show_path(path))
+fn nothing_at(handle: &StoreHandle, path: &Path) -> Error {
+    Error::new(ErrorKind::NotFound, "the document has nothing there")
+        .with("path", show_path(path))
+        .with("store", handle.name())
 }
 
 /// A part of a value that is set.

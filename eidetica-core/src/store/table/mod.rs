@@ -1,5 +1,6 @@
 //! Tables: rows with fields that merge one by one (rule 27), ordered by key, with secondary indexes.
 
+mod conflicts;
 mod convert;
 mod delta;
 mod index;
@@ -10,11 +11,12 @@ mod store;
 use bytes::Bytes;
 use eidetica_contract::Result;
 
+pub use conflicts::RowConflict;
 pub(crate) use delta::TableOperations;
 pub use delta::{Fields, RowAction, TableDelta};
 pub(crate) use index::{IndexDefinition, IndexWriter, index_rows};
 pub use range::RowRange;
-pub use store::{RowConflict, Table};
+pub use store::Table;
 
 use super::applier::Applier;
 use super::cell::{self, Cell};

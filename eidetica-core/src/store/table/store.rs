@@ -71,7 +71,7 @@ use crate::value::Value;
 /// # }
 /// ```
 pub struct Table<T> {
-    handle: StoreHandle,
+    pub(super) handle: StoreHandle,
     rows: PhantomData<fn() -> T>,
 }
 
@@ -79,18 +79,6 @@ impl<T> Clone for Table<T> {
     fn clone(&self) -> Self {
         Table { handle: self.handle.clone(), rows: PhantomData }
     }
-}
-
-/// A live value of a row that does not show.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct RowConflict {
-    /// The entry that wrote it.
-    pub entry: Id,
-    /// The field; `None`: it is another row under the same key, as a map.
-    pub field: Option<String>,
-    /// What was written.
-    pub value: Value,
 }
 
 impl<T: Send + Sync> StoreType for Table<T> {
@@ -349,26 +337,6 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> Table<T> {
         Ok(count)
     }
 
-    /// The live values of a row that do not show, because stronger ones do. Empty where nobody wrote concurrently.
-    pub async fn conflicts(&self, key: &str) -> Result<Vec<RowConflict>> {
-        let row = parse(self.handle.record(&check(key)?).await?.as_ref())?;
-        let value = |bytes: &Bytes| Value::from_bytes(bytes).map_err(|_| damaged("a value in a row"));
-        let Some((shown, others)) = row.identities.split_last() else { return Ok(Vec::new()) };
-        let mut conflicts = Vec::new();
-        for other in others.iter().rev() {
-            let fields = other.shown().map(|(name, bytes)| Ok((name, value(bytes)?))).collect::<Result<Vec<_>>>()?;
-            let value = Value::Map(fields.into_iter().collect());
-            conflicts.push(RowConflict { entry: other.stamp.id, field: None, value });
-        }
-        for (name, writes) in &shown.fields {
-            for write in writes.iter().rev().skip(1) {
-                let (entry, value) = (write.stamp.id, value(&write.value)?);
-                conflicts.push(RowConflict { entry, field: Some(name.clone()), value });
-            }
-        }
-        Ok(conflicts)
-    }
-
     fn stage(&self, key: &str, action: RowAction) -> Result<()> {
         let cell = check(key)?;
         self.handle.touch(|| touched(&cell));
@@ -485,7 +453,7 @@ fn stage(rows: &mut BTreeMap<String, RowAction>, key: String, action: RowAction)
     rows.insert(key, merged);
 }
 
-fn check(key: &str) -> Result<Cell> {
+pub(super) fn check(key: &str) -> Result<Cell> {
     let cell = cell::single(key.as_bytes());
     if cell.len() > MAX_CELL {
         let error = invalid("the key of the row is too long; it has at most 764 bytes, fewer if it holds NUL bytes");
