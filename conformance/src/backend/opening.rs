@@ -30,7 +30,7 @@ async fn another_kind_is_refused(ground: Ground) {
         for _ in 0..2 {
             let found = kind(place.open().await);
             let refused = matches!(found, Some(ErrorKind::InvalidInput | ErrorKind::Corrupted));
-            assert!(refused, "a text of {} bytes is opened as a store: {found:?}", text.len());
+            assert!(refused, "a text of {} bytes is no store, and opening it gives {found:?}", text.len());
             let there = std::fs::read(path(&*place)).expect("the file is still there");
             assert!(there == text.as_bytes(), "a file of another kind was changed");
         }
