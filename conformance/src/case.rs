@@ -58,6 +58,8 @@ pub enum Need {
     /// Not declared, but found: [another process](crate::process) can be started, and
     /// [is told](crate::Place::elsewhere) where the store lies.
     Process,
+    /// Not declared, but found: the store lies at a [path](crate::Place::path).
+    Path,
     /// Not declared, but found: two transports can [listen at one place](crate::TransportSubject::one_place), one after the other.
     OnePlace,
     /// Not declared, but found: the kind is a [`Semilattice`](eidetica_core::store::Semilattice).
@@ -104,8 +106,8 @@ impl Case {
         }
     }
 
-    /// True if the case runs on a backend that declares this, and whose stores another process can open or not.
-    pub fn fits_backend(&self, can: &Capabilities, elsewhere: bool) -> bool {
+    /// True if the case runs on a backend that declares this, whose stores another process can open or not, and lie at a path or do not.
+    pub fn fits_backend(&self, can: &Capabilities, elsewhere: bool, at_path: bool) -> bool {
         let declares = |need| match need {
             Need::Durable => can.durable,
             Need::Shared => can.shared,
@@ -113,6 +115,7 @@ impl Case {
             Need::Compact => can.compact,
             Need::Check => can.check,
             Need::Process => elsewhere,
+            Need::Path => at_path,
             Need::ProvesIdentity | Need::OnePlace | Need::Join | Need::Cells => false,
         };
         self.area() == Area::Backend && self.fits(declares)

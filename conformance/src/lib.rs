@@ -14,8 +14,8 @@
 //! }
 //! ```
 //!
-//! `{tmp}` stands for a new directory for each store. A transport is named by scheme and the address to bind:
-//! `transport("mine:127.0.0.1:0")`. What cannot be opened by URL is a [`BackendSubject`] or a [`TransportSubject`]; what has
+//! `{tmp}` stands for a new directory for each store and for each transport. A transport is named by scheme and the address to bind:
+//! `transport("mine:127.0.0.1:0")`, `transport("mine:{tmp}/socket")`. What cannot be opened by URL is a [`BackendSubject`] or a [`TransportSubject`]; what has
 //! a runner of its own calls [`run`] and reads the [`Report`]. For kinds of stores see [`kind`].
 //!
 //! # What is checked
@@ -44,6 +44,7 @@ mod known;
 pub mod mutants;
 #[cfg(feature = "network")]
 mod network;
+mod placed;
 pub mod process;
 pub mod proxy;
 mod report;

@@ -138,6 +138,7 @@ pub async fn run(suite: Suite) -> Result<Report, Error> {
 /// Started as [another process](process), it is one, and does not return.
 pub fn main_of(suite: Suite) -> ExitCode {
     process::serve();
+    keep_own_panics_from_the_screen();
     let mut arguments = Arguments::from_args();
     // As the harness of Rust's own tests does.
     let threads = || std::env::var("RUST_TEST_THREADS").ok()?.parse().ok();
@@ -172,7 +173,8 @@ pub fn main_of(suite: Suite) -> ExitCode {
         Trial::test(name.clone(), move || {
             let full = if one.budget == Budget::Full { "EIDETICA_BUDGET=full " } else { "" };
             let executed = runtime.block_on(one.execute());
-            let again = format!("again: EIDETICA_SEED={} {full}cargo test -- --exact '{name}'", executed.seed);
+            let again =
+                format!("again: EIDETICA_SEED={} {full}cargo test{} -- --exact '{name}'", executed.seed, this_test());
             let why = known.judge(&executed);
             let sentence = executed.sentence();
             all.lock().unwrap_or_else(PoisonError::into_inner).push(executed);
@@ -192,6 +194,26 @@ pub fn main_of(suite: Suite) -> ExitCode {
     }
     // A subject that never answers must not keep the test from ending.
     conclusion.exit()
+}
+
+/// A case fails by a panic, which is told as its outcome, and a service panics because it is told to.
+fn keep_own_panics_from_the_screen() {
+    let own = file!().trim_end_matches("run.rs");
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.location().is_some_and(|at| at.file().starts_with(own)) {
+            others(panic);
+        }
+    }));
+}
+
+/// How cargo is told to run this test alone: ` -p CRATE --test NAME`, as far as that is known.
+fn this_test() -> String {
+    let package = std::env::var("CARGO_PKG_NAME").map(|name| format!(" -p {name}")).unwrap_or_default();
+    let program = std::env::current_exe().ok();
+    // `NAME-HASH`, as cargo calls it.
+    let name = program.as_deref().and_then(|path| path.file_stem()?.to_str()?.rsplit_once('-'));
+    package + &name.map(|(name, _)| format!(" --test {name}")).unwrap_or_default()
 }
 
 fn harness_error(error: &dyn std::fmt::Display) -> ExitCode {

@@ -1,6 +1,7 @@
 //! What is certified: factories of stores and of transports.
 
 use std::net::{TcpListener, UdpSocket};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -11,6 +12,8 @@ use eidetica_contract::{
 };
 use eidetica_core::SecretKey;
 use tempfile::TempDir;
+
+use crate::placed;
 
 /// A backend to certify.
 #[async_trait]
@@ -31,6 +34,12 @@ pub trait Place: Send + Sync {
     /// What [another process](crate::process) is told so that it opens this store, such as its URL. Default: `None`, nothing would help;
     /// then the cases with processes do not run.
     fn elsewhere(&self) -> Option<String> {
+        None
+    }
+
+    /// Where in the file system the store lies, in a directory that holds nothing else of worth: the cases of opening put a file of another kind there, and take
+    /// the directory away. Default: `None`, and then these cases do not run.
+    fn path(&self) -> Option<PathBuf> {
         None
     }
 }
@@ -57,18 +66,16 @@ pub trait TransportSubject: Send + Sync + 'static {
     ///
     /// By default one at which somebody has listened until just now.
     async fn nowhere(&self) -> Result<Address> {
-        let transport = build(self.listening()?, &SecretKey::from_seed(&[9; 32])).await?;
-        transport.listen(Arc::new(Silent)).await?;
-        let address = transport.addresses().into_iter().next();
-        transport.close().await?;
-        address.ok_or_else(|| Error::new(ErrorKind::Internal, "it listened, and had no address"))
+        listens(self.listening()?)
+            .await?
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "it listened, and had no address"))
     }
 }
 
 /// A backend that is opened by URL. `{tmp}` in it stands for a new directory.
 pub struct UrlBackend(String);
 
-/// A transport by its scheme and the address to bind, with a colon between them.
+/// A transport by its scheme and the address to bind, with a colon between them. `{tmp}` in it stands for a new directory.
 pub struct UrlTransport(String);
 
 impl UrlBackend {
@@ -85,16 +92,31 @@ impl BackendSubject for UrlBackend {
     }
 
     async fn fresh(&self) -> Result<Box<dyn Place>> {
-        let made = tempfile::Builder::new().prefix("eidetica-conformance-").tempdir();
-        let directory = made.map_err(|error| Error::new(ErrorKind::Io, "no directory can be made").caused_by(error))?;
-        let url = self.0.replace("{tmp}", &directory.path().to_string_lossy());
-        Ok(Box::new(UrlPlace { url, _directory: directory }))
+        let directory = new_directory()?;
+        let url = fill(&self.0, &directory);
+        // As most backends read it: a path, and settings behind a question mark.
+        let rest = self.0.split_once(':').map_or("", |(_, rest)| rest);
+        let name = rest.split('?').next().and_then(|rest| rest.strip_prefix("{tmp}/"));
+        let path = name.filter(|name| !name.is_empty()).map(|name| directory.path().join(name));
+        Ok(Box::new(UrlPlace { url, path, _directory: directory }))
     }
 }
 
 struct UrlPlace {
     url: String,
+    path: Option<PathBuf>,
     _directory: TempDir,
+}
+
+/// A new directory, which goes when this is dropped.
+pub(crate) fn new_directory() -> Result<TempDir> {
+    let made = tempfile::Builder::new().prefix("eidetica-conformance-").tempdir();
+    made.map_err(|error| Error::new(ErrorKind::Io, "no directory can be made").caused_by(error))
+}
+
+/// What a text says with this directory.
+pub(crate) fn fill(text: &str, directory: &TempDir) -> String {
+    text.replace("{tmp}", &directory.path().to_string_lossy())
 }
 
 #[async_trait]
@@ -105,6 +127,10 @@ impl Place for UrlPlace {
 
     fn elsewhere(&self) -> Option<String> {
         Some(self.url.clone())
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        self.path.clone()
     }
 }
 
@@ -125,7 +151,8 @@ impl UrlTransport {
     fn builder(&self, listens: bool) -> Result<Box<dyn TransportBuilder>> {
         let (scheme, bind) = self.parts()?;
         let settings = bind.find('?').map_or("", |at| &bind[at..]);
-        Registry::linked()?.transport(scheme)?.builder(if listens { bind } else { settings })
+        let [builder] = placed::builders(scheme, if listens { bind } else { settings })?;
+        Ok(builder)
     }
 }
 
@@ -143,10 +170,13 @@ impl TransportSubject for UrlTransport {
         self.builder(false)
     }
 
-    /// Where the address leaves the port to the system, one that is free.
+    /// Where the address leaves the port to the system, one that is free; where it is a path, that.
     fn one_place(&self) -> Result<Option<[Box<dyn TransportBuilder>; 2]>> {
         let (scheme, bind) = self.parts()?;
         let (address, settings) = bind.split_at(bind.find('?').unwrap_or(bind.len()));
+        if address.contains("{tmp}/") && !address.ends_with('/') {
+            return placed::builders(scheme, bind).map(Some);
+        }
         let (Some(host), Some(port)) = (address.strip_suffix(":0"), free_port()) else { return Ok(None) };
         let registry = Registry::linked()?;
         let scheme = registry.transport(scheme)?;
@@ -197,6 +227,15 @@ impl eidetica_contract::Service for Silent {
     async fn handle(&self, _: eidetica_contract::Caller, _: Bytes) -> Result<Bytes> {
         Ok(Bytes::new())
     }
+}
+
+/// Listens once, and says at which address.
+pub(crate) async fn listens(builder: Box<dyn TransportBuilder>) -> Result<Option<Address>> {
+    let transport = build(builder, &SecretKey::from_seed(&[9; 32])).await?;
+    let listening = transport.listen(Arc::new(Silent)).await;
+    let address = transport.addresses().into_iter().next();
+    transport.close().await?;
+    listening.map(|()| address)
 }
 
 /// Builds a transport of this device.

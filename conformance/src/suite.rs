@@ -13,7 +13,7 @@ use crate::known::KnownFailures;
 use crate::network;
 use crate::report::Subject;
 use crate::run::{Made, Planned};
-use crate::subject::build;
+use crate::subject::{build, listens};
 use crate::{BackendSubject, Case, Dice, KindSubject, TransportSubject, UrlBackend, UrlTransport, kind, process, seed};
 
 /// How much is done.
@@ -105,7 +105,8 @@ impl Suite {
         self
     }
 
-    /// Adds a transport by scheme and address to bind, such as `http:127.0.0.1:0`.
+    /// Adds a transport by scheme and address to bind, such as `http:127.0.0.1:0` or `mine:{tmp}/socket`; `{tmp}` stands for a new directory. Several listen at
+    /// once, so each has to have another address.
     #[must_use]
     pub fn transport(self, url: impl Into<String>) -> Suite {
         self.transport_subject(UrlTransport::new(url))
@@ -241,17 +242,20 @@ impl Suite {
             let can = store.info().capabilities;
             store.close().await?;
             let elsewhere = process::can_be_started() && place.elsewhere().is_some();
+            let at_path = place.path().is_some_and(|path| path.exists());
             let declares = serde_json::json!({
                 "durable": can.durable, "shared": can.shared, "compact": can.compact, "check": can.check,
             });
             let about = Subject { name: subject.name(), declares };
-            let fitting = cases().filter(|case| case.fits_backend(&can, elsewhere) && wanted(case));
+            let fitting = cases().filter(|case| case.fits_backend(&can, elsewhere, at_path) && wanted(case));
             plan.extend(fitting.map(|case| self.planned(case, &about, Made::Backend(subject.clone()))));
         }
         for subject in &self.transports {
             let transport = build(subject.dialling()?, &SecretKey::from_seed(&[1; 32])).await?;
             let info = transport.info();
             transport.close().await?;
+            // What cannot listen would fail in every case, and in the same way.
+            listens(subject.listening()?).await.map_err(|error| error.with("transport", subject.name()))?;
             let one_place = subject.one_place()?.is_some();
             let declares = serde_json::json!({
                 "scheme": info.scheme, "max_message": info.max_message, "proves_identity": info.proves_identity,

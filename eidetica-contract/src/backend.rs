@@ -19,6 +19,15 @@ use crate::{Error, ErrorKind, Result};
 /// The commits of one store have one order, the *commit order*. Every snapshot shows the effect of a prefix of it, and a
 /// later snapshot never shows a shorter prefix than an earlier one.
 ///
+/// # Opening
+///
+/// Each backend has its own ways to open a store, and one by URL: [`BackendEntry::open`](crate::BackendEntry::open). For all of them holds:
+///
+/// * What lies at the place and is no store of this backend is refused with [`ErrorKind::InvalidInput`], or with [`ErrorKind::Corrupted`] where it cannot
+///   be told from a store whose beginning is damaged, and is left as it is. An empty file may be taken for a new store, since a crash may leave one.
+/// * A place that does not exist, such as a file in a directory that nobody has made, is [`ErrorKind::NotFound`], and is not made.
+/// * A store of a newer version is [`ErrorKind::NewerFormat`], and one that is recognised and damaged `Corrupted`; both are left as they are.
+///
 /// # Sharing
 ///
 /// A backend whose store several processes may have open says so in [`Capabilities::shared`], and then each of them sees
@@ -47,7 +56,7 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// # Where to look
 ///
-/// `Memory` in `eidetica-core/src/memory.rs` is this contract as code. The crate `eidetica-conformance` checks it, sentence by
+/// `Memory` of the crate `eidetica-core` is this contract as code. The crate `eidetica-conformance` checks it, sentence by
 /// sentence, on any backend. `eidetica-backend-sqlite` and `eidetica-backend-redb` are two engines of quite different kinds.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
@@ -86,7 +95,8 @@ pub trait Backend: Send + Sync + 'static {
     /// A later flush must not claim more than is true. A system whose sync has failed may have dropped the pages that it could
     /// not write, and reports success for them from then on. So after a failed sync a backend writes once more what it has
     /// not yet made durable, or answers every further flush with an error; and a store that is opened anew does not
-    /// take for durable what it finds in a cache of the system, but writes it once more before its first flush succeeds.
+    /// take for durable what it finds in a cache of the system, but writes it once more before its first flush succeeds. What it
+    /// has noted as synced, after a sync that succeeded, need not be written again.
     ///
     /// Cancellation: when the future is dropped, the flush may or may not take place.
     async fn flush(&self) -> Result<()>;
@@ -212,6 +222,20 @@ impl BackendInfo {
             capabilities: Capabilities::default(),
         }
     }
+
+    /// Says what fits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> BackendInfo {
+        self.limits = limits;
+        self
+    }
+
+    /// Says what it can do.
+    #[must_use]
+    pub fn with_capabilities(mut self, capabilities: Capabilities) -> BackendInfo {
+        self.capabilities = capabilities;
+        self
+    }
 }
 
 /// What fits into a store. The default is what every backend must take.
@@ -234,7 +258,7 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// What was flushed survives the end of the process.
+    /// What was flushed survives the end of the process, and that of the system and of the power as [`Backend::flush`] says.
     pub durable: bool,
     /// Several processes may have the store open at once; [`Backend::changed`] then tells of their commits.
     pub shared: bool,
@@ -393,7 +417,7 @@ impl WriteBatch {
         self.expectations.is_empty() && self.operations.is_empty()
     }
 
-    /// Answers [`ErrorKind::TooLarge`] if a key or value is over the limits. A backend calls this first.
+    /// Answers [`ErrorKind::TooLarge`] if a key or value is over the limits, of an expectation as of an operation. A backend calls this first.
     pub fn check(&self, limits: &Limits) -> Result<()> {
         let expected = self.expectations.iter().map(|e| (&e.key, e.value.as_ref()));
         let written = self.operations.iter().filter_map(|operation| match operation {

@@ -41,8 +41,8 @@ pub struct BackendEntry {
     /// The argument is all that stands after the first colon of the URL, as it was written: it may be empty, hold further
     /// colons, slashes or spaces, and nothing in it is decoded. What it means is up to the backend.
     ///
-    /// Errors: [`ErrorKind::InvalidInput`] for an argument that names nothing, or something that is no store of this backend;
-    /// [`ErrorKind::NotFound`] if the place of the store does not exist; [`ErrorKind::NewerFormat`], leaving the store
+    /// What holds for every way of opening stands at [`Backend`]. Errors: [`ErrorKind::InvalidInput`] for an argument that names nothing, or
+    /// something that is no store of this backend; [`ErrorKind::NotFound`] if the place of the store does not exist; [`ErrorKind::NewerFormat`], leaving the store
     /// untouched; [`ErrorKind::Corrupted`]; [`ErrorKind::Locked`]; [`ErrorKind::PermissionDenied`], [`ErrorKind::ReadOnly`],
     /// [`ErrorKind::Full`], [`ErrorKind::Io`]. Cancellation: the store may or may not have been created.
     pub open: fn(rest: &str) -> OpenFuture,

@@ -39,13 +39,18 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// When it returns, the address is bound and [`addresses`](Transport::addresses) names it. While it listens already:
     /// [`ErrorKind::AlreadyExists`]; a transport built for dialling only: [`ErrorKind::Unsupported`]; an address in use:
-    /// [`ErrorKind::Locked`]. An error of the service is an error at the caller. A service that panics costs the one request, which the caller sees as an error.
+    /// [`ErrorKind::Locked`]. What a process that has ended left at an address, such as the file of a socket, is no use of it.
+    ///
+    /// An error of the service is an error at the caller: of the same kind, or [`ErrorKind::Unreachable`] where that kind speaks of this process alone, or the
+    /// transport carries no kinds. Its message and its context need not cross, and a stranger must not see them: they may name files of this process.
+    /// A service that panics costs the one request, which the caller sees as an error.
     ///
     /// Cancellation: it listens or it does not; calling [`stop_listening`](Transport::stop_listening) settles it.
     ///
     /// [`ErrorKind::AlreadyExists`]: crate::ErrorKind::AlreadyExists
     /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
     /// [`ErrorKind::Locked`]: crate::ErrorKind::Locked
+    /// [`ErrorKind::Unreachable`]: crate::ErrorKind::Unreachable
     async fn listen(&self, service: Arc<dyn Service>) -> Result<()>;
 
     /// Stops accepting, waits at most `grace` for requests under way, then drops them. On return no further request reaches
@@ -54,8 +59,8 @@ pub trait Transport: Send + Sync + 'static {
     /// Afterwards it may listen again. Succeeds at once if it does not listen. Returns at most one second after the grace period.
     async fn stop_listening(&self, grace: Duration) -> Result<()>;
 
-    /// Stops listening without grace, closes all channels and ends all tasks. From then on dialling and listening answer
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed). Calling it again does nothing.
+    /// Stops listening without grace, closes all channels and ends all tasks. From then on dialling, listening and requests answer
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed), those that were under way, too. Calling it again does nothing.
     async fn close(&self) -> Result<()>;
 }
 
@@ -93,8 +98,12 @@ pub trait Channel: Send + Sync {
     /// Any number of requests may be under way at once, and their answers may come in any order; each request gets its own.
     /// The peer's service sees a request at most once: a transport never repeats one by itself.
     ///
+    /// A channel is no connection: after one was lost, or was ended as idle, the next request may make another. Where it does not, that
+    /// request and all later ones answer `Unreachable`, and whoever has asked dials again.
+    ///
     /// Errors: [`TooLarge`](crate::ErrorKind::TooLarge) before anything is sent; `Timeout` at the deadline; `Unreachable`
-    /// when the connection is lost. After `Timeout` and `Unreachable` it is unknown whether the peer has seen the request.
+    /// when the connection is lost; `Closed` when the transport of this side was closed; those of the service, as
+    /// [`listen`](Transport::listen) says. After `Timeout` and `Unreachable` it is unknown whether the peer has seen the request.
     ///
     /// Cancellation: dropping the future abandons the call; the peer may or may not have seen it.
     async fn request(&self, message: Bytes, options: CallOptions) -> Result<Bytes>;

@@ -4,6 +4,7 @@ mod closing;
 mod commit;
 mod durability;
 mod model;
+mod opening;
 mod process;
 mod scan;
 mod sharing;
@@ -26,6 +27,7 @@ pub(crate) const CASES: &[&[Case]] = &[
     snapshot::CASES,
     scan::CASES,
     durability::CASES,
+    opening::CASES,
     sharing::CASES,
     upkeep::CASES,
     closing::CASES,

@@ -59,7 +59,8 @@ impl Kill {
 pub fn references() -> Vec<Suite> {
     let files =
         [false, true].into_iter().fold(Suite::new(), |suite, shared| suite.backend_subject(DiskMutant::sound(shared)));
-    let mut suites = vec![files.backend("memory:").only("backend.process"), kind::references()];
+    let opening = Suite::new().backend_subject(DiskMutant::sound(false)).only("backend.opening");
+    let mut suites = vec![files.backend("memory:").only("backend.process"), opening, kind::references()];
     #[cfg(feature = "network")]
     suites.push(NetworkMutant::sound().suite());
     let mut suite = Suite::new();

@@ -26,6 +26,8 @@ pub enum DiskDefect {
     ForgetsOtherProcesses,
     HearsNoOtherProcess,
     LastsUndeclared,
+    TakesEveryFile,
+    MakesEveryPlace,
 }
 
 use DiskDefect::*;
@@ -40,10 +42,14 @@ pub(super) const ALL: &[(DiskDefect, &[&str])] = &[
     (ForgetsOtherProcesses, &["backend.process.two-see-one-order"]),
     (HearsNoOtherProcess, &["backend.process.others-are-heard"]),
     (LastsUndeclared, &["backend.process.nothing-lasts-undeclared"]),
+    (TakesEveryFile, &["backend.opening.another-kind-is-refused"]),
+    (MakesEveryPlace, &["backend.opening.a-missing-place-is-told"]),
 ];
 
 /// What the text begins with that another process is told.
 const SCHEME: &str = "mutant:";
+/// The file with everything.
+const ROWS: &str = "rows";
 
 /// A backend in a file with one defect, or none.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +105,10 @@ impl Place for DiskPlace {
     fn elsewhere(&self) -> Option<String> {
         Some(format!("{SCHEME}{}:{}", self.kind.name(), self.directory.path().display()))
     }
+
+    fn path(&self) -> Option<PathBuf> {
+        Some(self.directory.path().join(ROWS))
+    }
 }
 
 /// In another process: opens what a place here has told; `None` for anything else.
@@ -111,6 +121,12 @@ pub(crate) async fn open_elsewhere(told: &str) -> Option<Result<Box<dyn Backend>
 }
 
 async fn open(kind: DiskMutant, directory: &Path) -> Result<Box<dyn Backend>> {
+    if kind.has(MakesEveryPlace) {
+        std::fs::create_dir_all(directory).map_err(failed)?;
+    }
+    if kind.has(TakesEveryFile) && read(directory).is_err() {
+        std::fs::remove_file(directory.join(ROWS)).map_err(failed)?;
+    }
     let lock = if kind.shared { None } else { Some(lock_for_good(kind, directory)?) };
     let mut state = State { memory: Arc::new(Memory::new()), number: 0, own: 0, lock, closed: false };
     state.reload(directory).await?;
@@ -154,7 +170,11 @@ impl Drop for Held {
 }
 
 fn failed(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, "the file of the store").caused_by(error)
+    let kind = match error.kind() {
+        std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind, "the file of the store").caused_by(error)
 }
 
 /// A store in memory beside a file with all of it.
@@ -292,7 +312,7 @@ impl Backend for OnDisk {
 
 /// The number of commits and all rows, as [`write`] has left them. `None`: there is nothing yet.
 fn read(directory: &Path) -> Result<Option<(u64, Dump)>> {
-    let bytes = match std::fs::read(directory.join("rows")) {
+    let bytes = match std::fs::read(directory.join(ROWS)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         read => Bytes::from(read.map_err(failed)?),
     };
@@ -328,5 +348,5 @@ fn write(directory: &Path, commits: u64, rows: Dump) -> Result<()> {
     }
     let new = directory.join("rows.new");
     std::fs::write(&new, bytes).map_err(failed)?;
-    std::fs::rename(new, directory.join("rows")).map_err(failed)
+    std::fs::rename(new, directory.join(ROWS)).map_err(failed)
 }

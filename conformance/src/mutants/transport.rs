@@ -64,6 +64,8 @@ pub enum TransportDefect {
     OneChannelOnly,
     ForgetsTheKeyOfAnAddress,
     SharesItsAddress,
+    SaysUnreachableWhenClosed,
+    RefusesAsSomethingElse,
 }
 
 use TransportDefect::*;
@@ -116,6 +118,8 @@ pub(super) const ALL: &[(TransportDefect, &[&str])] = &[
     (OneChannelOnly, &["transport.exchange.many-channels"]),
     (ForgetsTheKeyOfAnAddress, &["transport.dialling.the-key-of-an-address-counts"]),
     (SharesItsAddress, &["transport.listening.an-address-in-use-is-locked"]),
+    (SaysUnreachableWhenClosed, &["transport.stopping.closing-ends-channels"]),
+    (RefusesAsSomethingElse, &["transport.exchange.a-refusal-is-an-error"]),
 ];
 
 /// A transport in memory with one defect, or none.
@@ -425,6 +429,14 @@ impl Channel for MutantChannel {
         match defect {
             SaysUnreachableAtTheDeadline => answer.map_err(|error| match error.kind() {
                 ErrorKind::Timeout => broken(),
+                _ => error,
+            }),
+            SaysUnreachableWhenClosed => answer.map_err(|error| match error.kind() {
+                ErrorKind::Closed => broken(),
+                _ => error,
+            }),
+            RefusesAsSomethingElse => answer.map_err(|error| match error.kind() {
+                ErrorKind::Full => Error::new(ErrorKind::PermissionDenied, "the peer has refused"),
                 _ => error,
             }),
             CutsAnswers => answer.map(|mut answer| {

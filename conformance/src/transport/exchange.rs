@@ -1,11 +1,11 @@
 //! Messages there, and back.
 
 use bytes::Bytes;
-use eidetica_contract::CallOptions;
+use eidetica_contract::{CallOptions, ErrorKind};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-use super::{Ground, dial, pattern, soon, until};
+use super::{Ground, dial, kind, pattern, soon, until};
 use crate::Case;
 use crate::case::case;
 
@@ -29,7 +29,8 @@ pub(super) const CASES: &[Case] = &[
     case!(Transport, must "transport.exchange.a-panic-costs-one-request",
         "A service that panics costs the one request, which the caller sees as an error.", a_panic_costs_one_request),
     case!(Transport, must "transport.exchange.a-refusal-is-an-error",
-        "An error of the service is an error at the caller.", a_refusal_is_an_error),
+        "An error of the service is an error at the caller: of the same kind, or [`ErrorKind::Unreachable`] where that kind speaks of this process alone, or the transport carries no kinds.",
+        a_refusal_is_an_error),
 ];
 
 async fn keeps_every_byte(ground: Ground) {
@@ -170,6 +171,10 @@ async fn a_panic_costs_one_request(ground: Ground) {
 async fn a_refusal_is_an_error(ground: Ground) {
     let (server, client) = (ground.server().await, ground.client().await);
     let channel = dial(&*client, &server.address).await;
-    channel.request("fail".into(), soon()).await.expect_err("the service has refused");
+    let found = kind(channel.request("fail".into(), soon()).await);
+    assert!(
+        matches!(found, Some(ErrorKind::Full | ErrorKind::Unreachable)),
+        "the service has said `Full`, not {found:?}"
+    );
     assert_eq!(channel.request("fine".into(), soon()).await.expect("an answer"), "fine");
 }

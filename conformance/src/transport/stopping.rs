@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = &[
     case!(Transport, must "transport.stopping.listens-again",
         "Afterwards it may listen again.", listens_again),
     case!(Transport, must "transport.stopping.closing-ends-channels",
-        "Stops listening without grace, closes all channels and ends all tasks. From then on dialling and listening answer [`ErrorKind::Closed`](crate::ErrorKind::Closed).",
+        "Stops listening without grace, closes all channels and ends all tasks. From then on dialling, listening and requests answer [`ErrorKind::Closed`](crate::ErrorKind::Closed), those that were under way, too.",
         closing_ends_channels),
     case!(Transport, must "transport.stopping.closing-twice-is-fine", "Calling it again does nothing.", closing_twice),
 ];
@@ -111,8 +111,9 @@ async fn closing_ends_channels(ground: Ground) {
         client.close().await.expect("it closes");
     };
     let (answer, ()) = tokio::join!(call, close);
-    answer.expect_err("the channel was closed");
-    channel.request("late".into(), CallOptions::timeout(Duration::from_secs(2))).await.expect_err("it is closed");
+    assert_eq!(kind(answer), Some(ErrorKind::Closed), "a request was under way when its transport was closed");
+    let late = channel.request("late".into(), CallOptions::timeout(Duration::from_secs(2))).await;
+    assert_eq!(kind(late), Some(ErrorKind::Closed), "a channel of a transport that was closed");
     let dialled = client.dial(&server.address, soon()).await.map(drop);
     assert_eq!(kind(dialled), Some(ErrorKind::Closed), "a transport that was closed dials");
     assert_eq!(server.service.seen(), 1);

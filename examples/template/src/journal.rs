@@ -54,8 +54,8 @@ impl Journal {
         let path = path.into();
         let open = move || {
             let state = open(&path)?;
-            let mut info = BackendInfo::new("journal", path.display().to_string());
-            info.capabilities = Capabilities::none().durable().compact();
+            let info = BackendInfo::new("journal", path.display().to_string());
+            let info = info.with_capabilities(Capabilities::none().durable().compact());
             Ok(Journal { info, state: Arc::new(Mutex::new(state)) })
         };
         aside(open).await

@@ -76,7 +76,7 @@ impl Tcp {
 
     fn open(&self) -> Result<()> {
         match *self.closed.borrow() {
-            true => Err(Error::new(ErrorKind::Closed, "this transport was closed")),
+            true => Err(closed()),
             false => Ok(()),
         }
     }
@@ -249,6 +249,7 @@ struct TcpChannel {
     frames: mpsc::Sender<Frame>,
     numbers: AtomicU64,
     waiting: Arc<Waiting>,
+    closed: watch::Receiver<bool>,
     _task: JoinSet<()>,
 }
 
@@ -273,12 +274,12 @@ impl Drop for Call<'_> {
 }
 
 impl TcpChannel {
-    fn new(stream: TcpStream, mut closed: watch::Receiver<bool>) -> TcpChannel {
+    fn new(stream: TcpStream, closed: watch::Receiver<bool>) -> TcpChannel {
         let _ = stream.set_nodelay(true);
         let (mut read, mut write) = stream.into_split();
         let (frames, mut outgoing) = mpsc::channel::<Frame>(REQUESTS);
         let waiting = Arc::new(Waiting(Mutex::new(Some(HashMap::new()))));
-        let answered = waiting.clone();
+        let (answered, mut end) = (waiting.clone(), closed.clone());
         let mut task = JoinSet::new();
         task.spawn(async move {
             let reading = async {
@@ -300,12 +301,20 @@ impl TcpChannel {
             tokio::select! {
                 () = reading => {}
                 () = writing => {}
-                _ = closed.wait_for(|closed| *closed) => {}
+                _ = end.wait_for(|closed| *closed) => {}
             }
             // Whoever still waits hears that nothing comes.
             answered.all().take();
         });
-        TcpChannel { frames, numbers: AtomicU64::new(0), waiting, _task: task }
+        TcpChannel { frames, numbers: AtomicU64::new(0), waiting, closed, _task: task }
+    }
+
+    /// Why nothing comes: it is over here, or there.
+    fn ended(&self) -> Error {
+        match *self.closed.borrow() {
+            true => closed(),
+            false => gone(),
+        }
     }
 }
 
@@ -323,12 +332,12 @@ impl Channel for TcpChannel {
         let (answer, wait) = oneshot::channel();
         match &mut *self.waiting.all() {
             Some(all) => drop(all.insert(number, answer)),
-            None => return Err(gone()),
+            None => return Err(self.ended()),
         }
         let _call = Call(&self.waiting, number);
         let exchange = async {
-            self.frames.send(Frame { number, message }).await.map_err(|_| gone())?;
-            wait.await.map_err(|_| gone())
+            self.frames.send(Frame { number, message }).await.map_err(|_| self.ended())?;
+            wait.await.map_err(|_| self.ended())
         };
         let mut answer = timeout_at(deadline, exchange).await.map_err(|_| late())??;
         match answer.first() {
@@ -340,6 +349,10 @@ impl Channel for TcpChannel {
     fn peer(&self) -> Option<PublicKey> {
         None
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "this transport was closed")
 }
 
 fn gone() -> Error {
