@@ -133,7 +133,7 @@ struct Waiting {
 }
 
 enum What {
-    Whole(VerifiedEntry),
+    Whole(Box<VerifiedEntry>),
     InMind { parents: Box<[Id]>, height: u64, time: Time },
 }
 
@@ -248,7 +248,7 @@ impl Parking {
                 self.leave(&id);
             }
         }
-        self.put(id, What::Whole(whole), source, (awaits, held), size, now);
+        self.put(id, What::Whole(Box::new(whole)), source, (awaits, held), size, now);
         true
     }
 
@@ -337,7 +337,7 @@ impl Parking {
             let Some(waiting) = self.unsupported(&id).filter(|waiting| waiting.held.is_none()) else { continue };
             if let (What::Whole(entry), true) = (&waiting.what, visited.insert(id)) {
                 next.extend(&entry.header().parents);
-                found.push(entry.clone());
+                found.push(VerifiedEntry::clone(entry));
             }
         }
         found.sort_by_key(|entry| entry.header().height);
@@ -467,7 +467,7 @@ impl Parking {
         let waiting = self.leave(id)?;
         waiting.pool(&self.room).give_back(&waiting.source, waiting.size);
         match waiting.what {
-            What::Whole(entry) => Some((entry, waiting.source)),
+            What::Whole(entry) => Some((*entry, waiting.source)),
             What::InMind { .. } => None,
         }
     }

@@ -235,7 +235,10 @@ mod tests {
     }
 
     /// A crowd with a way to come into it: each comer's place, its clock, and the task that ends with it.
-    fn crowd(limits: &HttpLimits) -> (Arc<Crowd>, impl Fn(&str) -> Option<(Admitted, Arc<Clock>)> + use<>) {
+    /// A connection that was let in, and its clock.
+    type LetIn = (Admitted, Arc<Clock>);
+
+    fn crowd(limits: &HttpLimits) -> (Arc<Crowd>, impl Fn(&str) -> Option<LetIn> + use<>) {
         let (crowd, limits) = (Crowd::new(limits), limits.clone());
         let come = {
             let crowd = crowd.clone();
