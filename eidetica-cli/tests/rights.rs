@@ -268,3 +268,19 @@ fn a_removed_member_is_out_over_http() {
 fn a_removed_member_is_out_over_iroh() {
     a_removed_member_is_out(&["--iroh", "127.0.0.1:0"]);
 }
+
+#[test]
+fn whoever_takes_the_last_admin_away_is_told_before() {
+    let place = Place::with_airports();
+    let (own, ben) = (key(&place), stranger(7));
+    let look = |place: &Place| {
+        let text = place.run(&["remove", "travel", &own, "--dry-run"]).ok().out;
+        let look = place.json(&["remove", "travel", &own, "--dry-run"]).remove(0);
+        assert_eq!(text.contains("leaves no admin"), look["leaves_no_admin"] == true, "{text} {look}");
+        look["leaves_no_admin"] == true
+    };
+    assert!(look(&place));
+    place.run(&["grant", "travel", &ben, "admin"]).ok();
+    assert!(!look(&place));
+    assert_eq!(right_of(&place, &own).as_deref(), Some("admin"));
+}

@@ -170,7 +170,9 @@ impl User {
         self.change(database, RightsChange::Limit { key: *key, right }).await
     }
 
-    /// Removes a key from a database; as of an older state, with what it has written since.
+    /// Removes a key from a database; as of an older state, with what it has written since. The key that signs steps down itself, whatever
+    /// its rank: if it was the last admin, nobody can change a right any more, ever. [`PreparedChange::foresee`] tells that before
+    /// (`leaves_no_admin`).
     ///
     /// Errors and cancellation: as for [`grant`](User::grant).
     pub async fn remove_key(&self, database: &Id, key: &KeyId, as_of: Option<&Snapshot>) -> Result<Committed> {
