@@ -118,6 +118,9 @@ struct Tasks {
     driver: JoinHandle<()>,
 }
 
+/// How long one peer may take to hear where this node listens; another one hears it when it is talked to next.
+const TELLING: std::time::Duration = std::time::Duration::from_secs(1);
+
 impl Syncer {
     /// Starts sync over a store, as the device with this key. Must be called within a tokio runtime.
     ///
@@ -161,7 +164,13 @@ impl Syncer {
     /// `Locked` for an address in use.
     pub async fn accept_connections(&self) -> Result<()> {
         self.open()?;
-        self.shared.transports.listen(|max_message| self.shared.desk.counter(max_message)).await
+        self.shared.transports.listen(|max_message| self.shared.desk.counter(max_message)).await?;
+        // Whoever was called before is told where this node is reached from now on.
+        for link in self.shared.links.open_links() {
+            let told = talk::introduce(&self.shared, &link, &[], Vec::new());
+            let _ = tokio::time::timeout(TELLING, told).await;
+        }
+        Ok(())
     }
 
     /// Stops listening on all transports. Outgoing sync goes on. Does nothing if nothing listens.
