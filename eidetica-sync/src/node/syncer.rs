@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use eidetica_contract::{Address, Error, ErrorKind, PublicKey, Result, TransportBuilder};
 use eidetica_core::{Engine, Id, SecretKey};
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 use super::desk::StrangerLimits;
 use super::events::SyncEvent;
@@ -118,8 +120,8 @@ struct Tasks {
     driver: JoinHandle<()>,
 }
 
-/// How long one peer may take to hear where this node listens; another one hears it when it is talked to next.
-const TELLING: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long it is waited until peers have heard where this node listens. Who has not by then hears it at the next contact.
+const TELLING: Duration = Duration::from_secs(1);
 
 impl Syncer {
     /// Starts sync over a store, as the device with this key. Must be called within a tokio runtime.
@@ -158,18 +160,22 @@ impl Syncer {
         self.shared.note_all_dialable().await
     }
 
-    /// Lets all registered transports listen that are able to and do not yet.
+    /// Lets all registered transports listen that are able to and do not yet, and tells the peers that were called before where this node
+    /// is reached; for that it waits a second at most.
     ///
     /// Errors: `Unsupported` if none is registered; if none of those that should could listen, the error of the first, such as
-    /// `Locked` for an address in use.
+    /// `Locked` for an address in use. Cancellation: what listens goes on to do so, and peers hear of it at the next contact.
     pub async fn accept_connections(&self) -> Result<()> {
         self.open()?;
         self.shared.transports.listen(|max_message| self.shared.desk.counter(max_message)).await?;
         // Whoever was called before is told where this node is reached from now on.
+        let mut telling = JoinSet::new();
         for link in self.shared.links.open_links() {
-            let told = talk::introduce(&self.shared, &link, &[], Vec::new());
-            let _ = tokio::time::timeout(TELLING, told).await;
+            let shared = self.shared.clone();
+            telling.spawn(async move { talk::introduce(&shared, &link, &[], Vec::new()).await });
         }
+        // What has not come to its end by then is given up with the set.
+        let _ = timeout(TELLING, async { while telling.join_next().await.is_some() {} }).await;
         Ok(())
     }
 

@@ -191,3 +191,29 @@ async fn busy(world: &World) -> (Node, Node, eidetica_core::Id) {
     ben.know(&anna, id).await;
     (anna, ben, id)
 }
+
+/// Whoever begins to listen when it has called others already can be called by them within a second.
+#[test]
+fn who_listens_later_is_reached_by_those_it_has_called() {
+    for seed in sim::seeds(5) {
+        sim::run(seed, async |world| {
+            let anna = Node::start(&world, "anna").await;
+            let mut ben = Node::stopped(&world, "ben", false).await;
+            ben.listens = false;
+            ben.begin().await;
+            let id = *anna.create(&[ben.user.public()]).await.root_id();
+            ben.track(id, Wish::live()).await;
+            ben.know(&anna, id).await;
+            come_in_step(&[&anna, &ben], &id, MINUTE).await;
+            let key = ben.key();
+            assert!(anna.syncer().sync_tree_with_peer(&key, &id).await.is_err(), "nobody knows where");
+            ben.syncer().accept_connections().await.unwrap();
+            let reached = async {
+                while anna.syncer().sync_tree_with_peer(&key, &id).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            timeout(Duration::from_secs(1), reached).await.expect("it is told at once");
+        });
+    }
+}
