@@ -248,3 +248,25 @@ async fn what_waits_comes_in_when_another_process_has_stored_the_parent() {
     until("it is found without being offered again", async || first.waiting().await.unwrap().0 == 0).await;
     assert_eq!(first.get_tips().await.unwrap(), [other[1].id()]);
 }
+
+/// The end of a page that is handed over by itself, and is short enough to be judged at once, waits for the part that it stands on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_short_end_of_a_page_is_judged_after_the_rest() {
+    const PAGE: usize = 2 * 256 + 3;
+    let forge = Forge::new(1);
+    let chain = forge.chain(&forge.root, 6 * PAGE, |n| (n % 7).to_string());
+    let mut histories = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (instance, database) = forge.database().await;
+        let pages: Vec<_> = chain.chunks(PAGE).map(raw).collect();
+        histories.spawn(async move {
+            for page in pages {
+                let outcomes = database.ingest(page, "peer").await.unwrap();
+                let other = outcomes.iter().find(|outcome| **outcome != Outcome::Accepted);
+                assert!(other.is_none(), "{other:?}");
+            }
+            drop(instance);
+        });
+    }
+    histories.join_all().await;
+}

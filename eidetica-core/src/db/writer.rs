@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -44,12 +44,26 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Orders to the writer of a database.
 #[derive(Clone)]
 pub(crate) struct WriterHandle {
-    orders: mpsc::Sender<Order>,
+    orders: Orders,
     writer: Arc<Mutex<Writer>>,
     core: Arc<Core>,
 }
 
 pub(super) type CommitReply = oneshot::Sender<Result<Committed>>;
+
+/// The queue of a writer, with a count of what was ordered and is not served yet: what the writer has taken out of the queue is not in it
+/// any longer, and whoever served himself then would be before those who came first.
+#[derive(Clone)]
+struct Orders {
+    queue: mpsc::Sender<Ordered>,
+    /// Each order holds one; nothing else does.
+    count: Arc<()>,
+}
+
+struct Ordered {
+    order: Order,
+    counted: Weak<()>,
+}
 
 enum Order {
     Commit(Box<Intent>, CommitReply),
@@ -85,10 +99,32 @@ pub(crate) enum Task {
     },
 }
 
+impl Orders {
+    /// Waits for a place in the queue. False if the writer has ended.
+    async fn send(&self, order: Order) -> bool {
+        self.queue.send(self.counted(order)).await.is_ok()
+    }
+
+    /// Has the writer look at what was left to do. If the queue is full, it will not sleep.
+    fn go_on(&self) {
+        let _ = self.queue.try_send(self.counted(Order::GoOn));
+    }
+
+    fn counted(&self, order: Order) -> Ordered {
+        Ordered { order, counted: Arc::downgrade(&self.count) }
+    }
+
+    /// True if everything that was ordered is served.
+    fn are_served(&self) -> bool {
+        Arc::weak_count(&self.count) == 0
+    }
+}
+
 impl WriterHandle {
     /// Starts the writer. It ends when the last handle is gone.
     pub fn start(core: Arc<Core>) -> (WriterHandle, tokio::task::JoinHandle<()>) {
-        let (orders, queue) = mpsc::channel(QUEUE);
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let orders = Orders { queue: sender, count: Arc::default() };
         let span = tracing::info_span!("database", id = %core.id);
         let (parking, pages, recent) = (Parking::new(core.storage.parked.clone()), VecDeque::new(), Recent::default());
         let writer = Writer {
@@ -122,13 +158,12 @@ impl WriterHandle {
                 let work = async move {
                     writer.advance(Unit::Commits(vec![(intent, reply)]), false).await;
                     if writer.has_other_settings() {
-                        // If the queue is full, the writer will not sleep.
-                        let _ = orders.try_send(Order::GoOn);
+                        orders.go_on();
                     }
                 };
                 work_here(work).await;
             }
-            None => self.orders.send(Order::Commit(intent, reply)).await.map_err(|_| closed())?,
+            None => self.order(Order::Commit(intent, reply)).await?,
         }
         answer.await.map_err(|_| closed())?
     }
@@ -142,23 +177,26 @@ impl WriterHandle {
             Some(mut writer) => {
                 let orders = self.orders.clone();
                 let work = async move {
-                    writer.serve(&mut vec![Order::Ingest(arrivals, reply)], false).await;
+                    writer.serve(vec![Order::Ingest(arrivals, reply)], false).await;
                     if writer.is_busy() || writer.until_due().is_some() {
-                        // If the queue is full, the writer will not sleep.
-                        let _ = orders.try_send(Order::GoOn);
+                        orders.go_on();
                     }
                 };
                 work_here(work).await;
             }
-            None => self.orders.send(Order::Ingest(arrivals, reply)).await.map_err(|_| closed())?,
+            None => self.order(Order::Ingest(arrivals, reply)).await?,
         }
         Ok(answer)
     }
 
     /// The writer, if it has nothing else to do.
     fn idle_writer(&self) -> Option<OwnedMutexGuard<Writer>> {
-        let idle = self.orders.capacity() == self.orders.max_capacity() && !self.orders.is_closed();
-        self.writer.clone().try_lock_owned().ok().filter(|_| idle)
+        let writer = self.writer.clone().try_lock_owned().ok()?;
+        (self.orders.are_served() && !self.orders.queue.is_closed()).then_some(writer)
+    }
+
+    async fn order(&self, order: Order) -> Result<()> {
+        if self.orders.send(order).await { Ok(()) } else { Err(closed()) }
     }
 
     /// Does a task to its end, in steps between which others are served.
@@ -195,7 +233,7 @@ impl WriterHandle {
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T> {
         self.callbacks().refuse_within()?;
         let (reply, answer) = oneshot::channel();
-        self.orders.send(order(reply)).await.map_err(|_| closed())?;
+        self.order(order(reply)).await?;
         answer.await.map_err(|_| closed())
     }
 }
@@ -230,14 +268,14 @@ pub(super) struct Writer {
 }
 
 /// Serves what cannot happen where it is ordered.
-async fn run(mut queue: mpsc::Receiver<Order>, writer: Arc<Mutex<Writer>>) {
-    let mut orders = Vec::new();
+async fn run(mut queue: mpsc::Receiver<Ordered>, writer: Arc<Mutex<Writer>>) {
+    let mut ordered = Vec::new();
     let mut closing = false;
     let mut busy = false;
     let mut due = None;
     while busy || !closing {
         if !busy {
-            let received = queue.recv_many(&mut orders, GROUP_COMMITS);
+            let received = queue.recv_many(&mut ordered, GROUP_COMMITS);
             let received = match due {
                 None => received.await,
                 Some(wait) => tokio::time::timeout(wait, received).await.unwrap_or(1),
@@ -249,15 +287,18 @@ async fn run(mut queue: mpsc::Receiver<Order>, writer: Arc<Mutex<Writer>>) {
             tokio::task::yield_now().await;
         }
         let mut writer = writer.lock().await;
-        while orders.len() < GROUP_COMMITS
+        while ordered.len() < GROUP_COMMITS
             && let Ok(order) = queue.try_recv()
         {
-            orders.push(order);
+            ordered.push(order);
         }
-        if writer.serve(&mut orders, !queue.is_empty()).await {
+        let (orders, counted): (Vec<Order>, Vec<Weak<()>>) =
+            ordered.drain(..).map(|Ordered { order, counted }| (order, counted)).unzip();
+        if writer.serve(orders, !queue.is_empty()).await {
             closing = true;
             queue.close();
         }
+        drop(counted);
         busy = writer.is_busy();
         due = writer.until_due();
     }
@@ -266,10 +307,10 @@ async fn run(mut queue: mpsc::Receiver<Order>, writer: Arc<Mutex<Writer>>) {
 impl Writer {
     /// Does what was ordered, and a part of what is under way; `waiting`: more was ordered already. True if the order was to
     /// end.
-    async fn serve(&mut self, orders: &mut Vec<Order>, waiting: bool) -> bool {
+    async fn serve(&mut self, orders: Vec<Order>, waiting: bool) -> bool {
         let mut closing = false;
         let mut commits = Vec::new();
-        for order in orders.drain(..) {
+        for order in orders {
             match order {
                 Order::Commit(intent, reply) => commits.push((intent, reply)),
                 Order::Ingest(arrivals, reply) => self.push_page(arrivals, reply),
