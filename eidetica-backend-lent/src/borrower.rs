@@ -134,10 +134,11 @@ impl Backend for Borrowed {
     async fn close(&self) -> Result<()> {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut tasks) = tasks else { return Ok(()) };
-        // Calls that are under way hold permits; whoever comes later waits for one until there are none any more.
+        // Calls that are under way hold permits; whoever comes later waits for one until there are none any more. So these are held until
+        // it is hung up: a commit that got one before would be sent, and cut off.
         let all = self.line.permits.acquire_many(AT_ONCE as u32).await;
-        let flushed = match all {
-            Ok(_all) => self.line.exchange(Call::Flush).await.map(drop),
+        let flushed = match &all {
+            Ok(_) => self.line.exchange(Call::Flush).await.map(drop),
             Err(_) => Err(lost()),
         };
         self.line.hang_up();
