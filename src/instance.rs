@@ -237,7 +237,7 @@ impl Instance {
         }
         let host = Wishing { engine: self.engine.clone(), bell: self.shared.wishes.clone() };
         let sync = Syncer::start(self.engine.clone(), self.shared.device.clone(), Arc::new(host), options).await?;
-        self.shared.usher.start(sync.access_book().clone()).await;
+        self.shared.usher.start(sync.access_book().clone());
         *self.shared.sync.write().unwrap_or_else(PoisonError::into_inner) = Some(sync);
         Ok(())
     }

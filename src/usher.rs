@@ -29,9 +29,10 @@ impl Usher {
     }
 
     /// Looks at the requests of a book from now on, and at those of no other.
-    pub async fn start(&self, book: Book) {
-        self.end().await;
-        lock(&self.task).spawn(run(self.sessions.clone(), book, self.bell.subscribe()));
+    pub fn start(&self, book: Book) {
+        let mut task = lock(&self.task);
+        task.abort_all();
+        task.spawn(run(self.sessions.clone(), book, self.bell.subscribe()));
     }
 
     /// Somebody has logged in.

@@ -1,7 +1,7 @@
 //! The kind of store of the poll, certified as anybody certifies their own.
 
 #[path = "../poll.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the kind of store alone is certified")]
 mod poll;
 
 use eidetica_conformance::Dice;

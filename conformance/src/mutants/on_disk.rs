@@ -156,7 +156,7 @@ fn lock_for_good(kind: DiskMutant, directory: &Path) -> Result<Held> {
 
 enum Held {
     /// Given back when it is closed.
-    Lock(#[allow(dead_code)] File),
+    Lock(#[allow(dead_code, reason = "held, and not read")] File),
     /// Removed when this is dropped.
     File(PathBuf),
 }

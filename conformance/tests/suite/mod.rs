@@ -4,7 +4,7 @@
 mod kinds;
 // What a stranger would write, as it stands in a workspace of its own, which cannot be named as a dependency.
 #[path = "../../../examples/template/src/lib.rs"]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "each test file that includes this uses a part of it")]
 mod template;
 
 use std::sync::Arc;

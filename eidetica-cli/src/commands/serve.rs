@@ -144,7 +144,10 @@ async fn tell(session: &Session, sync: &Syncer, here: &mut Here, output: &mut Ou
         };
         match event {
             SyncEvent::AccessRequested => {
-                here.log_in_all(session).await?;
+                // Whoever is not logged in now is so with the next request.
+                if let Err(error) = here.log_in_all(session).await {
+                    tracing::warn!(%error, "users who came to be meanwhile could not be logged in");
+                }
                 let text = "somebody asks for access; see `eidetica requests`";
                 output.say(text, || json!({ "event": "access-requested" }))?;
             }

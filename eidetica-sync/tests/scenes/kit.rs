@@ -128,6 +128,20 @@ pub struct Node {
     running: Option<Running>,
 }
 
+/// Anna, who listens and has made a database, and Ben, who may write there, knows her, and has it. He listens or does not.
+pub async fn two_in_step(world: &World, listens: bool) -> (Node, Node, Database) {
+    let anna = Node::start(world, "anna").await;
+    let mut ben = Node::stopped(world, "ben", false).await;
+    ben.listens = listens;
+    ben.begin().await;
+    let database = anna.create(&[ben.user.public()]).await;
+    let id = *database.root_id();
+    ben.track(id, Wish::live()).await;
+    ben.know(&anna, id).await;
+    come_in_step(&[&anna, &ben], &id, Duration::from_secs(30)).await;
+    (anna, ben, database)
+}
+
 /// What a process of a node is made of.
 struct Running {
     engine: Engine,

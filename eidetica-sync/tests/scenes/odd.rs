@@ -197,15 +197,8 @@ async fn busy(world: &World) -> (Node, Node, eidetica_core::Id) {
 fn who_listens_later_is_reached_by_those_it_has_called() {
     for seed in sim::seeds(5) {
         sim::run(seed, async |world| {
-            let anna = Node::start(&world, "anna").await;
-            let mut ben = Node::stopped(&world, "ben", false).await;
-            ben.listens = false;
-            ben.begin().await;
-            let id = *anna.create(&[ben.user.public()]).await.root_id();
-            ben.track(id, Wish::live()).await;
-            ben.know(&anna, id).await;
-            come_in_step(&[&anna, &ben], &id, MINUTE).await;
-            let key = ben.key();
+            let (anna, ben, database) = two_in_step(&world, false).await;
+            let (key, id) = (ben.key(), *database.root_id());
             assert!(anna.syncer().sync_tree_with_peer(&key, &id).await.is_err(), "nobody knows where");
             ben.syncer().accept_connections().await.unwrap();
             let reached = async {

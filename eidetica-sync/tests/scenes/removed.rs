@@ -55,15 +55,8 @@ async fn told(node: &Node, peer: &Node, id: &eidetica_core::Id) -> Duration {
 fn who_waits_for_news_is_told_within_a_second() {
     for seed in sim::seeds(10) {
         sim::run(seed, async |world| {
-            let anna = Node::start(&world, "anna").await;
-            let mut ben = Node::stopped(&world, "ben", false).await;
-            ben.listens = world.seed.is_multiple_of(2);
-            ben.begin().await;
-            let there = anna.create(&[ben.user.public()]).await;
+            let (anna, ben, there) = two_in_step(&world, world.seed.is_multiple_of(2)).await;
             let id = *there.root_id();
-            ben.track(id, Wish::live()).await;
-            ben.know(&anna, id).await;
-            come_in_step(&[&anna, &ben], &id, Duration::from_secs(30)).await;
             // A moment in the middle of a watch.
             tokio::time::sleep(Duration::from_millis(world.seed % 7 * 900 + 100)).await;
             set(&there, "before", "1").await;
@@ -100,24 +93,17 @@ fn who_waits_for_news_is_told_within_a_second() {
 fn who_listens_for_others_is_told_all_the_same() {
     for seed in sim::seeds(10) {
         sim::run(seed, async |world| {
-            let anna = Node::start(&world, "anna").await;
-            let mut ben = Node::stopped(&world, "ben", false).await;
-            ben.listens = false;
-            ben.begin().await;
-            let there = anna.create(&[ben.user.public()]).await;
+            let (anna, ben, there) = two_in_step(&world, false).await;
             let id = *there.root_id();
-            ben.track(id, Wish::live()).await;
-            ben.know(&anna, id).await;
-            come_in_step(&[&anna, &ben], &id, Duration::from_secs(30)).await;
-            let speaks = ben.syncer().presence(&ben.open(&id).await).unwrap();
-            let hears = anna.syncer().presence(&there).unwrap();
-            hears.publish("first").unwrap();
-            while speaks.here().unwrap().is_empty() {
+            let hears = ben.syncer().presence(&ben.open(&id).await).unwrap();
+            let speaks = anna.syncer().presence(&there).unwrap();
+            speaks.publish("first").unwrap();
+            while hears.here().unwrap().is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             tokio::time::sleep(Duration::from_millis(world.seed % 10 * 300 + 200)).await;
             // What ben waits to hear is looked at when the removal is there, and before the watch has looked.
-            hears.publish("last").unwrap();
+            speaks.publish("last").unwrap();
             remove(&there, &ben.user.public()).await;
             told(&ben, &anna, &id).await;
         });
