@@ -234,10 +234,10 @@ mod tests {
         assert!(!tasks[0].is_finished());
     }
 
-    /// A crowd with a way to come into it: each comer's place, its clock, and the task that ends with it.
     /// A connection that was let in, and its clock.
     type LetIn = (Admitted, Arc<Clock>);
 
+    /// A crowd, and a way to come into it, with a task that ends with each place.
     fn crowd(limits: &HttpLimits) -> (Arc<Crowd>, impl Fn(&str) -> Option<LetIn> + use<>) {
         let (crowd, limits) = (Crowd::new(limits), limits.clone());
         let come = {
