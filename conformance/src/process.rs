@@ -28,7 +28,9 @@ mod orders;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use eidetica_contract::{Backend, Registry, Result};
@@ -145,6 +147,52 @@ impl Other {
         }
         self.child.wait().expect("it has ended");
         rest
+    }
+}
+
+/// Processes that are started all the time, one after the other, until this is dropped. They do nothing.
+pub(crate) struct Starts {
+    state: Arc<State>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    started: AtomicU32,
+    ended: AtomicBool,
+}
+
+impl Starts {
+    pub(crate) fn begin() -> Starts {
+        let program = std::env::current_exe().expect("the path of this program");
+        let state = Arc::new(State::default());
+        let shared = state.clone();
+        let thread = std::thread::spawn(move || {
+            while !shared.ended.load(Relaxed) {
+                let mut command = Command::new(&program);
+                command.args(ARGUMENTS.get().expect("this program can be another process")).env(STORE, "");
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                let mut child = command.spawn().expect("another process starts");
+                // It runs its own program now, and has nothing of this one any more.
+                child.kill().and_then(|()| child.wait()).expect("it is ended");
+                shared.started.fetch_add(1, Relaxed);
+            }
+        });
+        Starts { state, thread: Some(thread) }
+    }
+
+    /// How many there were.
+    pub(crate) fn count(&self) -> u32 {
+        let running = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        assert!(running, "no process can be started any more");
+        self.state.started.load(Relaxed)
+    }
+}
+
+impl Drop for Starts {
+    fn drop(&mut self) {
+        self.state.ended.store(true, Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 

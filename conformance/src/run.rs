@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -185,10 +186,13 @@ pub fn main_of(suite: Suite) -> ExitCode {
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    if let Some(path) = std::env::var_os("EIDETICA_REPORT") {
+    if let Some(mut path) = std::env::var_os("EIDETICA_REPORT").map(PathBuf::from) {
+        if path.is_dir() {
+            path.push(std::env::var("CARGO_PKG_NAME").unwrap_or_else(|_| "report".to_owned()) + ".json");
+        }
         let executed = std::mem::take(&mut *all.lock().unwrap_or_else(PoisonError::into_inner));
         let report = Report::new(suite.seed, planned, executed, &known);
-        if let Err(error) = report.write(std::path::Path::new(&path)) {
+        if let Err(error) = report.write(&path) {
             return harness_error(&error);
         }
     }

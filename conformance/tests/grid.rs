@@ -1,9 +1,9 @@
-//! The table of the README, against what `tests/certified.rs` runs, all of which has to pass.
+//! The table of the README, against what `tests/certified` of the crates run, all of which has to pass.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::suite::suite;
+use crate::suite::{ALONE, suite};
 
 /// How the README calls them: by what stands before the first colon.
 fn short(name: &str) -> &str {
@@ -67,4 +67,28 @@ async fn the_readme_says_what_is_certified() {
     seed.parse::<u64>().expect("the seed is a number");
     let planned = suite().planned_cases().await.unwrap().len();
     assert_eq!(cases, planned.to_string(), "`cargo xtask certify` has to run again, and to note that it has");
+}
+
+/// What stands in the table as certified is what the crates certify.
+#[test]
+fn each_crate_certifies_its_own() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |krate: &str| {
+        let tests = root.join(krate).join("tests");
+        let of = |name: &str| std::fs::read_to_string(tests.join(name));
+        of("certified.rs").or_else(|_| of("certified/main.rs")).unwrap_or_else(|error| panic!("{krate}: {error}"))
+    };
+    for (krate, urls) in ALONE {
+        let certified = read(krate);
+        for url in urls {
+            let kind = if krate.contains("transport") { "transport" } else { "backend" };
+            assert!(certified.contains(&format!("{kind}({url:?})")), "{krate} does not certify {url}");
+        }
+        assert_eq!(certified.matches("backend(").count() + certified.matches("transport(").count(), urls.len());
+    }
+    assert!(read("eidetica-backend-lent").contains("backend_subject(lent::Lent)"));
+    let kinds = read("eidetica-core");
+    for kind in ["Documents", "Tables", "Settings"] {
+        assert!(kinds.contains(&format!("kind(kinds::{kind})")), "{kind} is not certified");
+    }
 }

@@ -127,7 +127,9 @@ pub trait Backend: Send + Sync + 'static {
             .with("job", format!("{job:?}")))
     }
 
-    /// Flushes, then releases files, threads and locks. When it returns the store can be opened again.
+    /// Flushes, then releases files, threads and locks. When it returns the store can be opened again. So it
+    /// can while this process starts others, which have its files open until their own programs run, and with them a lock of
+    /// `flock(2)` that was dropped rather than given back by a call.
     ///
     /// Errors: those of [`flush`](Backend::flush), and `Io`. It has closed all the same: everything is released, and what was
     /// not flushed is as after a crash. Calling it again succeeds and does nothing, after an error as well. Snapshots that are still held answer `Closed` or stay usable, at the

@@ -42,8 +42,8 @@ const STEPS: [Step; 10] = [
     Step {
         name: "certify",
         about: "the contracts of backends and transports on all of ours, at the full level; README.md notes the run",
-        cargo: "test --release --package eidetica-conformance",
-        variables: &[("EIDETICA_BUDGET", "full"), ("EIDETICA_REPORT", "../target/certified.json")],
+        cargo: "test --release --workspace --exclude eidetica-examples --test certified --test teeth",
+        variables: &[("EIDETICA_BUDGET", "full"), ("EIDETICA_REPORT", "../target/certified")],
         tests: true,
     },
     Step {
@@ -112,10 +112,10 @@ fn main() -> ExitCode {
     for step in chosen {
         println!("==> {}: {}", step.name, step.about);
         let began = Instant::now();
-        let mut outcome = run(step);
-        if step.name == "certify" {
-            outcome = outcome.and_then(|done| Ok(format!("{done}; {}", note_certified()?)));
-        }
+        let outcome = match step.name {
+            "certify" => certify(step),
+            _ => run(step, &[]),
+        };
         let time = seconds(began.elapsed());
         let line = match &outcome {
             Ok(done) => format!("{:12} {time:>9}  {done}", step.name),
@@ -134,12 +134,12 @@ fn seconds(time: Duration) -> String {
 }
 
 /// Runs a step, shows what it prints, and says what was done.
-fn run(step: &Step) -> Result<String, String> {
+fn run(step: &Step, more: &[(&str, &str)]) -> Result<String, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .args(step.cargo.split(' '))
-        .envs(step.variables.iter().copied())
+        .envs(step.variables.iter().chain(more).copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("cargo cannot be started: {error}"))?;
@@ -168,21 +168,38 @@ fn passed_in(line: &str) -> u64 {
 /// How the line of the README begins that says what the full level has certified.
 const CERTIFIED: &str = "The full level certified all of this at commit `";
 
-/// Writes commit and seed of a run at the full level into the README, where the same commit can be had again.
-fn note_certified() -> Result<String, String> {
+/// Certifies at the full level, all crates from one seed, and writes commit and seed into the README, where the same commit can be had
+/// again. `EIDETICA_SEED` repeats a run.
+fn certify(step: &Step) -> Result<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readable = |error| format!("the reports or README.md: {error}");
+    let reports = root.join("target/certified");
+    if reports.exists() {
+        std::fs::remove_dir_all(&reports).map_err(readable)?;
+    }
+    std::fs::create_dir_all(&reports).map_err(readable)?;
+    let now = std::time::UNIX_EPOCH.elapsed().map_err(|_| "the clock of this machine is before 1970")?;
+    let seed = std::env::var("EIDETICA_SEED").unwrap_or_else(|_| now.as_secs().to_string());
+    println!("EIDETICA_SEED={seed}");
+    let done = run(step, &[("EIDETICA_SEED", &seed)])?;
+
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).current_dir(&root).output();
         let output = output.map_err(|error| format!("git cannot be started: {error}"))?;
         Ok::<_, String>(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     if !git(&["status", "--porcelain"])?.is_empty() {
-        return Ok("not noted in README.md, since not everything is committed".into());
+        return Ok(format!("{done}; not noted in README.md, since not everything is committed"));
     }
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let readable = |error| format!("the report or README.md: {error}");
-    let report = std::fs::read_to_string(root.join("target/certified.json")).map_err(readable)?;
-    let line = certified_line(&report, &commit).ok_or("the report does not say that all is certified")?;
+    let mut cases = 0;
+    for report in std::fs::read_dir(&reports).map_err(readable)? {
+        let path = report.map_err(readable)?.path();
+        let report = std::fs::read_to_string(&path).map_err(readable)?;
+        let certified = certified(&report, &seed);
+        cases += certified.ok_or_else(|| format!("{} does not say that all is certified", path.display()))?;
+    }
+    let line = format!("{CERTIFIED}{commit}`, with the seed {seed}: {cases} cases.");
     let path = root.join("README.md");
     let readme = std::fs::read_to_string(&path).map_err(readable)?;
     let lines = readme.lines().map(|old| if old.starts_with(CERTIFIED) { line.as_str() } else { old });
@@ -191,14 +208,14 @@ fn note_certified() -> Result<String, String> {
         return Err(format!("README.md has no line that begins with {CERTIFIED:?}"));
     }
     std::fs::write(&path, noted).map_err(readable)?;
-    Ok(format!("README.md notes {commit}"))
+    Ok(format!("{done}; README.md notes {commit}"))
 }
 
-/// The line, from a report in JSON.
-fn certified_line(report: &str, commit: &str) -> Option<String> {
+/// How many cases a report in JSON says are certified with this seed.
+fn certified(report: &str, seed: &str) -> Option<u64> {
     let after = |name: &str| report.split_once(&format!("\n  \"{name}\": "))?.1.split([',', '\n']).next();
-    let (certified, seed, cases) = (after("certified")?, after("seed")?, after("planned")?);
-    (certified == "true").then(|| format!("{CERTIFIED}{commit}`, with the seed {seed}: {cases} cases."))
+    let all = after("certified")? == "true" && after("seed")? == seed;
+    after("planned")?.parse().ok().filter(|_| all)
 }
 
 #[cfg(test)]
@@ -208,10 +225,10 @@ mod tests {
     #[test]
     fn what_is_certified_is_noted() {
         let report = "{\n  \"certified\": true,\n  \"planned\": 12,\n  \"schema\": 1,\n  \"seed\": 7,\n}\n";
-        let line = certified_line(report, "abc").unwrap();
-        assert_eq!(line, format!("{CERTIFIED}abc`, with the seed 7: 12 cases."));
-        assert_eq!(certified_line(&report.replace("true", "false"), "abc"), None);
-        assert_eq!(certified_line("", "abc"), None);
+        assert_eq!(certified(report, "7"), Some(12));
+        assert_eq!(certified(report, "8"), None);
+        assert_eq!(certified(&report.replace("true", "false"), "7"), None);
+        assert_eq!(certified("", "7"), None);
     }
 
     #[test]

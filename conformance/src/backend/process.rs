@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Ground, ONE, OTHER, Store, dump, kind, put};
 use crate::case::case;
-use crate::process::{Other, count_once};
+use crate::process::{Other, Starts, count_once};
 use crate::{Budget, Case, Place, seed};
 
 pub(super) const CASES: &[Case] = &[
@@ -21,6 +21,9 @@ pub(super) const CASES: &[Case] = &[
     case!(Backend, must "backend.process.another-one-is-locked-out",
         "Any other backend sees to it that a store is open once: it holds a lock for as long as it has the store open, and a second opening, by this process or another, answers [`ErrorKind::Locked`] and changes nothing.",
         another_is_locked_out, need Exclusive + Process),
+    case!(Backend, must "backend.process.starting-others-keeps-no-lock",
+        "So it can while this process starts others, which have its files open until their own programs run, and with them a lock of `flock(2)` that was dropped rather than given back by a call.",
+        starting_keeps_no_lock, need Durable + Process, sees ["a process was being started"]),
     case!(Backend, must "backend.process.two-see-one-order",
         "A backend whose store several processes may have open says so in [`Capabilities::shared`], and then each of them sees one commit order.",
         two_see_one_order, need Shared + Process, sees ["both at once"]),
@@ -120,6 +123,22 @@ async fn another_is_locked_out(ground: Ground) {
     let backend = store.place.open().await.expect("what another process has closed opens").into();
     let store = Store { backend, place: store.place };
     assert_eq!(store.dump().await.len(), 3);
+}
+
+async fn starting_keeps_no_lock(ground: Ground) {
+    let place = ground.place().await;
+    let others = Starts::begin();
+    let mut closed = 0;
+    // A few times would do if all openings took as long as the start of a process.
+    let least = if ground.budget == Budget::Quick { 50 } else { 500 };
+    while closed < least || others.count() < least {
+        let backend = place.open().await;
+        let backend = backend.unwrap_or_else(|error| panic!("what was closed {closed} times opens again: {error}"));
+        backend.commit(put(ONE, "k", "v")).await.expect("a commit");
+        backend.close().await.expect("it closes");
+        closed += 1;
+    }
+    ground.saw("a process was being started");
 }
 
 async fn two_see_one_order(ground: Ground) {

@@ -22,6 +22,7 @@ pub enum DiskDefect {
     TearsItsFile,
     LosesWhatIsInBetween,
     LeavesItsLock,
+    LeavesItsLockToWhatIsStarted,
     LocksThisProcessAlone,
     ForgetsOtherProcesses,
     HearsNoOtherProcess,
@@ -38,6 +39,7 @@ pub(super) const ALL: &[(DiskDefect, &[&str])] = &[
     (TearsItsFile, &["backend.process.a-killed-one-leaves-a-prefix"]),
     (LosesWhatIsInBetween, &["backend.process.a-killed-one-leaves-a-prefix"]),
     (LeavesItsLock, &["backend.process.a-killed-one-locks-nobody-out"]),
+    (LeavesItsLockToWhatIsStarted, &["backend.process.starting-others-keeps-no-lock"]),
     (LocksThisProcessAlone, &["backend.process.another-one-is-locked-out"]),
     (ForgetsOtherProcesses, &["backend.process.two-see-one-order"]),
     (HearsNoOtherProcess, &["backend.process.others-are-heard"]),
@@ -148,7 +150,7 @@ fn lock_for_good(kind: DiskMutant, directory: &Path) -> Result<Held> {
     };
     let file = File::create(path).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(Held::Lock(file)),
+        Ok(()) => Ok(Held::Lock { file, unlock: kind.defect != Some(LeavesItsLockToWhatIsStarted) }),
         Err(TryLockError::WouldBlock) => Err(locked()),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
@@ -156,15 +158,17 @@ fn lock_for_good(kind: DiskMutant, directory: &Path) -> Result<Held> {
 
 enum Held {
     /// Given back when it is closed.
-    Lock(#[allow(dead_code, reason = "held, and not read")] File),
+    Lock { file: File, unlock: bool },
     /// Removed when this is dropped.
     File(PathBuf),
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Held::File(path) = self {
-            let _ = std::fs::remove_file(path);
+        match self {
+            Held::File(path) => drop(std::fs::remove_file(path)),
+            Held::Lock { file, unlock: true } => drop(file.unlock()),
+            Held::Lock { .. } => {}
         }
     }
 }

@@ -41,8 +41,18 @@ struct State {
 
 struct Files {
     journal: File,
-    /// Locked for as long as the store is open. The journal itself is replaced when it is compacted.
-    _lock: File,
+    /// Held for as long as the store is open. The journal itself is replaced when it is compacted.
+    lock: Arc<Lock>,
+}
+
+/// A file that is locked.
+struct Lock(File);
+
+impl Drop for Lock {
+    /// By hand: a process that this one is just starting has the file, too, until its own program runs.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 impl Journal {
@@ -89,14 +99,14 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 fn open(path: &Path) -> Result<State> {
     let lock =
         OpenOptions::new().create(true).truncate(false).write(true).open(beside(path, ".lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => {}
+    let lock = match lock.try_lock() {
+        Ok(()) => Arc::new(Lock(lock)),
         Err(TryLockError::WouldBlock) => {
             let message = "this store is open already, here or in another process; close it there first";
             return Err(Error::new(ErrorKind::Locked, message).with("path", path.display()));
         }
         Err(TryLockError::Error(error)) => return Err(failed(error)),
-    }
+    };
     let mut bytes = Vec::new();
     match File::open(path) {
         Ok(mut file) => drop(file.read_to_end(&mut bytes).map_err(failed)?),
@@ -120,7 +130,7 @@ fn open(path: &Path) -> Result<State> {
     // Written anew: what was found may be what a process before has failed to sync.
     let rows = Arc::new(rows);
     let (journal, end) = write_anew(path, &rows)?;
-    let file = Some(Arc::new(Files { journal, _lock: lock }));
+    let file = Some(Arc::new(Files { journal, lock }));
     Ok(State { rows, path: path.to_owned(), file, end, broken: None })
 }
 
@@ -253,8 +263,7 @@ impl Backend for Journal {
             let written = write_anew(&state.path, &state.rows);
             // The file may have been replaced already, and what is written to the old one is lost.
             let (journal, end) = written.inspect_err(|_| state.broken = Some(io::ErrorKind::Other))?;
-            let lock = files._lock.try_clone().map_err(failed)?;
-            (state.file, state.end) = (Some(Arc::new(Files { journal, _lock: lock })), end);
+            (state.file, state.end) = (Some(Arc::new(Files { journal, lock: files.lock.clone() })), end);
             Ok(())
         })
         .await

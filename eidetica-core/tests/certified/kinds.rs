@@ -1,4 +1,4 @@
-//! The kinds of stores that everybody has, and that of an example.
+//! Stores of the kinds of this crate: what is done to them, and what they show then.
 
 use async_trait::async_trait;
 use eidetica_conformance::{Dice, KindSubject};
