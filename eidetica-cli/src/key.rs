@@ -101,10 +101,6 @@ impl KeyFile {
     }
 
     fn failed(&self, message: &'static str, error: io::Error) -> Error {
-        let kind = match error.kind() {
-            io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-            _ => ErrorKind::Io,
-        };
-        Error::new(kind, message).with("path", self.0.display()).caused_by(error)
+        Error::new(error.kind().into(), message).with("path", self.0.display()).caused_by(error)
     }
 }

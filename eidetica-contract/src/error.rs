@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::fmt;
+use std::{fmt, io};
 
 /// `Result` with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -110,6 +110,43 @@ impl ErrorKind {
             | ErrorKind::Unreachable
             | ErrorKind::Busy => Retry::Later,
             _ => Retry::Never,
+        }
+    }
+}
+
+/// What the operating system has refused, as a kind to act on: `NotFound`, `AlreadyExists`, `PermissionDenied`, `Full` (no space, or a
+/// quota), `ReadOnly` (the file system), `Locked` (an address in use), `InvalidInput` (an address that this machine does not have),
+/// `Unreachable` (no connection, or it broke), `Timeout`; `Io` for the rest.
+///
+/// ```
+/// use std::io;
+/// use eidetica_contract::{Error, ErrorKind};
+///
+/// let refused = io::Error::from(io::ErrorKind::StorageFull);
+/// let error = Error::new(refused.kind().into(), "the journal cannot be written; make room").caused_by(refused);
+/// assert_eq!(error.kind(), ErrorKind::Full);
+/// ```
+impl From<io::ErrorKind> for ErrorKind {
+    fn from(kind: io::ErrorKind) -> ErrorKind {
+        use io::ErrorKind as Refused;
+        match kind {
+            Refused::NotFound => ErrorKind::NotFound,
+            Refused::AlreadyExists => ErrorKind::AlreadyExists,
+            Refused::PermissionDenied => ErrorKind::PermissionDenied,
+            Refused::StorageFull | Refused::QuotaExceeded => ErrorKind::Full,
+            Refused::ReadOnlyFilesystem => ErrorKind::ReadOnly,
+            Refused::AddrInUse => ErrorKind::Locked,
+            Refused::AddrNotAvailable => ErrorKind::InvalidInput,
+            Refused::ConnectionRefused
+            | Refused::ConnectionReset
+            | Refused::ConnectionAborted
+            | Refused::NotConnected
+            | Refused::BrokenPipe
+            | Refused::HostUnreachable
+            | Refused::NetworkUnreachable
+            | Refused::NetworkDown => ErrorKind::Unreachable,
+            Refused::TimedOut => ErrorKind::Timeout,
+            _ => ErrorKind::Io,
         }
     }
 }

@@ -50,7 +50,7 @@ const STEPS: [Step; 10] = [
         name: "worlds",
         about: "whole nodes on simulated networks with faults and crashes, in 100,000 worlds",
         cargo: "test --release --package eidetica-sync --test main -- scenes::random --nocapture",
-        variables: &[("EIDETICA_CASES", "200")],
+        variables: &[("EIDETICA_CASES", "50")],
         tests: true,
     },
     Step {

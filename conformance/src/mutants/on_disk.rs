@@ -174,11 +174,7 @@ impl Drop for Held {
 }
 
 fn failed(error: std::io::Error) -> Error {
-    let kind = match error.kind() {
-        std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-        _ => ErrorKind::Io,
-    };
-    Error::new(kind, "the file of the store").caused_by(error)
+    Error::new(error.kind().into(), "the file of the store").caused_by(error)
 }
 
 /// A store in memory beside a file with all of it.

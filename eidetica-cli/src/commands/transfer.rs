@@ -53,12 +53,8 @@ pub async fn check(file: &Path) -> Result<(), Failure> {
 
 fn open(file: &Path) -> Result<BufReader<File>, Error> {
     let input = File::open(file).map_err(|error| {
-        let kind = match error.kind() {
-            io::ErrorKind::NotFound => ErrorKind::NotFound,
-            io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-            _ => ErrorKind::Io,
-        };
-        Error::new(kind, "the file cannot be opened; check the path").with("file", file.display()).caused_by(error)
+        let message = "the file cannot be opened; check the path";
+        Error::new(error.kind().into(), message).with("file", file.display()).caused_by(error)
     })?;
     Ok(BufReader::with_capacity(1 << 18, input))
 }
@@ -142,13 +138,6 @@ fn directory_of(file: &Path) -> &Path {
 }
 
 fn not_written(file: &Path, error: io::Error) -> Error {
-    let kind = match error.kind() {
-        io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
-        io::ErrorKind::NotFound => ErrorKind::NotFound,
-        io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-        io::ErrorKind::StorageFull => ErrorKind::Full,
-        _ => ErrorKind::Io,
-    };
     let message = "the file cannot be written; check that its directory is there and has room";
-    Error::new(kind, message).with("file", file.display()).caused_by(error)
+    Error::new(error.kind().into(), message).with("file", file.display()).caused_by(error)
 }

@@ -84,13 +84,9 @@ fn beside(store: &Path, ending: &str) -> PathBuf {
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {
-    let kind = match error.kind() {
-        io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-        _ => ErrorKind::Io,
-    };
     let message = "the place where other commands find the process that serves the store cannot be made or used; check that \
                    the directory of the store can be written";
-    Error::new(kind, message).with("path", path.display()).caused_by(error)
+    Error::new(error.kind().into(), message).with("path", path.display()).caused_by(error)
 }
 
 #[cfg(unix)]

@@ -514,7 +514,7 @@ async fn story(world: World, sqlite: bool) -> Ended {
 }
 
 /// In CI so many seeds are run; more by hand.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 2_000;
 
 #[test]
 fn whatever_goes_wrong_all_come_in_step() {

@@ -316,12 +316,12 @@ impl Snapshot for View {
 }
 
 fn failed(error: io::Error) -> Error {
-    let (kind, message) = match error.kind() {
-        io::ErrorKind::NotFound => (ErrorKind::NotFound, "the directory of the store does not exist; make it first"),
-        io::ErrorKind::PermissionDenied => (ErrorKind::PermissionDenied, "the file of the store may not be used"),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (ErrorKind::Full, "the disk is full; make room"),
-        io::ErrorKind::ReadOnlyFilesystem => (ErrorKind::ReadOnly, "the file system of the store cannot be written"),
-        _ => (ErrorKind::Io, "the file of the store cannot be read or written"),
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => "the directory of the store does not exist; make it first",
+        io::ErrorKind::PermissionDenied => "the file of the store may not be used",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full; make room",
+        io::ErrorKind::ReadOnlyFilesystem => "the file system of the store cannot be written",
+        _ => "the file of the store cannot be read or written",
     };
-    Error::new(kind, message).caused_by(error)
+    Error::new(error.kind().into(), message).caused_by(error)
 }

@@ -117,12 +117,12 @@ impl Transport for Tcp {
             return Err(Error::new(ErrorKind::AlreadyExists, "this transport listens already"));
         }
         let refused = |error: io::Error| {
-            let (kind, message) = match error.kind() {
-                io::ErrorKind::AddrInUse => (ErrorKind::Locked, "something else listens at this address already"),
-                io::ErrorKind::AddrNotAvailable => (ErrorKind::InvalidInput, "this machine has no such address"),
-                _ => (ErrorKind::Io, "it is not possible to listen at this address"),
+            let message = match error.kind() {
+                io::ErrorKind::AddrInUse => "something else listens at this address already",
+                io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+                _ => "it is not possible to listen at this address",
             };
-            Error::new(kind, message).with("bind", bind).caused_by(error)
+            Error::new(error.kind().into(), message).with("bind", bind).caused_by(error)
         };
         let listener = TcpListener::bind(bind).await.map_err(refused)?;
         let at = listener.local_addr().map_err(refused)?;
