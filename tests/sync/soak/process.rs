@@ -29,7 +29,9 @@ impl Process {
     /// Starts one, on a host of its own if there is one, and has its key.
     pub fn start(directory: &Path, settings: &Settings, host: Option<&Host>) -> (Process, String) {
         let mut command = children::command("sync::soak::peer::child_is_a_peer", directory);
-        command.env(SETTINGS, settings.write());
+        // glibc gives threads that come and go an arena each, up to eight for a core, and what one keeps of a busy moment is no use to the
+        // others: until all have had theirs, a process grows by what nobody holds.
+        command.env(SETTINGS, settings.write()).env("MALLOC_ARENA_MAX", "1");
         if let Some(host) = host {
             command = host.on(&command);
         }
