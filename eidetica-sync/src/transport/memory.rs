@@ -49,7 +49,15 @@ impl MemoryNetwork {
     pub fn transport(&self, name: impl Into<String>) -> MemoryTransport {
         let (closed, _) = watch::channel(false);
         let (network, name) = (self.clone(), name.into());
-        MemoryTransport { network, name, max_message: 1 << 20, device: None, closed, listening: Mutex::new(None) }
+        MemoryTransport {
+            network,
+            name,
+            max_message: 1 << 20,
+            device: None,
+            dial_only: false,
+            closed,
+            listening: Mutex::new(None),
+        }
     }
 
     /// What makes such a transport when it is registered.
@@ -88,6 +96,7 @@ pub struct MemoryTransport {
     name: String,
     max_message: usize,
     device: Option<PublicKey>,
+    dial_only: bool,
     /// True once it is closed; channels watch it.
     closed: watch::Sender<bool>,
     listening: Mutex<Option<Listening>>,
@@ -96,6 +105,15 @@ pub struct MemoryTransport {
 /// Hands over a transport in memory when it is registered.
 #[derive(Debug)]
 pub struct MemoryTransportBuilder(MemoryTransport);
+
+impl MemoryTransportBuilder {
+    /// Makes it dial alone: `listen` is `Unsupported`.
+    #[must_use]
+    pub fn dial_only(mut self) -> MemoryTransportBuilder {
+        self.0.dial_only = true;
+        self
+    }
+}
 
 #[async_trait]
 impl TransportBuilder for MemoryTransportBuilder {
@@ -167,6 +185,9 @@ impl Transport for MemoryTransport {
 
     async fn listen(&self, service: Arc<dyn Service>) -> Result<()> {
         self.open()?;
+        if self.dial_only {
+            return Err(Error::new(ErrorKind::Unsupported, "this transport in memory was built to dial alone"));
+        }
         let mut listening = self.listening();
         if listening.is_some() {
             return Err(Error::new(ErrorKind::AlreadyExists, "this transport listens already"));
