@@ -1,7 +1,6 @@
 //! Whole nodes on all backends and transports of this workspace and of the template, certified: each case is a test. What a crate
 //! provides alone it certifies in its own `tests/certified`.
 
-#[allow(dead_code, reason = "what crates certify themselves is for the table of the README")]
 mod suite;
 
 fn main() -> std::process::ExitCode {

@@ -168,35 +168,37 @@ fn passed_in(line: &str) -> u64 {
 /// How the line of the README begins that says what the full level has certified.
 const CERTIFIED: &str = "The full level certified all of this at commit `";
 
-/// Certifies at the full level, all crates from one seed, and writes commit and seed into the README, where the same commit can be had
-/// again. `EIDETICA_SEED` repeats a run.
+/// Certifies at the full level, all crates from one seed. `EIDETICA_SEED` repeats a run.
 fn certify(step: &Step) -> Result<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let readable = |error| format!("the reports or README.md: {error}");
     let reports = root.join("target/certified");
-    if reports.exists() {
-        std::fs::remove_dir_all(&reports).map_err(readable)?;
-    }
-    std::fs::create_dir_all(&reports).map_err(readable)?;
+    // What an earlier run has left is no report of this one.
+    let emptied = if reports.exists() { std::fs::remove_dir_all(&reports) } else { Ok(()) };
+    emptied.and_then(|()| std::fs::create_dir_all(&reports)).map_err(|error| format!("target/certified: {error}"))?;
     let now = std::time::UNIX_EPOCH.elapsed().map_err(|_| "the clock of this machine is before 1970")?;
     let seed = std::env::var("EIDETICA_SEED").unwrap_or_else(|_| now.as_secs().to_string());
     println!("EIDETICA_SEED={seed}");
     let done = run(step, &[("EIDETICA_SEED", &seed)])?;
+    Ok(format!("{done}; {}", note_certified(&root, &reports, &seed)?))
+}
 
+/// Writes commit and seed of such a run into the README, where the same commit can be had again.
+fn note_certified(root: &Path, reports: &Path, seed: &str) -> Result<String, String> {
+    let readable = |error| format!("the reports or README.md: {error}");
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).current_dir(&root).output();
+        let output = Command::new("git").args(arguments).current_dir(root).output();
         let output = output.map_err(|error| format!("git cannot be started: {error}"))?;
         Ok::<_, String>(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     if !git(&["status", "--porcelain"])?.is_empty() {
-        return Ok(format!("{done}; not noted in README.md, since not everything is committed"));
+        return Ok("not noted in README.md, since not everything is committed".into());
     }
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
     let mut cases = 0;
-    for report in std::fs::read_dir(&reports).map_err(readable)? {
+    for report in std::fs::read_dir(reports).map_err(readable)? {
         let path = report.map_err(readable)?.path();
         let report = std::fs::read_to_string(&path).map_err(readable)?;
-        let certified = certified(&report, &seed);
+        let certified = certified(&report, seed);
         cases += certified.ok_or_else(|| format!("{} does not say that all is certified", path.display()))?;
     }
     let line = format!("{CERTIFIED}{commit}`, with the seed {seed}: {cases} cases.");
@@ -208,7 +210,7 @@ fn certify(step: &Step) -> Result<String, String> {
         return Err(format!("README.md has no line that begins with {CERTIFIED:?}"));
     }
     std::fs::write(&path, noted).map_err(readable)?;
-    Ok(format!("{done}; README.md notes {commit}"))
+    Ok(format!("README.md notes {commit}"))
 }
 
 /// How many cases a report in JSON says are certified with this seed.

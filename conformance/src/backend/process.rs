@@ -129,7 +129,7 @@ async fn starting_keeps_no_lock(ground: Ground) {
     let place = ground.place().await;
     let others = Starts::begin();
     let mut closed = 0;
-    // A few times would do if all openings took as long as the start of a process.
+    // As many of either, so that many closings fall into the start of a process whichever takes longer.
     let least = if ground.budget == Budget::Quick { 50 } else { 500 };
     while closed < least || others.count() < least {
         let backend = place.open().await;
