@@ -5,10 +5,10 @@ use std::sync::Arc;
 use eidetica::auth::{Permission, Right, Setting, Subject};
 use eidetica::backend::database::Memory;
 use eidetica::core::auth::SettingsDelta;
-use eidetica::entry::VerifiedEntry;
+use eidetica::entry::{Origin, VerifiedEntry};
 use eidetica::store::doc::{Action, DocDelta, Path, Plain, Step};
 use eidetica::store::{DocStore, SettingsStore};
-use eidetica::{Database, Instance, Options, Outcome, SecretKey};
+use eidetica::{Database, Instance, Options, Outcome, Refused, SecretKey};
 
 use super::counting::{Asked, Counting, Counts, Shared};
 use super::kit::{Forge, check, hand_in, key, raw, set};
@@ -90,6 +90,24 @@ async fn what_is_void_is_judged_and_not_applied() {
     let notes: DocStore = scene.owner.get_store_viewer("notes").await.unwrap();
     assert_eq!(notes.get("cell 0999").await.unwrap().as_int(), Some(999));
     assert_eq!(scene.owner.void_log(None, 100).await.unwrap().len(), 1);
+    check(&scene.owner).await;
+}
+
+/// Also on top of what is held back the door asks first whose an entry is.
+#[tokio::test]
+async fn an_entry_of_another_database_is_refused_on_what_is_held_back_too() {
+    let scene = Scene::new().await;
+    let held = scene.rogue.entry(&[&scene.begin], "held", 1);
+    scene.void(&held).await;
+    let mut header = scene.rogue.header(&[&held]);
+    header.origin = Origin::Database(held.id());
+    let foreign = scene.rogue.sign(header, vec![]);
+    let outcomes = scene.owner.ingest(vec![foreign.to_raw(), held.to_raw()], "rogue").await.unwrap();
+    assert_eq!(outcomes, [Outcome::Refused(Refused::ForeignDatabase), Outcome::Void]);
+    // Nor does it come in with what it claims to stand on.
+    let carrier = scene.friend.entry(&[&held], "friend", 7);
+    let outcomes = scene.owner.ingest(vec![carrier.to_raw(), foreign.to_raw()], "friend").await.unwrap();
+    assert_eq!(outcomes, [Outcome::Accepted, Outcome::Refused(Refused::ForeignDatabase)]);
     check(&scene.owner).await;
 }
 

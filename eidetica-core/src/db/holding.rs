@@ -44,6 +44,9 @@ impl Writer {
     /// The same, where it is known of the parents on what they stand, or they are stored.
     async fn foresee_on(&mut self, work: &Work<'_>, entry: &VerifiedEntry) -> Result<Foreseen> {
         let header = entry.header();
+        if entry.database() != work.core.id {
+            return Ok(Foreseen::Other(Outcome::Refused(Refused::ForeignDatabase)));
+        }
         if entry.touches_settings() && entry.settings().is_none() {
             return Ok(Foreseen::Other(Outcome::Parked(Parked::Settings)));
         }

@@ -68,7 +68,9 @@ async fn once(shared: &Shared, peer: PublicKey, databases: &[Id], told: &mut BTr
         let here = shared.served.digest(id);
         // News that were told already are not told again: the round that they led to may still be under way, or fail.
         let known = told.get(id).filter(|told| told.here == here).map(|told| told.there);
-        let (database, digest) = (link.tag(id), known.or(here).unwrap_or_default());
+        // Who may not read, as far as is known here, is not told what is here, either.
+        let own = here.filter(|_| !is_refused(shared, peer, id));
+        let (database, digest) = (link.tag(id), known.or(own).unwrap_or_default());
         held.push(Held { database, digest });
         by_tag.insert(database, *id);
     }

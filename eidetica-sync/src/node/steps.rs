@@ -21,6 +21,8 @@ struct State {
     in_step: BTreeMap<Lane, [u8; 32]>,
     /// Lanes on which both sides are apart by entries that do not count on one of them.
     standoffs: BTreeMap<Lane, Standoff>,
+    /// Lanes on which a peer that may not read was listened to in vain, and until when it is not listened to again.
+    in_vain: BTreeMap<Lane, Instant>,
     reached: BTreeSet<PublicKey>,
     /// Requests that are being answered, by peer and database.
     talking: BTreeMap<Lane, usize>,
@@ -52,6 +54,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SLOW: f64 = 32_768.0;
 /// How long it may take to answer a request.
 const ANSWERING: Duration = Duration::from_secs(30);
+
+/// How long a peer that may not read is not listened to after it has said nothing that counts.
+const DEAF: Duration = Duration::from_secs(60);
 
 /// A request of a peer about a database that is being answered.
 pub(crate) struct Talking<'s> {
@@ -86,6 +91,19 @@ impl Steps {
     /// How the last round on a lane has left both sides.
     pub fn standoff(&self, lane: &Lane) -> Option<Standoff> {
         self.state().standoffs.get(lane).copied()
+    }
+
+    /// Whether a peer that may not read is listened to. It is not for a while after that was in vain.
+    pub fn may_be_heard(&self, lane: &Lane) -> bool {
+        self.state().in_vain.get(lane).is_none_or(|until| *until <= Instant::now())
+    }
+
+    /// Notes that a peer that may not read was listened to in vain.
+    pub fn note_heard_in_vain(&self, lane: Lane) {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.in_vain.retain(|_, until| *until > now);
+        state.in_vain.insert(lane, now + DEAF);
     }
 
     /// Notes that a request of a peer is being answered, until the value is dropped; and whether it is one by which entries are

@@ -63,9 +63,13 @@ pub(crate) async fn sync(
     let shown = Shown::new(link.peer, Scope::Database(id), claims);
     // Here as there nothing is told to a device that may not read it. Whoever has the root alone tells nothing.
     let begun = database.entry_count().await? > 1;
-    let readable = may_read(&database, &shown).await?.is_some();
+    let mut readable = may_read(&database, &shown).await?.is_some();
     if begun && !readable {
-        return Err(turned_away(link, id));
+        talk.listen(&database, progress).await?;
+        readable = may_read(&database, &shown).await?.is_some();
+        if !readable {
+            return Err(turned_away(link, id));
+        }
     }
     if readable {
         talk.told = Some((database.clone(), shown));
@@ -243,6 +247,32 @@ pub(crate) async fn was_removed(link: &Link, database: Id) -> Result<bool> {
 impl Talk<'_> {
     fn lane(&self) -> Lane {
         Lane { peer: self.link.peer, database: self.database }
+    }
+
+    /// Takes in what a peer has that may not read: it may hold what gives it the right, and be the only one to bring that. It learns nothing
+    /// that is new to it. After listening in vain it is not listened to for a while.
+    async fn listen(&self, database: &Database, progress: &(dyn Fn(Progress) + Send + Sync)) -> Result<()> {
+        let (shared, lane) = (self.shared, self.lane());
+        if !shared.steps.may_be_heard(&lane) {
+            return Ok(());
+        }
+        let remembered = shared.frontiers.remembered(lane.peer, lane.database).await?;
+        let mut known = remembered.map(|remembered| remembered.heads).unwrap_or_default();
+        // A crash may have taken what both had. Of the root the peer knows, or it could not name the database.
+        if known.is_empty() || !database.known(&known).await?.iter().all(|here| *here) {
+            known = vec![self.database];
+        }
+        let options =
+            Options { standoff: shared.steps.standoff(&lane), source: lane.peer.to_string(), ..Options::default() };
+        let heard = reconcile::hear(database, self, known, &options, progress).await;
+        let in_vain = match &heard {
+            Ok(heard) => heard.received == 0 && heard.void + heard.refused + heard.loose + heard.repeated > 0,
+            Err(error) => error.context("broken").is_some(),
+        };
+        if in_vain {
+            shared.steps.note_heard_in_vain(lane);
+        }
+        note(shared, database, lane, &heard?).await
     }
 
     /// Brings the peer the root of the database, which it wants and lacks. False if nothing of it is here, either.

@@ -27,6 +27,9 @@ const ROUNDS: usize = 8;
 const IDLE: usize = 2;
 /// How often a difference that is too large to be found at once is looked for again.
 const INSTALMENTS: usize = 1 << 16;
+/// How many pages in a row may bring nothing but what does not count: about as much as is held or kept in mind here for something to
+/// stand on it.
+const PAGES_IN_VAIN: usize = 128;
 
 /// Carries one request to the other side, and its reply back.
 #[async_trait]
@@ -159,6 +162,8 @@ pub(super) struct Run<'a> {
     pub(super) here: u64,
     /// True if what was asked for has come another way meanwhile.
     pub(super) crossed: bool,
+    /// How many pages in a row may bring nothing but what does not count.
+    pub(super) pages_in_vain: usize,
     /// True if the heads were compared once more instead of carrying anything.
     renewed: bool,
     /// Where both sides stood when all that they could give each other had last changed nothing.
@@ -168,17 +173,17 @@ pub(super) struct Run<'a> {
 }
 
 /// What a comparison has shown.
-struct Compared {
-    digest: [u8; 32],
-    heads: Option<Vec<Id>>,
-    first: Option<super::message::Piece>,
+pub(super) struct Compared {
+    pub(super) digest: [u8; 32],
+    pub(super) heads: Option<Vec<Id>>,
+    pub(super) first: Option<super::message::Piece>,
     /// Of the own heads those that the other side has.
-    known: Vec<Id>,
-    knows_all: bool,
+    pub(super) known: Vec<Id>,
+    pub(super) knows_all: bool,
 }
 
 impl<'a> Run<'a> {
-    fn new(
+    pub(super) fn new(
         db: &'a Database,
         remote: &'a dyn Ask,
         options: &'a Options,
@@ -199,6 +204,7 @@ impl<'a> Run<'a> {
             unsent: 0,
             here: 0,
             crossed: false,
+            pages_in_vain: PAGES_IN_VAIN,
             renewed: false,
             standoff,
             begun,
@@ -270,7 +276,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<Outcome> {
+    pub(super) async fn finish(mut self) -> Result<Outcome> {
         self.outcome.round_trips = self.asked.load(Ordering::Relaxed);
         self.outcome.frontier = self.db.highest_of(&self.common).await?;
         self.outcome.frontier.sort_unstable();
@@ -337,7 +343,7 @@ impl<'a> Run<'a> {
     }
 
     /// Compares heads. `Err` has the end of the round, if that is all.
-    async fn compare(
+    pub(super) async fn compare(
         &mut self,
         stand: &Stand,
         (heads, tell): (bool, bool),

@@ -19,8 +19,6 @@ const WANTED: usize = 1024;
 const HEAD: usize = 128;
 /// How many pages in a row may bring nothing new.
 const FRUITLESS: usize = 4;
-/// How many in a row may bring nothing but what does not count: about as much as is held or kept in mind here for something to stand on it.
-const FRUITLESS_VOID: usize = 128;
 
 /// What is to be sent, a page at a time.
 #[derive(Default)]
@@ -123,7 +121,7 @@ impl Run<'_> {
             self.received(&given, refusals);
             // Loose entries mean that pages have been left out, as after a crash there: the heads are compared anew.
             fruitless = if given.accepted > 0 { 0 } else { fruitless + 1 };
-            let most = if given.void > 0 { FRUITLESS_VOID } else { FRUITLESS };
+            let most = if given.void > 0 { self.pages_in_vain } else { FRUITLESS };
             let Some(asked) = asked.filter(|_| given.loose == 0) else { return Ok((held, Some(piece.digest))) };
             if fruitless >= most {
                 return match given.waiting + given.void {

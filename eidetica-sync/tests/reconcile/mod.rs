@@ -3,6 +3,7 @@
 mod cut;
 mod garbage;
 mod grown;
+mod hear;
 mod hostile;
 mod kit;
 mod ladder;

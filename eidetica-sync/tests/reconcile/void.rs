@@ -10,12 +10,12 @@ use eidetica_sync::reconcile::{Ask, Options, Outcome, Reply, Request, exchange};
 
 use super::kit::*;
 
-fn member() -> SecretKey {
+pub fn member() -> SecretKey {
     SecretKey::from_seed(&[9; 32])
 }
 
 /// An entry of the owner that sets the right of the member.
-fn setting(forge: &Forge, above: &VerifiedEntry, setting: Setting) -> VerifiedEntry {
+pub fn setting(forge: &Forge, above: &VerifiedEntry, setting: Setting) -> VerifiedEntry {
     let header = Header {
         origin: Origin::Database(forge.root.id()),
         parents: vec![above.id()],

@@ -211,3 +211,58 @@ fn what_is_public_no_longer_ends_for_strangers_at_once() {
         });
     }
 }
+
+/// Anna, Ben who relays, and Cleo who reaches nobody but him. Cleo has what takes Ben's right away, from himself.
+async fn behind_a_removed_relay(world: &World) -> (Node, Node, Node, Database) {
+    let (anna, ben, cleo) =
+        (Node::start(world, "anna").await, Node::start(world, "ben").await, Node::start(world, "cleo").await);
+    world.network.partition(&["anna"], &["cleo"]);
+    let there = anna.create(&[ben.user.public(), cleo.user.public()]).await;
+    let id = *there.root_id();
+    for (node, other) in [(&ben, &anna), (&cleo, &ben)] {
+        node.track(id, Wish::live()).await;
+        node.know(other, id).await;
+    }
+    come_in_step(&[&anna, &ben, &cleo], &id, Duration::from_secs(150)).await;
+    world.network.partition(&["anna"], &["ben"]);
+    remove(&there, &ben.user.public()).await;
+    let heads = there.get_tips().await.unwrap();
+    let removal = there.get_entry(&heads[0]).await.unwrap().to_raw();
+    for node in [&ben, &cleo] {
+        node.open(&id).await.ingest(vec![removal.clone()], "test").await.unwrap();
+    }
+    (anna, ben, cleo, there)
+}
+
+/// Nobody else can bring it to those behind him; before he has it himself they tell him nothing.
+#[test]
+fn a_relay_that_has_its_right_again_is_heard() {
+    for seed in sim::seeds(10) {
+        sim::run(seed, async |world| {
+            let (anna, ben, cleo, there) = behind_a_removed_relay(&world).await;
+            let id = *there.root_id();
+            let behind = cleo.open(&id).await;
+            set(&behind, "secret", "1").await;
+            let relay = ben.open(&id).await;
+            // He is listened to several times meanwhile.
+            tokio::time::sleep(Duration::from_secs(world.seed % 4 * 40 + 2)).await;
+            assert_eq!(get(&relay, "secret").await, None);
+            let status = cleo.syncer().handle(&ben.key(), &id).status().unwrap();
+            assert_eq!(status.last_error.map(|(_, kind, _)| kind), Some(ErrorKind::PermissionDenied));
+
+            let transaction = there.new_transaction().await.unwrap();
+            let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
+            settings.grant(&ben.user.public(), Permission::Write, 0).await.unwrap();
+            transaction.commit().await.unwrap();
+            set(&there, "after", "1").await;
+            world.network.heal();
+            world.network.partition(&["anna"], &["cleo"]);
+            come_in_step(&[&anna, &ben, &cleo], &id, Duration::from_secs(150)).await;
+            assert_eq!(get(&behind, "after").await.as_deref(), Some("1"));
+            assert_eq!(get(&there, "secret").await.as_deref(), Some("1"));
+            for (one, other) in [("anna", "cleo"), ("cleo", "anna")] {
+                assert_eq!(world.network.traffic(one, other).arrived, 0, "they have met");
+            }
+        });
+    }
+}
