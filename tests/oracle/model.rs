@@ -219,6 +219,7 @@ impl Model {
         let own = Subject::Key(header.author);
         if let Some((_, Setting::Limit(to))) = rights.iter().find(|(subject, _)| *subject == own) {
             let alone = rights.len() == 1 && header.stores.len() == 1 && delta.is_some_and(|d| d.values.is_empty());
+            let alone = alone || !self.keeps(Rule::SteppingDownStandsAlone);
             // "Only that the right becomes less", and to limit to none removes, which is less than none.
             let before = self.own(own, below);
             let lowers = if *to == Right::NONE { before != Right::REMOVED } else { *to < before };

@@ -54,6 +54,8 @@ rules! {
     LimitsLower,
     /// 6: so does stepping down.
     SteppingDownLowers,
+    /// 3: and it holds no other operation.
+    SteppingDownStandsAlone,
     /// 7: what is above a refused entry is refused.
     AboveRefused,
     /// 9: settings entries are judged by falling rank. Without: by rising rank.

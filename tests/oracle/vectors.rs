@@ -28,7 +28,7 @@ use super::switches::Rule;
 const RULES: &str = include_str!("../../docs/spec/vectors/permissions.txt");
 
 /// One for each sentence that a change of the core could break on its own.
-pub const OWN: [&str; 17] = [
+pub const OWN: [&str; 18] = [
     "a write made in knowledge of another overtakes it | a:W(r) x=1; b:X(a) x=2; c:N(r) y=1 | heads={b,c} x=2 y=1",
     "a delete leaves what it did not see | a:W(r) m/x=1; b:X(a) ~m; c:N(a) m/y=2; d:W(r) m/z=3 | m=- m/x=- m/y=2 m/z=3",
     "a delete takes what it saw | a:W(r) m/x=1; b:X(a) ~m; c:N(b) y=1 | heads={c} m/x=- y=1",
@@ -39,6 +39,7 @@ pub const OWN: [&str; 17] = [
     "who has only what everybody has may step down to nothing, once | o:R(r) +*=W; s:S(o) -S=0; t:S(s) x=1; u:S(s) -S=0; v:S(o) y=1 \
      | refused={t,u} heads={s,v} S=removed N=W x=- y=1",
     "to step down from what everybody has takes a limit to none | o:R(r) +*=W; s:S(o) -S=R; t:S(r) -S=W; n:N(o) -N=R | refused={s,t} heads={n} S=W N=W",
+    "stepping down holds nothing else | a:A(r) -A=W +Z=W; b:B(r) -B=W x=1; c:C(r) -C=W | refused={a,b} heads={c} A=A7 B=A7 C=W Z=0 x=-",
     "settings are for admins | s:W(r) +Z=R | refused={s} heads={r} Z=0",
     "a grant that raises nothing | a:A(r) +W=W; b:A(r) +W=R | refused={a,b} heads={r} W=W",
     "a limit that lowers nothing | a:A(r) -W=W; b:A(r) -Q=W | refused={a,b} heads={r} W=W Q=R",

@@ -92,7 +92,7 @@ async fn what_the_other_side_has_lost_is_no_ground() {
     let Scene { granted, removal, restored, .. } = scene(0).await;
     let forge = Forge::new(1);
     let lost = forge.chain(&granted, 2, "lost");
-    let listener = forge.peer(&[&[granted.clone()], &lost, std::slice::from_ref(&removal)]).await;
+    let listener = forge.peer(&[std::slice::from_ref(&granted), &lost, std::slice::from_ref(&removal)]).await;
     let relay = forge.peer(&[&[granted, removal.clone(), restored.clone()]]).await;
     for known in [vec![lost[1].id()], vec![lost[1].id(), removal.id()]] {
         let mut known = known;
@@ -113,7 +113,7 @@ async fn what_does_not_count_is_heard_once() {
     let removal = setting(&forge, &granted, Setting::Limit(Right::NONE));
     let of_member = Forge { root: forge.root.clone(), key: member() };
     let written = of_member.chain(&granted, 2_000, "w");
-    let relay = forge.peer(&[&[granted.clone()], &written]).await;
+    let relay = forge.peer(&[std::slice::from_ref(&granted), &written]).await;
     let listener = forge.peer(&[&[granted.clone(), removal.clone()]]).await;
     let mut wire = Wire::new(&listener, &relay);
     wire.limits = Limits { page: 16 << 10, ..Limits::default() };
