@@ -1,6 +1,7 @@
 //! The side that asks: introduces itself, and talks with a peer about one database.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -264,12 +265,16 @@ impl Talk<'_> {
         }
         let options =
             Options { standoff: shared.steps.standoff(&lane), source: lane.peer.to_string(), ..Options::default() };
-        let heard = reconcile::hear(database, self, known, &options, progress).await;
-        let in_vain = match &heard {
-            Ok(heard) => heard.received == 0 && heard.void + heard.refused + heard.loose + heard.repeated > 0,
-            Err(error) => error.context("broken").is_some(),
+        // What came before an error counts, too: the peer may have made it.
+        let (pages, received) = (AtomicUsize::new(0), AtomicU64::new(0));
+        let count = |heard: Progress| {
+            pages.fetch_add(1, Ordering::Relaxed);
+            received.store(heard.received, Ordering::Relaxed);
+            progress(heard);
         };
-        if in_vain {
+        let heard = reconcile::hear(database, self, known, &options, &count).await;
+        let broken = heard.as_ref().is_err_and(|error| error.context("broken").is_some());
+        if received.into_inner() == 0 && (pages.into_inner() > 0 || broken) {
             shared.steps.note_heard_in_vain(lane);
         }
         note(shared, database, lane, &heard?).await

@@ -6,6 +6,7 @@ use eidetica_contract::{ErrorKind, PublicKey};
 use eidetica_core::Database;
 use eidetica_core::auth::{Permission, Right, Setting, Subject};
 use eidetica_core::crdt::Doc;
+use eidetica_core::entry::RawEntry;
 use eidetica_core::store::SettingsStore;
 use eidetica_sync::SyncEvent;
 use eidetica_sync::schedule::Wish;
@@ -212,8 +213,8 @@ fn what_is_public_no_longer_ends_for_strangers_at_once() {
     }
 }
 
-/// Anna, Ben who relays, and Cleo who reaches nobody but him. Cleo has what takes Ben's right away, from himself.
-async fn behind_a_removed_relay(world: &World) -> (Node, Node, Node, Database) {
+/// Anna, Ben who relays, and Cleo who reaches nobody but him; and what takes Ben's right away, which Cleo has from somebody.
+async fn behind_a_removed_relay(world: &World) -> (Node, Node, Node, Database, RawEntry) {
     let (anna, ben, cleo) =
         (Node::start(world, "anna").await, Node::start(world, "ben").await, Node::start(world, "cleo").await);
     world.network.partition(&["anna"], &["cleo"]);
@@ -228,10 +229,8 @@ async fn behind_a_removed_relay(world: &World) -> (Node, Node, Node, Database) {
     remove(&there, &ben.user.public()).await;
     let heads = there.get_tips().await.unwrap();
     let removal = there.get_entry(&heads[0]).await.unwrap().to_raw();
-    for node in [&ben, &cleo] {
-        node.open(&id).await.ingest(vec![removal.clone()], "test").await.unwrap();
-    }
-    (anna, ben, cleo, there)
+    cleo.open(&id).await.ingest(vec![removal.clone()], "test").await.unwrap();
+    (anna, ben, cleo, there, removal)
 }
 
 /// Nobody else can bring it to those behind him; before he has it himself they tell him nothing.
@@ -239,11 +238,11 @@ async fn behind_a_removed_relay(world: &World) -> (Node, Node, Node, Database) {
 fn a_relay_that_has_its_right_again_is_heard() {
     for seed in sim::seeds(10) {
         sim::run(seed, async |world| {
-            let (anna, ben, cleo, there) = behind_a_removed_relay(&world).await;
+            let (anna, ben, cleo, there, removal) = behind_a_removed_relay(&world).await;
             let id = *there.root_id();
-            let behind = cleo.open(&id).await;
+            let (relay, behind) = (ben.open(&id).await, cleo.open(&id).await);
+            relay.ingest(vec![removal], "test").await.unwrap();
             set(&behind, "secret", "1").await;
-            let relay = ben.open(&id).await;
             // He is listened to several times meanwhile.
             tokio::time::sleep(Duration::from_secs(world.seed % 4 * 40 + 2)).await;
             assert_eq!(get(&relay, "secret").await, None);
@@ -263,6 +262,37 @@ fn a_relay_that_has_its_right_again_is_heard() {
             for (one, other) in [("anna", "cleo"), ("cleo", "anna")] {
                 assert_eq!(world.network.traffic(one, other).arrived, 0, "they have met");
             }
+        });
+    }
+}
+
+/// Whoever was removed, and goes on writing, has others take in what does not count, or waits for the clock, about once a minute.
+#[test]
+fn who_is_removed_for_good_is_listened_to_now_and_then() {
+    /// How often he writes, and how long each time.
+    const WRITES: usize = 60;
+    const BYTES: usize = 10_000;
+    for seed in sim::seeds(4) {
+        sim::run(seed, async |world| {
+            let (_anna, ben, cleo, there, _) = behind_a_removed_relay(&world).await;
+            let id = *there.root_id();
+            let relay = ben.open(&id).await;
+            if world.seed.is_multiple_of(2) {
+                // What is as far ahead is not judged before its time.
+                ben.environment.set_skew(3_600_000);
+            }
+            let before = world.network.traffic("ben", "cleo").bytes;
+            let mut random = world.dice("texts");
+            for at in 0..WRITES {
+                let text: String = (0..BYTES / 16).map(|_| format!("{:016x}", random.number())).collect();
+                set(&relay, &at.to_string(), &text).await;
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            let bytes = world.network.traffic("ben", "cleo").bytes - before;
+            // Hexadecimal digits shrink to a half. Each time he writes all would be 60 * 61 / 2 of them, once a minute a twelfth of that.
+            let once = (BYTES / 2) as u64;
+            assert!((WRITES as u64 / 2 * once..WRITES as u64 * 8 * once).contains(&bytes), "{bytes} bytes");
+            assert_eq!(get(&cleo.open(&id).await, "0").await, None);
         });
     }
 }
