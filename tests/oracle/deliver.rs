@@ -124,6 +124,7 @@ fn damage(raw: &RawEntry, at: usize) -> RawEntry {
 pub enum Disk {
     Memory(Arc<Memory>),
     Sqlite(tempfile::TempDir),
+    Redb(tempfile::TempDir),
 }
 
 impl Disk {
@@ -135,10 +136,15 @@ impl Disk {
         Disk::Sqlite(tempfile::tempdir().expect("a temporary directory"))
     }
 
+    pub fn redb() -> Disk {
+        Disk::Redb(tempfile::tempdir().expect("a temporary directory"))
+    }
+
     async fn open(&self) -> Result<Box<dyn Backend>> {
         Ok(match self {
             Disk::Memory(memory) => Box::new(Kept(memory.clone())),
             Disk::Sqlite(dir) => Box::new(eidetica_backend_sqlite::Sqlite::open(dir.path().join("peer.db")).await?),
+            Disk::Redb(dir) => Box::new(eidetica_backend_redb::Redb::open(dir.path().join("peer.redb")).await?),
         })
     }
 }

@@ -279,6 +279,7 @@ fn the_vectors_of_the_rules_hold() {
 #[test]
 fn the_vectors_of_the_rules_hold_in_files() {
     hold(&of_the_rules(), 3, Disk::sqlite);
+    hold(&of_the_rules(), 3, Disk::redb);
 }
 
 #[test]
