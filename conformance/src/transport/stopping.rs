@@ -44,13 +44,14 @@ async fn nothing_comes_any_more(ground: Ground) {
 async fn waits_for_what_is_under_way(ground: Ground) {
     let (server, client) = (ground.server().await, ground.client().await);
     let channel = dial(&*client, &server.address).await;
-    let call = channel.request("wait 500".into(), soon());
+    // Long enough that it is under way still when the stop begins, on a busy machine, too.
+    let call = channel.request("wait 3000".into(), soon());
     let stop = async {
         until("the request is under way", || server.service.working() == 1).await;
         server.transport.stop_listening(Duration::from_secs(15)).await.expect("it stops");
     };
     let (answer, ()) = tokio::join!(call, stop);
-    assert_eq!(answer.expect("what was under way is answered"), "wait 500");
+    assert_eq!(answer.expect("what was under way is answered"), "wait 3000");
 }
 
 async fn waits_no_longer(ground: Ground) {
