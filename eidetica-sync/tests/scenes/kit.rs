@@ -142,6 +142,21 @@ pub async fn two_in_step(world: &World, listens: bool) -> (Node, Node, Database)
     (anna, ben, database)
 }
 
+/// Anna, who has made a database, Ben, who knows her, and Cleo, who knows Ben and never meets Anna. All may write, and have it.
+pub async fn three_in_a_row(world: &World) -> (Node, Node, Node, Database) {
+    let (anna, cleo) = (Node::start(world, "anna").await, Node::start(world, "cleo").await);
+    let ben = Node::start(world, "ben").await;
+    world.network.partition(&["anna"], &["cleo"]);
+    let database = anna.create(&[ben.user.public(), cleo.user.public()]).await;
+    let id = *database.root_id();
+    for (node, other) in [(&ben, &anna), (&cleo, &ben)] {
+        node.track(id, Wish::live()).await;
+        node.know(other, id).await;
+    }
+    come_in_step(&[&anna, &ben, &cleo], &id, Duration::from_secs(150)).await;
+    (anna, ben, cleo, database)
+}
+
 /// What a process of a node is made of.
 struct Running {
     engine: Engine,

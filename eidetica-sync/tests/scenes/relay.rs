@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use eidetica_core::Durability;
 use eidetica_core::store::{Cells, StoreHandle, StoreType};
-use eidetica_sync::schedule::Wish;
 use eidetica_sync::sim::{self, Conditions, check};
 
 use super::kit::*;
@@ -43,16 +42,8 @@ async fn relay(world: sim::World) {
     if world.seed.is_multiple_of(2) {
         world.network.everywhere(Conditions::poor());
     }
-    let (anna, cleo) = (Node::start(&world, "anna").await, Node::start(&world, "cleo").await);
-    let mut ben = Node::start(&world, "ben").await;
-    world.network.partition(&["anna"], &["cleo"]);
-    let there = anna.create(&[ben.user.public(), cleo.user.public()]).await;
+    let (anna, mut ben, cleo, there) = three_in_a_row(&world).await;
     let id = *there.root_id();
-    for (node, other) in [(&ben, &anna), (&cleo, &ben)] {
-        node.track(id, Wish::live()).await;
-        node.know(other, id).await;
-    }
-    come_in_step(&[&anna, &ben, &cleo], &id, Duration::from_secs(150)).await;
     let here = cleo.open(&id).await;
     for number in 0..6u8 {
         let (one, other) = if dice.chance(0.5) { (&there, &here) } else { (&here, &there) };

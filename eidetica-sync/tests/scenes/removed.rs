@@ -25,6 +25,13 @@ async fn remove(database: &Database, key: &PublicKey) {
     transaction.commit().await.unwrap();
 }
 
+async fn give_back(database: &Database, key: &PublicKey, permission: Permission) {
+    let transaction = database.new_transaction().await.unwrap();
+    let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
+    settings.grant(key, permission, 0).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
 /// What a node says of how a database stands with a peer.
 fn said(node: &Node, peer: &Node, id: &eidetica_core::Id) -> Option<(ErrorKind, String)> {
     let status = node.syncer().handle(&peer.key(), id).status().ok()?;
@@ -79,10 +86,7 @@ fn who_waits_for_news_is_told_within_a_second() {
             assert!(anna.syncer().access_book().requests().await.unwrap().is_empty());
 
             // What is given back is there again, by itself.
-            let transaction = there.new_transaction().await.unwrap();
-            let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
-            settings.grant(&ben.user.public(), Permission::Read, 0).await.unwrap();
-            transaction.commit().await.unwrap();
+            give_back(&there, &ben.user.public(), Permission::Read).await;
             come_in_step(&[&anna, &ben], &id, Duration::from_secs(30)).await;
             assert_eq!(get(&here, "after").await.as_deref(), Some("1"));
         });
@@ -215,16 +219,8 @@ fn what_is_public_no_longer_ends_for_strangers_at_once() {
 
 /// Anna, Ben who relays, and Cleo who reaches nobody but him; and what takes Ben's right away, which Cleo has from somebody.
 async fn behind_a_removed_relay(world: &World) -> (Node, Node, Node, Database, RawEntry) {
-    let (anna, ben, cleo) =
-        (Node::start(world, "anna").await, Node::start(world, "ben").await, Node::start(world, "cleo").await);
-    world.network.partition(&["anna"], &["cleo"]);
-    let there = anna.create(&[ben.user.public(), cleo.user.public()]).await;
+    let (anna, ben, cleo, there) = three_in_a_row(world).await;
     let id = *there.root_id();
-    for (node, other) in [(&ben, &anna), (&cleo, &ben)] {
-        node.track(id, Wish::live()).await;
-        node.know(other, id).await;
-    }
-    come_in_step(&[&anna, &ben, &cleo], &id, Duration::from_secs(150)).await;
     world.network.partition(&["anna"], &["ben"]);
     remove(&there, &ben.user.public()).await;
     let heads = there.get_tips().await.unwrap();
@@ -249,10 +245,7 @@ fn a_relay_that_has_its_right_again_is_heard() {
             let status = cleo.syncer().handle(&ben.key(), &id).status().unwrap();
             assert_eq!(status.last_error.map(|(_, kind, _)| kind), Some(ErrorKind::PermissionDenied));
 
-            let transaction = there.new_transaction().await.unwrap();
-            let settings = transaction.get_store::<SettingsStore>("_settings").await.unwrap();
-            settings.grant(&ben.user.public(), Permission::Write, 0).await.unwrap();
-            transaction.commit().await.unwrap();
+            give_back(&there, &ben.user.public(), Permission::Write).await;
             set(&there, "after", "1").await;
             world.network.heal();
             world.network.partition(&["anna"], &["cleo"]);
